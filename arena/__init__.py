@@ -1,0 +1,1 @@
+"""Neutral ground: what every contender shares and neither owns."""

@@ -1,0 +1,233 @@
+"""Configuration of a cell: frozen dataclasses, checked once, and their Hydra registration.
+
+A cell is arm x task x size x budget x seed. The classes here describe everything but the arm,
+which each contender describes in its own `config.py`.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+
+class ConfigError(ValueError):
+    """A setting cannot be used. The message is one line: which key, which value, what to do."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ConfigError(message) unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+def require_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ConfigError unless `value` is one of `choices`."""
+    names = list(choices)
+    require(value in names, f"{key}={value}: choose one of {', '.join(names)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Shape of the backbone, the same for every arm."""
+
+    name: str = MISSING
+    """Label in tables and records."""
+    layers: int = MISSING
+    """Transformer blocks."""
+    heads: int = MISSING
+    """Attention heads; width / heads must be even (rotary pairs)."""
+    width: int = MISSING
+    """Model width."""
+    lr: float = MISSING
+    """Peak learning rate of AdamW. Source: the EBT paper's table of sizes, extrapolated below 4xs."""
+    mlp_multiple: float = 2.6666666666666665
+    """SwiGLU hidden width over model width, rounded up to a multiple of 8 (Shazeer 2020: 8/3)."""
+
+    @property
+    def hidden(self) -> int:
+        """SwiGLU hidden width."""
+        return -(-round(self.width * self.mlp_multiple) // 8) * 8
+
+    def validate(self) -> None:
+        for key in ("layers", "heads", "width"):
+            value = getattr(self, key)
+            require(value >= 1, f"size.{key}={value}: must be at least 1")
+        require(
+            self.width % (2 * self.heads) == 0,
+            f"size.heads={self.heads}: width {self.width} must be a multiple of 2 * heads "
+            "(rotary embedding turns pairs); change size.heads or size.width",
+        )
+        require(self.lr > 0, f"size.lr={self.lr}: must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addition:
+    """a+b with the digits reversed; the number of digits is the axis of shift."""
+
+    kind: str = "addition"
+    """Task family."""
+    name: str = MISSING
+    """Label in tables and records."""
+    min_digits: int = 3
+    """Fewest digits of an operand in training."""
+    max_digits: int = 4
+    """Most digits of an operand in training; severity s tests exactly max_digits + s."""
+    chain: bool = False
+    """Whether the carries are written out (and supervised) before the sum."""
+    batch: int = 128
+    """Problems a training step."""
+
+    def validate(self) -> None:
+        require(
+            1 <= self.min_digits <= self.max_digits <= 64,
+            f"task.min_digits={self.min_digits}, task.max_digits={self.max_digits}: "
+            "need 1 <= min_digits <= max_digits <= 64",
+        )
+        require(
+            self.max_digits >= 2,
+            f"task.max_digits={self.max_digits}: use at least 2, one digit leaves nothing to hold out",
+        )
+        require(self.batch >= 1, f"task.batch={self.batch}: must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """Next-byte prediction on local files; the default is what every Python installation carries."""
+
+    kind: str = "text"
+    """Task family."""
+    name: str = MISSING
+    """Label in tables and records."""
+    path: str | None = None
+    """A file or folder of your own; none: the standard library's sources."""
+    context: int = 64
+    """Predicted bytes a window."""
+    batch: int = 32
+    """Windows a training step."""
+
+    def validate(self) -> None:
+        require(self.context >= 2, f"task.context={self.context}: must be at least 2")
+        require(self.batch >= 1, f"task.batch={self.batch}: must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HFText:
+    """Next-byte prediction on a corpus streamed from the Hugging Face hub (extra `datasets`)."""
+
+    kind: str = "hf_text"
+    """Task family."""
+    name: str = MISSING
+    """Label in tables and records."""
+    dataset: str = MISSING
+    """Hub name, or a loader such as `text` together with data_files."""
+    subset: str | None = None
+    """Configuration name of the dataset."""
+    revision: str | None = None
+    """Commit of the dataset; fix it, or two runs may see different corpora."""
+    data_files: str | None = None
+    """Local file pattern for the loaders `text`, `json`, `csv`."""
+    split: str = "train"
+    """Split to stream; held-out documents are set aside from it by content hash."""
+    column: str = "text"
+    """Column that holds the text."""
+    documents: int = 2000
+    """Documents to read from the stream."""
+    context: int = 64
+    """Predicted bytes a window."""
+    batch: int = 32
+    """Windows a training step."""
+
+    def validate(self) -> None:
+        require(self.documents >= 3, f"task.documents={self.documents}: need at least 3 to split")
+        require(self.context >= 2, f"task.context={self.context}: must be at least 2")
+        require(self.batch >= 1, f"task.batch={self.batch}: must be at least 1")
+
+
+TaskConfig = Addition | Text | HFText
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Training compute of a cell."""
+
+    flops: float = MISSING
+    """Counted training FLOPs; a cell stops before the step that would exceed it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """How a cell is trained and evaluated; the same for every arm."""
+
+    accelerator: str = "auto"
+    """Lightning accelerator: auto, cpu, cuda, mps."""
+    precision: str = "auto"
+    """auto: fp32 on CPU and MPS, bf16-mixed on CUDA; or any Lightning precision."""
+    threads: int = 1
+    """CPU threads a worker; small cells run best one to a core."""
+    warmup: float = 0.05
+    """Share of the budget over which the learning rate rises."""
+    lr_end: float = 0.1
+    """Last learning rate over the peak, reached by a cosine (EBT paper: peak / 10)."""
+    weight_decay: float = 0.01
+    """AdamW weight decay (EBT paper)."""
+    clip: float = 1.0
+    """Gradient norm clip (EBT paper)."""
+    problems: int = 512
+    """Held-out problems (or windows) an evaluation."""
+    severities: int = 2
+    """Severities evaluated at the end, from 0 (in distribution) up."""
+    history: int = 200
+    """Points of training history kept in the record."""
+
+    def validate(self) -> None:
+        require_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
+        require(self.threads >= 1, f"trainer.threads={self.threads}: must be at least 1")
+        require(0 <= self.warmup < 1, f"trainer.warmup={self.warmup}: a share, 0 <= warmup < 1")
+        require(0 <= self.lr_end <= 1, f"trainer.lr_end={self.lr_end}: a share, between 0 and 1")
+        require(self.clip > 0, f"trainer.clip={self.clip}: must be positive")
+        require(self.problems >= 1, f"trainer.problems={self.problems}: must be at least 1")
+        require(self.severities >= 1, f"trainer.severities={self.severities}: must be at least 1")
+        require(self.history >= 2, f"trainer.history={self.history}: must be at least 2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training run, fully resolved. `arm` is a contender's own dataclass with kind and name."""
+
+    arm: Any
+    task: TaskConfig
+    size: Size
+    budget: Budget
+    trainer: TrainerConfig
+    seed: int
+
+    def validate(self) -> None:
+        """Raise ConfigError if any part, or the parts together, cannot be used."""
+        for part in (self.arm, self.task, self.size, self.trainer):
+            part.validate()
+        require(self.budget.flops > 0, f"budget.flops={self.budget.flops}: must be positive")
+        require(0 <= self.seed < 2**31, f"seed={self.seed}: must lie in [0, 2^31)")
+        require(
+            not (self.arm.kind == "rl" and self.task.kind != "addition"),
+            f"arm={self.arm.name} with task={self.task.name}: reward needs a task with a verifiable "
+            "answer; choose task=addition",
+        )
+
+
+def store_schema(name: str, schema: type, group: str | None = None) -> None:
+    """Register a frozen dataclass as a Hydra schema.
+
+    OmegaConf marks nodes of frozen classes read-only, which Hydra's own merging trips over; the flag
+    is lifted while composing and `OmegaConf.to_object` builds the frozen instance at the end.
+    """
+    node: DictConfig = OmegaConf.structured(schema)
+    OmegaConf.set_readonly(node, False)
+    ConfigStore.instance().store(name=name, node=node, group=group)
+
+
+def asdict(config: Any) -> dict[str, Any]:
+    """Plain dictionary of a configuration dataclass."""
+    return dataclasses.asdict(config)

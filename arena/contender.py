@@ -1,0 +1,180 @@
+"""What the harness knows of an arm, and what all arms share: budget, costs, history, optimisation."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from arena import optim
+from arena.config import Cell
+from arena.data import Batch
+from arena.tasks.base import Problem, Task
+
+
+class Diverged(RuntimeError):
+    """A loss, energy or gradient is not finite. The message names what, the step and the value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """Negative log-likelihood of a batch, one entry a problem."""
+
+    nats_B: Tensor
+    """Summed over the problem's supervised tokens."""
+    tokens_B: Tensor
+    """How many those are."""
+    flops: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solutions:
+    """Completions, one a problem, and what producing all of them cost."""
+
+    completions: list[tuple[int, ...]]
+    flops: float
+
+
+class History:
+    """Training history: values stay on the device until `every` of them are there."""
+
+    def __init__(self, every: int = 20) -> None:
+        self.rows: list[dict[str, float]] = []
+        self._pending: list[dict[str, Any]] = []
+        self._every = every
+
+    def add(self, **values: float | Tensor) -> None:
+        """Append one row; `step` and `flops` are expected in it."""
+        self._pending.append({k: v.detach() if isinstance(v, Tensor) else v for k, v in values.items()})
+        if len(self._pending) >= self._every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring pending values to the host. Raises Diverged at the first that is not finite."""
+        pending, self._pending = self._pending, []
+        for row in pending:
+            values = {k: float(v) for k, v in row.items()}
+            for key, value in values.items():
+                if not math.isfinite(value):
+                    raise Diverged(f"{key} is {value} at step {values.get('step', 0):.0f}")
+            self.rows.append(values)
+
+    def columns(self, points: int) -> dict[str, list[float | None]]:
+        """At most `points` rows, each the mean of a run of consecutive ones, as columns."""
+        self.flush()
+        names = list(dict.fromkeys(k for row in self.rows for k in row))
+        size = max(1, math.ceil(len(self.rows) / points))
+        chunks = [self.rows[i : i + size] for i in range(0, len(self.rows), size)]
+        columns: dict[str, list[float | None]] = {name: [] for name in names}
+        for chunk in chunks:
+            for name in names:
+                values = [row[name] for row in chunk if name in row]
+                columns[name].append(sum(values) / len(values) if values else None)
+        return columns
+
+
+class Contender(lightning.LightningModule, ABC):
+    """An arm: trains until its FLOP budget is spent, then is evaluated.
+
+    Subclasses set `self.stage` when they enter a new stage of training; the harness evaluates at
+    each change, so that a stage's end can be compared with the final result.
+    """
+
+    def __init__(self, cell: Cell, task: Task) -> None:
+        super().__init__()
+        self.automatic_optimization = False  # the EBT and RL need more than one backward a batch
+        self.cell, self.task = cell, task
+        self.stage = "train"
+        self.flops_by: dict[str, float] = {}
+        self.steps = 0
+        self.problems = 0
+        self.reward_queries = 0
+        self.history = History()
+
+    # What an arm provides.
+
+    @abstractmethod
+    def step_flops(self, batch: Batch) -> float:
+        """Upper bound of what the next training step on `batch` costs."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch, effort: str | None = None) -> Likelihood:
+        """Likelihood of the supervised tokens at an effort of `likelihood_efforts()`."""
+
+    @abstractmethod
+    def solve(self, problems: Sequence[Problem], effort: str, key: Sequence[object] = ()) -> Solutions:
+        """Completions at an effort of `efforts()`; what is random follows from seed and `key`."""
+
+    @abstractmethod
+    def efforts(self) -> tuple[str, ...]:
+        """Names of the ways to produce an answer, cheapest first."""
+
+    @abstractmethod
+    def likelihood_efforts(self) -> tuple[str, ...]:
+        """Names of the ways to compute a likelihood, cheapest first; the default one last."""
+
+    @abstractmethod
+    def non_embedding_parameters(self) -> int:
+        """Parameters other than the maps between vocabulary and width."""
+
+    # What they share.
+
+    @property
+    def flops_spent(self) -> float:
+        """Training FLOPs so far."""
+        return sum(self.flops_by.values())
+
+    @property
+    def share_spent(self) -> float:
+        """Share of the budget so far, 0 to 1."""
+        return self.flops_spent / self.cell.budget.flops
+
+    def spend(self, purpose: str, flops: float) -> None:
+        """Book training FLOPs."""
+        self.flops_by[purpose] = self.flops_by.get(purpose, 0.0) + flops
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
+        """Stop before the step that would exceed the budget."""
+        if self.flops_spent + self.step_flops(batch) > self.cell.budget.flops:
+            self.trainer.should_stop = True
+            return -1
+        return None
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch.to(device)
+
+    def optimise(self, factor: float) -> Tensor:
+        """Clip the gradients that stand in `.grad`, step at `factor` of the peak rates, clear them.
+
+        Returns the gradient norm before clipping.
+        """
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.cell.trainer.clip)
+        optim.set_rates(optimizer.optimizer, factor)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        return norm
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return optim.adamw(self.parameters(), self.cell.size.lr, self.cell.trainer)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._log_likelihood("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._log_likelihood("test", batch)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, ...]]:
+        """Completions at the cheapest effort."""
+        return self.solve(batch.problems, self.efforts()[0]).completions
+
+    def _log_likelihood(self, split: str, batch: Batch) -> None:
+        likelihood = self.evaluate(batch)
+        loss = likelihood.nats_B.sum() / likelihood.tokens_B.sum()
+        self.log(f"{split}/loss", loss, batch_size=len(batch.problems), prog_bar=False)

@@ -1,0 +1,1 @@
+"""The harness: trains every arm on equal compute and says what the records support."""

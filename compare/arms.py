@@ -1,0 +1,88 @@
+"""The families of arms: what a plan needs to know of each, and how to build its module.
+
+A new family is one entry here, one configuration class and one Contender; a new arm of a known
+family is one YAML file in conf/arm. Nothing here imports torch until a module is built.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ebt.cost
+import rl_baseline.cost
+from arena import flops
+from arena.config import Cell, require
+from arena.tasks.base import Task
+from ebt.config import EBTArm
+from rl_baseline.config import RLArm, TransformerArm
+
+if TYPE_CHECKING:
+    from arena.contender import Contender
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """What the harness knows of a family of arms."""
+
+    config: type
+    """Configuration class; its field `kind` names the family."""
+    minimum_flops: Callable[[Cell, Task], float]
+    """Smallest budget with which it can train."""
+    parameters: Callable[[Cell, Task], tuple[int, int]]
+    """Parameters in all, and without vocabulary maps."""
+    build: "Callable[[Cell, Task], Contender]"
+
+
+def _ebt(cell: Cell, task: Task) -> "Contender":
+    from ebt.module import EBTModule
+
+    return EBTModule(cell, task)
+
+
+def _transformer(cell: Cell, task: Task) -> "Contender":
+    from rl_baseline.supervised import TransformerModule
+
+    return TransformerModule(cell, task)
+
+
+def _rl(cell: Cell, task: Task) -> "Contender":
+    from rl_baseline.module import RLModule
+
+    return RLModule(cell, task)
+
+
+def _lm_parameters(cell: Cell, task: Task) -> tuple[int, int]:
+    inner = flops.backbone_parameters(cell.size)
+    return inner + 2 * task.vocabulary * cell.size.width, inner
+
+
+FAMILIES: dict[str, Family] = {
+    "ebt": Family(
+        config=EBTArm, minimum_flops=ebt.cost.minimum_flops, parameters=ebt.cost.parameters, build=_ebt
+    ),
+    "transformer": Family(
+        config=TransformerArm,
+        minimum_flops=rl_baseline.cost.minimum_flops,
+        parameters=_lm_parameters,
+        build=_transformer,
+    ),
+    "rl": Family(
+        config=RLArm, minimum_flops=rl_baseline.cost.minimum_flops, parameters=_lm_parameters, build=_rl
+    ),
+}
+
+
+def family(cell: Cell) -> Family:
+    """The family of a cell's arm."""
+    return FAMILIES[cell.arm.kind]
+
+
+def check(cell: Cell, task: Task) -> None:
+    """Raise ConfigError if the cell cannot run: bad values, or a budget too small for one step."""
+    cell.validate()
+    least = family(cell).minimum_flops(cell, task)
+    require(
+        cell.budget.flops >= least,
+        f"budget.flops={cell.budget.flops:g}: too small for one step of {cell.arm.name} on "
+        f"{cell.task.name} at size {cell.size.name}; give at least {least:.3g}, or lower task.batch",
+    )

@@ -1,0 +1,284 @@
+"""Train and evaluate one cell, and write its record whatever happens."""
+
+import contextlib
+import dataclasses
+import io
+import logging
+import platform
+import re
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.loggers import Logger as LightningLogger
+
+from arena.contender import Contender
+from arena.data import Batch, Problems, collate, held_out
+from arena.seeding import seed_everything
+from arena.tasks import build_task
+from arena.tasks.base import Task
+from compare.arms import family
+from compare.config import Logger
+from compare.plan import Planned, blank_record
+from compare.record import Evaluation, Record
+from compare.store import Store
+
+# What Lightning announces about devices and tips is the same for every cell.
+for _name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+EVALUATION_BATCH = 128
+REPORT_EVERY = 0.5
+"""Seconds between two reports of progress."""
+
+
+def run_cell(planned: Planned, store: Store, commit: str, logger: Logger, progress: Callable[[float], None]) -> Record:
+    """Train, evaluate, record. An error becomes a failed record; only interrupts pass through.
+
+    Args:
+        progress: told the FLOPs spent so far, now and then.
+    """
+    folder = store.folder(planned.identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    with (folder / "log.txt").open("w", encoding="utf-8") as log, _captured(log):
+        try:
+            record = _train(planned, folder, commit, logger, progress, started)
+        except Exception as error:
+            text = scrub(traceback.format_exc())
+            print(text, flush=True)
+            reason = scrub(f"{type(error).__name__}: {error}".splitlines()[0])
+            record = dataclasses.replace(
+                blank_record(planned, commit),
+                status="failed",
+                reason=reason,
+                traceback=text,
+                seconds={"total": time.perf_counter() - started},
+            )
+    store.write(record)
+    return record
+
+
+def _train(
+    planned: Planned,
+    folder: Path,
+    commit: str,
+    logger: Logger,
+    progress: Callable[[float], None],
+    started: float,
+) -> Record:
+    cell = planned.cell
+    settings = cell.trainer
+    torch.set_num_threads(settings.threads)
+    seed_everything(cell.seed)
+    task = build_task(cell.task)
+    contender = family(cell).build(cell, task)
+    data = Problems(task, seed=cell.seed, batch=cell.task.batch, problems=settings.problems)
+    watch = _Watch(task, settings.severities, settings.problems, progress)
+    mirror = _mirror(planned, logger)
+    trainer = lightning.Trainer(
+        accelerator=settings.accelerator,
+        devices=1,
+        precision=_precision(settings.accelerator, settings.precision),  # pyright: ignore[reportArgumentType]
+        max_epochs=-1,
+        logger=mirror or False,
+        callbacks=[watch],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+        num_sanity_val_steps=0,
+    )
+    try:
+        begun = time.perf_counter()
+        trainer.fit(contender, train_dataloaders=data.train_dataloader())
+        contender.history.flush()
+        trained = time.perf_counter() - begun - watch.seconds
+        watch.evaluate(contender, "final")
+        trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
+        columns = contender.history.columns(settings.history)
+        if mirror is not None:
+            _log(mirror, columns, watch.evaluations)
+    finally:
+        if mirror is not None:
+            import wandb
+
+            wandb.finish()
+    total = sum(p.numel() for p in contender.parameters())
+    return dataclasses.replace(
+        blank_record(planned, commit),
+        environment=_environment(contender),
+        parameters={"total": total, "non_embedding": contender.non_embedding_parameters()},
+        flops=contender.flops_spent,
+        flops_by=contender.flops_by,
+        steps=contender.steps,
+        problems=contender.problems,
+        reward_queries=contender.reward_queries,
+        seconds={"train": trained, "evaluate": watch.seconds, "total": time.perf_counter() - started},
+        history=columns,
+        evaluations=tuple(watch.evaluations),
+    )
+
+
+class _Watch(lightning.Callback):
+    """Reports progress, and evaluates whenever the contender leaves a stage of its training."""
+
+    def __init__(self, task: Task, severities: int, problems: int, progress: Callable[[float], None]) -> None:
+        self.task, self.progress = task, progress
+        self.severities, self.problems = min(severities, task.severities), problems
+        self.evaluations: list[Evaluation] = []
+        self.seconds = 0.0
+        self._stage: str | None = None
+        self._told = 0.0
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, Contender)
+        if self._stage is not None and pl_module.stage != self._stage:
+            self.evaluate(pl_module, self._stage)
+        self._stage = pl_module.stage
+        now = time.monotonic()
+        if now - self._told > REPORT_EVERY:
+            self._told = now
+            self.progress(pl_module.flops_spent)
+
+    def evaluate(self, contender: Contender, stage: str) -> None:
+        """Append the evaluations of a stage; before the final one, in distribution only."""
+        begun = time.perf_counter()
+        training = contender.training
+        contender.eval()
+        severities = range(self.severities) if stage == "final" else range(1)
+        for severity in severities:
+            self.evaluations += evaluate(contender, self.task, severity, self.problems, stage)
+        contender.train(training)
+        self.seconds += time.perf_counter() - begun
+
+
+def evaluate(contender: Contender, task: Task, severity: int, count: int, stage: str) -> list[Evaluation]:
+    """Likelihood and, where answers can be verified, exact match on held-out test problems."""
+    problems = held_out(task, "test", count, severity)
+    chunks = [problems[i : i + EVALUATION_BATCH] for i in range(0, len(problems), EVALUATION_BATCH)]
+    found: list[Evaluation] = []
+    with torch.no_grad():
+        batches = [collate(chunk, task.pad).to(contender.device) for chunk in chunks]
+        for effort in contender.likelihood_efforts():
+            found.append(_loss(contender, batches, effort, task.axis, severity, stage))
+        for effort in contender.efforts() if task.verifiable else ():
+            outcomes, flops = "", 0.0
+            for i, chunk in enumerate(chunks):
+                solutions = contender.solve(chunk, effort, key=(stage, severity, i))
+                flops += solutions.flops
+                pairs = zip(chunk, solutions.completions, strict=True)
+                outcomes += "".join("1" if task.verify(p, c).correct else "0" for p, c in pairs)
+            share = outcomes.count("1") / len(outcomes)
+            found.append(
+                Evaluation(
+                    stage=stage,
+                    axis=task.axis,
+                    severity=severity,
+                    effort=effort,
+                    metric="exact",
+                    value=share,
+                    n=len(outcomes),
+                    sd=(share * (1 - share)) ** 0.5,
+                    outcomes=outcomes,
+                    flops=flops / len(outcomes),
+                )
+            )
+    return found
+
+
+def _loss(
+    contender: Contender, batches: list[Batch], effort: str, axis: str, severity: int, stage: str
+) -> Evaluation:
+    parts = [contender.evaluate(batch, effort) for batch in batches]
+    nats = torch.cat([p.nats_B for p in parts]).double().cpu()
+    tokens = torch.cat([p.tokens_B for p in parts]).double().cpu()
+    mean = float(nats.sum() / tokens.sum())
+    if not torch.isfinite(nats).all():
+        raise FloatingPointError(f"held-out loss is {mean} at effort {effort}, severity {severity}")
+    # Residuals of the ratio estimator: problems differ in length.
+    residuals = (nats - mean * tokens) / tokens.mean()
+    return Evaluation(
+        stage=stage,
+        axis=axis,
+        severity=severity,
+        effort=effort,
+        metric="loss",
+        value=mean,
+        n=len(nats),
+        sd=float(residuals.std(unbiased=len(nats) > 1)),
+        flops=sum(p.flops for p in parts) / len(nats),
+    )
+
+
+def _environment(contender: Contender) -> dict[str, Any]:
+    cuda = contender.device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "lightning": lightning.__version__,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name() if cuda else contender.device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _precision(accelerator: str, precision: str) -> str:
+    if precision != "auto":
+        return precision
+    return "bf16-mixed" if accelerator in ("auto", "cuda") and torch.cuda.is_available() else "32-true"
+
+
+def _mirror(planned: Planned, logger: Logger) -> LightningLogger | None:
+    """A logger that mirrors the record; `none` imports nothing."""
+    if logger.name == "none":
+        return None
+    from lightning.pytorch.loggers import WandbLogger
+
+    cell = planned.cell
+    return WandbLogger(
+        project=logger.project,
+        name=f"{cell.task.name}-{cell.arm.name}-{cell.budget.flops:g}-{cell.seed}",
+        id=planned.identity,
+        resume="allow",
+        mode=logger.mode,
+        group=planned.study,
+        job_type=cell.arm.name,
+        config={**dataclasses.asdict(cell.arm), "budget": cell.budget.flops, "seed": cell.seed},
+    )
+
+
+def _log(mirror: LightningLogger, columns: dict[str, list[float | None]], evaluations: list[Evaluation]) -> None:
+    for i, step in enumerate(columns.get("step", [])):
+        row = {k: c[i] for k, c in columns.items() if k != "step" and c[i] is not None}
+        mirror.log_metrics({k: v for k, v in row.items() if v is not None}, step=int(step or 0))
+    last = {f"{e.stage}/{e.metric}/{e.effort}/{e.axis}_{e.severity}": e.value for e in evaluations}
+    mirror.log_metrics(last)
+
+
+@contextlib.contextmanager
+def _captured(log: io.TextIOBase | Any) -> Any:
+    """What libraries print and warn during a cell goes into its log."""
+    handler = logging.StreamHandler(log)
+    root = logging.getLogger()
+    root.addHandler(handler)
+    with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log), warnings.catch_warnings():
+        # A training stream has no length, so no workers are worth their start-up.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+
+
+def scrub(text: str) -> str:
+    """Text without absolute paths: a file is named by its last three parts."""
+    return re.sub(r"(?:/[^\s/:\"',()]+)+", lambda m: "/".join(m.group().split("/")[-3:]).lstrip("/"), text)

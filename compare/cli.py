@@ -1,0 +1,244 @@
+"""The command line. Nothing heavy is imported until a cell runs."""
+
+import os
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from arena.config import ConfigError
+from compare import manifest
+from compare.config import Root, conf_folder, register
+from compare.display import Display, plan_table
+from compare.plan import Planned, Request, expand
+from compare.record import Record, RecordError
+from compare.run import Outcome, run, workers_by_default
+from compare.store import Store
+
+
+class CellsFailed(Exception):
+    """At least one cell of the plan has a failed record; the rest was run and reported."""
+
+
+class _Stop(BaseException):
+    """Carries an error past Hydra, which would announce the job's overrides on a line of its own."""
+
+
+def task(config: DictConfig) -> None:
+    """One Hydra job. In a sweep an error is left to Hydra, so that the other jobs go on."""
+    try:
+        _task(config)
+    except (ConfigError, RecordError, CellsFailed) as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise
+        raise _Stop from error
+
+
+def _task(config: DictConfig) -> None:
+    """Plan, run what is not done, report."""
+    root = OmegaConf.to_object(config)
+    assert isinstance(root, Root)
+    given = tuple(o for o in HydraConfig.get().overrides.task if not o.startswith("hydra"))
+    request = Request(root=root, overrides=given)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    store = Store(root.runs)
+    store.check()
+    plan = expand(request)
+    records = {p.identity: r for p in plan if (r := store.record(p.identity)) is not None}
+    done = {i for i, r in records.items() if r.status == "done" or root.retry == "none"}
+    workers = root.workers or workers_by_default(root.trainer.threads)
+    rates = _rates(records.values() if done else ())
+    if root.dry:
+        console.print(plan_table(plan, done, rates, workers))
+        return
+    store.prepare()
+    commit = code_version()
+    waiting = [p for p in plan if p.identity not in done]
+    console.print(f"{len(plan)} cells, {len(done)} done before, {len(waiting)} to run", highlight=False)
+    failed = [i for i in done if records[i].status == "failed"]
+    _write_manifest(request, plan, store, commit)
+    if waiting:
+        count = min(workers, len(waiting))
+        with Display(console, waiting, rates, count) as display:
+            outcomes = run(
+                waiting,
+                store,
+                commit=commit,
+                logger=root.logger,
+                workers=count,
+                again=root.retry == "failed",
+                ended=display.ended,
+                spent=display.spent,
+            )
+        failed += [o.planned.identity for o in outcomes if o.status == "failed"]
+        _write_manifest(request, plan, store, commit)
+    _report(store, request.name, console)
+    if failed:
+        raise CellsFailed(f"{len(failed)} of {len(plan)} cells failed; the report names them (retry=failed runs them again)")
+
+
+def _report(store: Store, name: str, console: Console) -> None:
+    from compare import report
+
+    console.print("fitting and drawing the report ...", highlight=False)
+    path = report.build(store.root, name)
+    # Plain print: a path must be one line, whatever the terminal's width.
+    print(path, flush=True)
+
+
+def _rates(records: Any) -> dict[str, float]:
+    """FLOPs a second of training, by arm, over what this store has done."""
+    flops: dict[str, float] = {}
+    seconds: dict[str, float] = {}
+    for record in records:
+        assert isinstance(record, Record)
+        if record.status == "done":
+            flops[record.arm] = flops.get(record.arm, 0.0) + record.flops
+            seconds[record.arm] = seconds.get(record.arm, 0.0) + record.seconds["total"]
+    return {arm: flops[arm] / seconds[arm] for arm in flops if seconds[arm] > 0}
+
+
+def _write_manifest(request: Request, plan: list[Planned], store: Store, commit: str) -> None:
+    """The plan, beside the records. Cells run one by one share one manifest: all that the store holds."""
+    experiment = request.root.experiment
+    cells = tuple(
+        manifest.PlannedCell(
+            cell=p.identity,
+            study=p.study,
+            arm=p.cell.arm.name,
+            task=p.cell.task.name,
+            size=p.cell.size.name,
+            budget=float(p.cell.budget.flops),
+            seed=p.cell.seed,
+        )
+        for p in plan
+    )
+    if experiment is not None:
+        arms = {(cell.study, cell.arm) for cell in cells}
+        wanted = [
+            manifest.Contrast(
+                study=c.study, arm=c.arm, baseline=c.baseline, quantity=c.quantity, margin=float(c.margin)
+            )
+            for c in experiment.contrasts
+        ]
+        # A narrowed grid leaves out contrasts whose arms it does not run.
+        kept = tuple(
+            c
+            for c in wanted
+            if (c.study, c.arm) in arms and (c.baseline == manifest.WARM_START or (c.study, c.baseline) in arms)
+        )
+        title, question = experiment.title, experiment.question
+    else:
+        kept, title, question = (), "Cells run one by one", "What did these cells measure?"
+        one_by_one = {cell.cell: cell for cell in cells}
+        for record in store.records():
+            study = f"{record.task} {record.size}"
+            one_by_one[record.cell] = manifest.PlannedCell(
+                cell=record.cell,
+                study=study,
+                arm=record.arm,
+                task=record.task,
+                size=record.size,
+                budget=record.budget,
+                seed=record.seed,
+            )
+        cells = _apart(list(one_by_one.values()))
+    content = manifest.Manifest(
+        name=request.name,
+        title=title,
+        question=question,
+        command=shlex.join(["python", "-m", "compare", *request.overrides]),
+        commit=commit,
+        contrasts=kept,
+        cells=cells,
+    )
+    try:
+        manifest.dump(store.root, content)
+    except manifest.ManifestError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _apart(cells: list[manifest.PlannedCell]) -> tuple[manifest.PlannedCell, ...]:
+    """Cells that differ in more than arm, budget and seed go to studies of their own."""
+    import dataclasses
+
+    taken: set[tuple[str, str, float, int]] = set()
+    apart: list[manifest.PlannedCell] = []
+    for cell in cells:
+        study, number = cell.study, 1
+        while (study, cell.arm, cell.budget, cell.seed) in taken:
+            number += 1
+            study = f"{cell.study} ({number})"
+        taken.add((study, cell.arm, cell.budget, cell.seed))
+        apart.append(dataclasses.replace(cell, study=study))
+    return tuple(apart)
+
+
+def code_version() -> str:
+    """Commit of the checkout (with + for uncommitted changes), else the installed version."""
+    here = Path(__file__).resolve().parent.parent
+    if (here / ".git").exists():
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return "unknown"
+    try:
+        return "v" + metadata.version("ebt-arena")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def main() -> None:
+    """Entry point of `python -m compare` and of the console script `ebt-compare`.
+
+    Exit status: 0 done; 1 a cell failed; 2 bad configuration, nothing was trained; 130 interrupted.
+    """
+    # Hydra would print a traceback's tail and exit with 1; errors are told apart here instead.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register()
+    entry: Any = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(task)
+    try:
+        try:
+            entry()
+        except _Stop as stop:
+            assert stop.__cause__ is not None
+            raise stop.__cause__ from None
+    except CellsFailed as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    except (ConfigError, RecordError, HydraException, OmegaConfBaseException) as error:
+        print(one_line(error), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; what is done is kept, the same command goes on with the rest", file=sys.stderr)
+        sys.exit(130)
+
+
+def one_line(error: BaseException) -> str:
+    """What was wrong, which value, and the remedy, on one line."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        known = ", ".join(error.options)
+        return f"{group}={name}: there is none; choose one of {known}"
+    cause = error.__cause__ or error.__context__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(cause, OmegaConfBaseException) and not isinstance(error, ConfigError):
+        lines += [line.strip() for line in str(cause).splitlines()[:1]]
+    kept = [line for line in dict.fromkeys(lines) if not line.startswith(("full_key", "object_type", "reference"))]
+    text = "; ".join(kept) or type(error).__name__
+    return text if isinstance(error, ConfigError | RecordError) else f"{text}; python -m compare --help lists every key"
+
+

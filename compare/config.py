@@ -1,0 +1,134 @@
+"""The root configuration, experiments, and the registration of every schema with Hydra."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING
+
+from arena.config import Budget, Size, TrainerConfig, require, require_choice, store_schema
+from arena.tasks import TASK_CONFIGS
+from compare.arms import FAMILIES
+
+
+# The nested parts of an experiment are not frozen: OmegaConf makes nested nodes of frozen classes
+# read-only while the experiment's file is still being merged into them.
+
+
+@dataclass(kw_only=True)
+class Rung:
+    """One point of compute of a study."""
+
+    flops: float = MISSING
+    """Training budget of a cell."""
+    size: str = MISSING
+    """Backbone at this budget, a name in conf/size; the same for every arm."""
+
+
+@dataclass(kw_only=True)
+class Study:
+    """Cells that are compared with one another: one task, several arms and budgets."""
+
+    task: str = MISSING
+    """A name in conf/task."""
+    arms: list[str] = MISSING
+    """Names in conf/arm."""
+    rungs: list[Rung] = MISSING
+    """Budgets and the size at each."""
+    overrides: list[str] = field(default_factory=list)
+    """Hydra overrides for this study's cells, such as task.batch=16; only keys of task and trainer, so
+    that no arm is favoured."""
+
+
+@dataclass(kw_only=True)
+class ContrastConfig:
+    """A comparison named before anything runs; Holm's correction runs over all of them."""
+
+    study: str = MISSING
+    arm: str = MISSING
+    baseline: str = MISSING
+    """Another arm, or warm_start for reward_gain."""
+    quantity: str = MISSING
+    """compute_multiplier, exponent, final_loss, final_error or reward_gain."""
+    margin: float = MISSING
+    """Half-width of equivalence, in the quantity's unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A grid of cells and the questions it is to answer."""
+
+    name: str = MISSING
+    """Folder of its report."""
+    title: str = MISSING
+    question: str = MISSING
+    seeds: list[int] = MISSING
+    """One cell a seed; every arm sees the same problems under the same seed."""
+    studies: dict[str, Study] = MISSING
+    contrasts: list[ContrastConfig] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logger:
+    """Where training is mirrored; the record in the store is the truth."""
+
+    name: str = MISSING
+    """none or wandb."""
+    project: str = "ebt-arena"
+    """Weights & Biases project."""
+    mode: str = "offline"
+    """offline, online or disabled."""
+
+    def validate(self) -> None:
+        require_choice("logger.name", self.name, ("none", "wandb"))
+        require_choice("logger.mode", self.mode, ("offline", "online", "disabled"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """Everything that can be set on the command line."""
+
+    # Groups are typed by their own schemas; a typed field here would be read-only while composing.
+    arm: Any = MISSING
+    task: Any = MISSING
+    size: Any = MISSING
+    budget: Any = MISSING
+    trainer: Any = MISSING
+    logger: Any = MISSING
+    experiment: Any = None
+    """The grid; none: the one cell that arm, task, size, budget and seed name."""
+    seed: int = 0
+    """Seed of a single cell."""
+    runs: str = "runs"
+    """The store: records, checkpoints, reports."""
+    dry: bool = False
+    """Print the table of cells with parameters, FLOPs and expected time, and stop."""
+    retry: str = "none"
+    """`failed`: run failed cells again."""
+    workers: int = 0
+    """Cells trained at once on this machine; 0: one a CPU core, or one in all with a GPU."""
+    worker: int = 0
+    """Any number; lets a Hydra sweep start several processes on one store (-m worker=range(8))."""
+
+    def validate(self) -> None:
+        require(self.workers >= 0, f"workers={self.workers}: must not be negative")
+        require_choice("retry", self.retry, ("none", "failed"))
+        self.logger.validate()
+
+
+def register() -> None:
+    """Register every schema; calling it twice changes nothing."""
+    store_schema("root_schema", Root)
+    schemas: dict[str, type] = {name: family.config for name, family in FAMILIES.items()}
+    schemas |= {config.kind: config for config in TASK_CONFIGS}
+    schemas |= {"size": Size, "budget": Budget, "trainer": TrainerConfig, "logger": Logger}
+    schemas["experiment"] = Experiment
+    for name, schema in schemas.items():
+        store_schema(name, schema, "schema")
+
+
+def conf_folder() -> Path:
+    """The folder of YAML files: beside the packages in a checkout, inside `compare` in a wheel."""
+    here = Path(__file__).resolve().parent
+    beside = here.parent / "conf"
+    return beside if (beside / "config.yaml").is_file() else here / "conf"

@@ -1,0 +1,124 @@
+"""Paired differences at the largest budget: loss, answer error, gain from reward, decay under shift.
+
+Runs are paired by seed (same problems in the same order), answers also by problem.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from compare.evidence import Run
+from compare.findings import Draft
+from compare.manifest import WARM_START
+from compare.record import Evaluation
+from compare.stats import Array, Estimate, from_normal, over_seeds, over_seeds_and_problems
+
+Look = Callable[[Run], Evaluation | None]
+Pair = tuple[Evaluation, Evaluation]
+
+
+def final_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Draft:
+    """`final_loss` (nats) or `final_error` (1 - exact, greedy): arm less baseline.
+
+    At the largest budget both were measured at.
+    """
+    metric, effort = ("loss", None) if quantity == "final_loss" else ("exact", "greedy")
+
+    def look(run: Run) -> Evaluation | None:
+        return run.find(metric, effort=effort)
+
+    blank = Draft(study=study, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
+    mine, theirs = _by_seed(runs, arm, look), _by_seed(runs, baseline, look)
+    shared = sorted({key[0] for key in mine} & {key[0] for key in theirs})
+    if not shared:
+        return _unmeasured(blank, f"no budget at which both have `{metric}`")
+    budget = shared[-1]
+    seeds = sorted({seed for b, seed in mine if b == budget} & {seed for b, seed in theirs if b == budget})
+    if not seeds:
+        return _unmeasured(blank, "no seed that both were run with")
+    pairs = [(mine[budget, seed][1], theirs[budget, seed][1]) for seed in seeds]
+    cells = tuple(side[budget, seed][0].planned.cell for side in (mine, theirs) for seed in seeds)
+    estimate = _exact(pairs, sign=-1) if metric == "exact" else _loss(pairs)
+    planned = max(run.planned.budget for run in runs)
+    caveats = (
+        ()
+        if budget == planned
+        else (f"at {budget:.3g} FLOPs; the largest budget, {planned:.3g}, is not in both",)
+    )
+    return replace(blank, estimate=estimate, caveats=caveats, records=cells)
+
+
+def reward_gain(study: str, runs: tuple[Run, ...], arm: str) -> Draft:
+    """Exact answers, sampled: end less warm start of the same run, at the arm's largest budget."""
+    blank = Draft(study=study, arm=arm, baseline=WARM_START, quantity="reward_gain", estimate=None)
+    after = _by_seed(runs, arm, lambda run: run.find("exact", effort="sample"))
+    before = _by_seed(runs, arm, lambda run: run.find("exact", effort="sample", stage=WARM_START))
+    keys = sorted(after.keys() & before.keys())
+    if not keys:
+        return _unmeasured(blank, "no run measured before and after")
+    keys = [key for key in keys if key[0] == keys[-1][0]]
+    estimate = _exact([(after[key][1], before[key][1]) for key in keys], sign=1)
+    return replace(blank, estimate=estimate, records=tuple(after[key][0].planned.cell for key in keys))
+
+
+def shift_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Draft:
+    """How much more a metric worsens from severity 0 to the highest measured, arm less baseline, by seed."""
+    metric, effort = ("loss", None) if quantity == "shift_loss" else ("exact", "greedy")
+    sign = 1 if metric == "loss" else -1
+    blank = Draft(study=study, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
+    severities = {
+        e.severity
+        for run in runs
+        for e in run.record.evaluations
+        if e.metric == metric and e.stage == "final"
+    }
+    if not severities or max(severities) == 0:
+        return _unmeasured(blank, "measured in distribution only")
+
+    def within(run: Run) -> Evaluation | None:
+        return run.find(metric, effort=effort)
+
+    def shifted(run: Run) -> Evaluation | None:
+        return run.find(metric, effort=effort, severity=max(severities))
+
+    sides = [_by_seed(runs, name, look) for name in (arm, baseline) for look in (shifted, within)]
+    keys = sorted(set.intersection(*(set(side) for side in sides)))
+    if not keys:
+        return _unmeasured(blank, "no budget and seed that both were measured at under shift")
+    keys = [key for key in keys if key[0] == keys[-1][0]]
+    a1, a0, b1, b0 = (np.array([side[key][1].value for key in keys]) for side in sides)
+    cells = tuple(side[key][0].planned.cell for side in (sides[0], sides[2]) for key in keys)
+    estimate = over_seeds(sign * ((a1 - a0) - (b1 - b0)))
+    return replace(blank, estimate=estimate, records=cells)
+
+
+def _by_seed(runs: tuple[Run, ...], arm: str, look: Look) -> dict[tuple[float, int], tuple[Run, Evaluation]]:
+    """(budget, seed) -> run and evaluation, for the runs of an arm that have it."""
+    found = [(run, look(run)) for run in runs if run.planned.arm == arm]
+    return {(run.planned.budget, run.planned.seed): (run, e) for run, e in found if e is not None}
+
+
+def _unmeasured(blank: Draft, reason: str) -> Draft:
+    return replace(blank, caveats=(reason,))
+
+
+def _loss(pairs: list[Pair]) -> Estimate:
+    differences = np.array([a.value - b.value for a, b in pairs])
+    if len(pairs) > 1:
+        return over_seeds(differences)
+    # One seed: only the problems' own spread is known, and an unpaired one at that.
+    ((a, b),) = pairs
+    return from_normal(float(differences[0]), a.sd**2 / a.n + b.sd**2 / b.n, a.n + b.n - 2, n=1)
+
+
+def _exact(pairs: list[Pair], sign: int) -> Estimate:
+    """Difference in exact answers times sign, over seeds and problems."""
+    if len({e.n for pair in pairs for e in pair}) > 1:
+        return over_seeds(np.array([sign * (a.value - b.value) for a, b in pairs]))
+    outcomes = np.array([[_bits(e.outcomes) for e in pair] for pair in pairs])
+    return over_seeds_and_problems(sign * (outcomes[:, 0] - outcomes[:, 1]))
+
+
+def _bits(outcomes: str) -> Array:
+    return np.frombuffer(outcomes.encode(), dtype=np.uint8).astype(float) - ord("0")

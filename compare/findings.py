@@ -1,0 +1,208 @@
+"""A finding: one claim with its estimate, interval, number of seeds and verdict.
+
+Estimates come in the units of QUANTITIES. Verdicts follow compare/stats.py; a multiplier is judged
+on its logarithm, where no difference is zero.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from compare.manifest import WARM_START
+from compare.stats import Estimate, holm, seeds_needed, verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """How a compared quantity is named, signed and printed."""
+
+    label: str
+    unit: str
+    """Printed after the number."""
+    higher_is_better: bool
+    ratio: bool = False
+    """Estimated as a logarithm, printed as a factor whose null is 1."""
+    digits: int = 3
+    """Decimals, or significant digits of a ratio."""
+
+
+QUANTITIES = {
+    "compute_multiplier": Quantity(
+        label="compute multiplier at equal loss", unit="×", higher_is_better=True, ratio=True
+    ),
+    "exponent": Quantity(label="difference of scaling exponents", unit="", higher_is_better=True, digits=4),
+    "slope_ratio": Quantity(
+        label="ratio of log-log slopes less 1 (the paper's reading)", unit="", higher_is_better=True
+    ),
+    "final_loss": Quantity(
+        label="loss difference at the largest budget", unit=" nats", higher_is_better=False, digits=4
+    ),
+    "final_error": Quantity(
+        label="answer error difference at the largest budget", unit="", higher_is_better=False
+    ),
+    "reward_gain": Quantity(label="exact answers gained over the warm start", unit="", higher_is_better=True),
+    "shift_error": Quantity(
+        label="difference in answer error added by the shift", unit="", higher_is_better=False
+    ),
+    "shift_loss": Quantity(
+        label="difference in loss added by the shift", unit=" nats", higher_is_better=False, digits=4
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A comparison that is measured but not yet judged: the correction needs its whole family."""
+
+    study: str
+    arm: str
+    baseline: str
+    quantity: str
+    estimate: Estimate | None
+    """Difference with null zero (a ratio's logarithm); None if it could not be measured."""
+    margin: float = 0.0
+    """Half-width of equivalence stated beforehand; 0 if none was."""
+    primary: bool = False
+    caveats: tuple[str, ...] = ()
+    """Why it could not be measured, or what limits it."""
+    records: tuple[str, ...] = ()
+    """Cells it rests on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One judged comparison; every number a report prints about it."""
+
+    claim: str
+    """A sentence that holds the estimate, the interval, n and the verdict."""
+    study: str
+    arm: str
+    baseline: str
+    quantity: str
+    label: str
+    estimate: float | None
+    """In the quantity's unit; None if it could not be measured."""
+    low: float
+    high: float
+    unit: str
+    digits: int
+    ratio: bool
+    n: int
+    """Seeds."""
+    verdict: str
+    """`ahead`, `behind`, `equivalent` or `undecided`."""
+    p: float
+    p_holm: float
+    """Adjusted over all primary findings, or over the exploratory ones of its study."""
+    primary: bool
+    margin: float
+    seeds_needed: int | None
+    """Seeds that would decide an undecided finding, if that can be said."""
+    caveats: tuple[str, ...]
+    records: tuple[str, ...]
+    single_run: bool
+
+    @property
+    def value_text(self) -> str:
+        """Estimate with unit; a difference carries its sign."""
+        return (
+            "not measured"
+            if self.estimate is None
+            else number(self.estimate, self.digits, self.ratio) + self.unit
+        )
+
+    @property
+    def interval_text(self) -> str:
+        """95% interval in brackets."""
+        if self.estimate is None or not math.isfinite(self.low) or not math.isfinite(self.high):
+            return "no interval"
+        return f"[{number(self.low, self.digits, self.ratio)}, {number(self.high, self.digits, self.ratio)}]"
+
+
+def number(value: float, digits: int, ratio: bool = False) -> str:
+    """Signed fixed-point text of a difference, or significant digits of a ratio."""
+    if ratio:
+        return f"{value:#.{digits}g}".rstrip(".") if 1e-3 < value < 1e4 else f"{value:.1e}"
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "\u2212") if float(text) else f"{0:.{digits}f}"
+
+
+def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
+    """Verdicts of one family of comparisons, Holm-adjusted over all of it.
+
+    One that could not be measured keeps its place in the family, at p = 1: a plan is not made
+    easier by failing part of it.
+    """
+    adjusted = holm([1.0 if draft.estimate is None else draft.estimate.p for draft in drafts])
+    return tuple(_finding(draft, p_holm) for draft, p_holm in zip(drafts, adjusted, strict=True))
+
+
+def _finding(draft: Draft, p_holm: float) -> Finding:
+    spec = QUANTITIES[draft.quantity]
+    e = draft.estimate
+    if e is None:
+        e = Estimate(value=0.0, low=-math.inf, high=math.inf, p=1.0, n=0, single_run=False)
+    margin = math.log1p(draft.margin) if spec.ratio else draft.margin
+    # One run shows nothing of what another seed would do, whatever its interval over problems.
+    decision = (
+        "undecided"
+        if e.single_run
+        else verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
+    )
+    scale = _exp if spec.ratio else float
+    needed = (
+        seeds_needed(e.n, e.value, e.low, e.high, margin)
+        if decision == "undecided" and not e.single_run
+        else None
+    )
+    finding = Finding(
+        claim="",
+        study=draft.study,
+        arm=draft.arm,
+        baseline=draft.baseline,
+        quantity=draft.quantity,
+        label=spec.label,
+        estimate=None if draft.estimate is None else scale(e.value),
+        low=scale(e.low),
+        high=scale(e.high),
+        unit=spec.unit,
+        digits=spec.digits,
+        ratio=spec.ratio,
+        n=e.n,
+        verdict=decision,
+        p=e.p,
+        p_holm=p_holm,
+        primary=draft.primary,
+        margin=draft.margin,
+        seeds_needed=needed,
+        caveats=draft.caveats,
+        records=draft.records,
+        single_run=e.single_run,
+    )
+    return replace(finding, claim=_claim(finding))
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf
+
+
+def _claim(finding: Finding) -> str:
+    arm = finding.arm
+    other = "its own warm start" if finding.baseline == WARM_START else finding.baseline
+    if finding.estimate is None:
+        reasons = "; ".join(finding.caveats)
+        return f"Undecided, {arm} against {other}: {finding.label} could not be measured ({reasons})."
+    opening = {
+        "ahead": f"{arm} is ahead of {other}",
+        "behind": f"{arm} is behind {other}",
+        "equivalent": f"{arm} and {other} are equivalent within the margin {finding.margin:g}",
+        "undecided": f"Undecided, {arm} against {other}",
+    }[finding.verdict]
+    seeds = "a single run" if finding.single_run else f"n = {finding.n} seeds"
+    text = f"{opening}: {finding.label} {finding.value_text}, 95% interval {finding.interval_text}, {seeds}"
+    if finding.verdict == "undecided" and finding.seeds_needed is not None:
+        text += (
+            f"; about {finding.seeds_needed} seeds would decide"
+            if finding.seeds_needed <= 1000
+            else ("; more than 1000 seeds would be needed to decide")
+        )
+    return text + "."

@@ -1,0 +1,189 @@
+"""The manifest of an experiment: which cells it planned and which contrasts it named before running.
+
+It lies beside the records, `<store>/experiments/<name>.json`, so that a report can be rebuilt from
+the store alone and so that a planned cell that never ran is seen to be missing.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+
+QUANTITIES = ("compute_multiplier", "exponent", "final_loss", "final_error", "reward_gain")
+"""What a contrast can compare; see compare/findings.py for units and directions."""
+
+WARM_START = "warm_start"
+"""Baseline of `reward_gain`: the same arm before its reinforcement learning."""
+
+
+class ManifestError(ValueError):
+    """A manifest cannot be read or written. The message is one line: which file, what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """One cell the experiment asked for."""
+
+    cell: str
+    """Identity of the cell, the name of its folder in the store."""
+    study: str
+    """Group of cells that are compared with one another, usually one task."""
+    arm: str
+    task: str
+    size: str
+    budget: float
+    """Training FLOPs allowed."""
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A comparison named before the experiment ran; the Holm correction runs over all of them."""
+
+    study: str
+    arm: str
+    baseline: str
+    """Another arm of the study; `warm_start` for `reward_gain`."""
+    quantity: str
+    """One of QUANTITIES."""
+    margin: float
+    """Half-width of equivalence, in the quantity's unit (for a multiplier: 0.1 means 1/1.1 to 1.1)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an experiment is about, what it plans and what it will be judged by."""
+
+    version: int = VERSION
+    name: str
+    """File name of the manifest and folder of the report."""
+    title: str
+    question: str
+    command: str
+    """The command that runs the experiment."""
+    commit: str
+    """Commit of the program that planned it."""
+    contrasts: tuple[Contrast, ...]
+    cells: tuple[PlannedCell, ...]
+
+
+def path_of(store: Path, name: str) -> Path:
+    """Where the manifest of experiment `name` lies in a store."""
+    return store / "experiments" / f"{name}.json"
+
+
+def names(store: Path) -> tuple[str, ...]:
+    """Names of the experiments in a store, sorted; empty if there are none."""
+    return tuple(sorted(path.stem for path in (store / "experiments").glob("*.json")))
+
+
+def dump(store: Path, manifest: Manifest) -> Path:
+    """Write the manifest atomically, replacing an older one; return its path.
+
+    Raises:
+        ManifestError: it would not load again.
+    """
+    path = path_of(store, manifest.name)
+    try:
+        _check(manifest)
+        text = json.dumps(dataclasses.asdict(manifest), allow_nan=False, indent=1)
+    except ValueError as error:
+        raise ManifestError(f"experiment {manifest.name}: {error}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{manifest.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def load(store: Path, name: str) -> Manifest:
+    """Read and check the manifest of experiment `name`.
+
+    Raises:
+        ManifestError: there is none, or it is unreadable, of another version, or has a field missing,
+            unknown, or of the wrong type or range.
+    """
+    path = path_of(store, name)
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        known = ", ".join(names(store)) or "none"
+        raise ManifestError(f"no experiment {name} in {store}; it holds: {known}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}: not a readable manifest ({error}); run the experiment again") from error
+    version = raw.get("version") if isinstance(raw, dict) else None
+    if version != VERSION:
+        raise ManifestError(f"{path}: manifest version {version!r}, this program reads {VERSION}")
+    try:
+        manifest = _build(Manifest, raw)
+        _check(manifest)
+        if manifest.name != name:
+            raise ValueError(f"name {manifest.name!r} differs from the file's")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ManifestError(f"{path}: {error}; run the experiment again to write it anew") from error
+    return manifest
+
+
+def _build(cls: type, raw: Any) -> Any:
+    """Dataclass from a dictionary; every field present and of its declared type, none unknown."""
+    if not isinstance(raw, dict):
+        raise TypeError(f"{cls.__name__} is not an object")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    if fields.keys() != raw.keys():
+        missing, unknown = sorted(fields.keys() - raw.keys()), sorted(raw.keys() - fields.keys())
+        raise TypeError(f"{cls.__name__}: missing fields {missing}, unknown fields {unknown}")
+    return cls(**{name: _value(name, f.type, raw[name]) for name, f in fields.items()})
+
+
+def _value(name: str, kind: Any, value: Any) -> Any:
+    parts = {"contrasts": Contrast, "cells": PlannedCell}
+    if name in parts:
+        if not isinstance(value, list):
+            raise TypeError(f"field {name} is not a list")
+        return tuple(_build(parts[name], item) for item in value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise TypeError(f"field {name}={value!r} is not of type {kind.__name__}")
+    return value
+
+
+def _check(manifest: Manifest) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", manifest.name):
+        raise ValueError(f"name {manifest.name!r} is not a plain file name")
+    taken: set[tuple[str, str, float, int]] = set()
+    for cell in manifest.cells:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", cell.cell):
+            raise ValueError(f"cell {cell.cell!r} is not a plain folder name")
+        if not (math.isfinite(cell.budget) and cell.budget > 0):
+            raise ValueError(f"cell {cell.cell}: budget {cell.budget!r} is not a positive number")
+        key = (cell.study, cell.arm, cell.budget, cell.seed)
+        if key in taken:
+            # Runs of a study are told apart by these alone; two tasks or sizes need two studies.
+            raise ValueError(f"study {cell.study}: two cells with arm, budget, seed {key[1:]}")
+        taken.add(key)
+    arms = {(cell.study, cell.arm) for cell in manifest.cells}
+    for contrast in manifest.contrasts:
+        if contrast.quantity not in QUANTITIES:
+            raise ValueError(
+                f"contrast quantity {contrast.quantity!r}: choose one of {', '.join(QUANTITIES)}"
+            )
+        if not (math.isfinite(contrast.margin) and contrast.margin >= 0):
+            raise ValueError(f"contrast margin {contrast.margin!r} is not a non-negative number")
+        if (contrast.quantity == "reward_gain") != (contrast.baseline == WARM_START):
+            raise ValueError(f"contrast {contrast.arm}: reward_gain and baseline {WARM_START} go together")
+        for arm in (contrast.arm, contrast.baseline):
+            if arm != WARM_START and (contrast.study, arm) not in arms:
+                raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")

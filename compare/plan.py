@@ -1,0 +1,205 @@
+"""An experiment to cells: expanded, checked, identified, costed. Nothing heavy is imported."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from hydra import compose
+from omegaconf import OmegaConf
+
+from arena.config import Cell, ConfigError, TaskConfig
+from arena.tasks import build_task
+from arena.tasks.base import Task
+from compare.arms import check, family
+from compare.config import Experiment, Root, Study
+from compare.record import Record
+
+IDENTITY_VERSION = 1
+"""Raised when the code changes what a configuration trains to."""
+
+GROUPS = ("arm", "task", "size", "budget")
+ASSUMED_RATE = 8e9
+"""FLOPs a second and worker assumed before the store holds a record; small cells on one CPU core."""
+ASSUMED_OVERHEAD = 1.0
+"""Seconds a cell spends outside counted work, likewise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A cell of a plan."""
+
+    identity: str
+    """Hash of everything that changes the result; the name of its folder."""
+    study: str
+    cell: Cell
+    data: dict[str, Any]
+    """Fingerprint of the task's data."""
+    parameters: int
+    non_embedding: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asked for."""
+
+    root: Root
+    """The composed configuration."""
+    overrides: tuple[str, ...]
+    """Overrides as given, without those of Hydra itself."""
+
+    @property
+    def name(self) -> str:
+        """Name of the report: the experiment's, or `cells` for cells run one by one."""
+        return self.root.experiment.name if self.root.experiment else "cells"
+
+
+def expand(request: Request) -> list[Planned]:
+    """The cells of a request, cheapest budget first.
+
+    On the command line, arm=, task=, size=, budget= and seed= narrow an experiment's grid.
+
+    Raises:
+        ConfigError: any value that cannot be used; nothing has been trained by then.
+    """
+    root = request.root
+    root.validate()
+    tasks: dict[TaskConfig, Task] = {}
+    if root.experiment is None:
+        cell = _cell(root, root.seed)
+        return [_planned("cells", cell, tasks)]
+    given = _given(request.overrides)
+    planned = [
+        _planned(name, cell, tasks)
+        for name, study in root.experiment.studies.items()
+        for cell in _study_cells(name, study, root.experiment, _passed_on(request.overrides))
+        if all(_matches(cell, root, key) for key in given)
+    ]
+    if not planned:
+        raise ConfigError(
+            f"{' '.join(f'{k}={given[k]}' for k in given)}: no cell of experiment {root.experiment.name} "
+            "matches; leave it out, or give a value that the experiment's file lists"
+        )
+    identities = [p.identity for p in planned]
+    twice = next((p for p in planned if identities.count(p.identity) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"experiment {root.experiment.name}: study {twice.study} lists arm {twice.cell.arm.name}, budget "
+            f"{twice.cell.budget.flops:g}, seed {twice.cell.seed} twice; remove the repetition"
+        )
+    return sorted(planned, key=lambda p: p.cell.budget.flops)
+
+
+def identity(cell: Cell, data: dict[str, Any]) -> str:
+    """Hash of what changes a cell's result: not paths, loggers, devices or threads."""
+    content = dataclasses.asdict(cell)
+    content["task"].pop("path", None)
+    for key in ("accelerator", "threads", "history"):
+        content["trainer"].pop(key)
+    text = json.dumps({"version": IDENTITY_VERSION, "data": data, **content}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def expected_seconds(cell: Cell, rates: dict[str, float]) -> float:
+    """Wall time of a cell on one worker, from the rates seen in this store, FLOPs a second by arm."""
+    return ASSUMED_OVERHEAD + cell.budget.flops / rates.get(cell.arm.name, ASSUMED_RATE)
+
+
+def blank_record(planned: Planned, commit: str) -> Record:
+    """The record's identity, before anything is measured."""
+    cell = planned.cell
+    config = dataclasses.asdict(cell)
+    # A path tells who ran it and where; the fingerprint says what was read.
+    config["task"].pop("path", None)
+    return Record(
+        cell=planned.identity,
+        arm=cell.arm.name,
+        task=cell.task.name,
+        size=cell.size.name,
+        budget=float(cell.budget.flops),
+        seed=cell.seed,
+        status="done",
+        config=config,
+        data=planned.data,
+        commit=commit,
+        environment={},
+    )
+
+
+def _planned(study: str, cell: Cell, tasks: dict[TaskConfig, Task]) -> Planned:
+    cell.validate()
+    if cell.task not in tasks:
+        tasks[cell.task] = build_task(cell.task)
+    task = tasks[cell.task]
+    check(cell, task)
+    data = task.fingerprint()
+    total, inner = family(cell).parameters(cell, task)
+    return Planned(
+        identity=identity(cell, data), study=study, cell=cell, data=data, parameters=total, non_embedding=inner
+    )
+
+
+def _cell(root: Root, seed: int) -> Cell:
+    return Cell(arm=root.arm, task=root.task, size=root.size, budget=root.budget, trainer=root.trainer, seed=seed)
+
+
+def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: list[str]) -> list[Cell]:
+    if not (study.arms and study.rungs and experiment.seeds):
+        raise ConfigError(f"experiment.studies.{name}: needs at least one arm, one rung and one seed")
+    for override in study.overrides:
+        if not override.startswith(("task.", "trainer.")):
+            raise ConfigError(
+                f"experiment.studies.{name}.overrides: {override} sets neither task. nor trainer.; what "
+                "concerns one arm belongs in a file of conf/arm"
+            )
+    cells: list[Cell] = []
+    for arm in study.arms:
+        sizes: dict[str, Root] = {}
+        for rung in study.rungs:
+            if rung.size not in sizes:
+                choices = [f"arm={arm}", f"task={study.task}", f"size={rung.size}"]
+                sizes[rung.size] = _compose([*choices, *study.overrides, *passed_on])
+            root = sizes[rung.size]
+            for seed in experiment.seeds:
+                cell = _cell(root, seed)
+                cells.append(
+                    dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, flops=rung.flops))
+                )
+    return cells
+
+
+def _compose(overrides: list[str]) -> Root:
+    root = OmegaConf.to_object(compose(config_name="config", overrides=overrides))
+    assert isinstance(root, Root)
+    return root
+
+
+def _given(overrides: tuple[str, ...]) -> dict[str, str]:
+    """The axes of the grid that the command line narrows."""
+    given: dict[str, str] = {}
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        if key in (*GROUPS, "seed"):
+            given[key] = value
+        elif key.split(".")[0] in GROUPS:
+            raise ConfigError(
+                f"{override}: an experiment sets this for each study; edit experiment.studies.NAME.overrides, "
+                "or run one cell without +experiment"
+            )
+    return given
+
+
+def _matches(cell: Cell, root: Root, key: str) -> bool:
+    if key == "seed":
+        return cell.seed == root.seed
+    if key == "budget":
+        return cell.budget.flops == root.budget.flops
+    return getattr(cell, key).name == getattr(root, key).name
+
+
+def _passed_on(overrides: tuple[str, ...]) -> list[str]:
+    """Overrides of the command line that hold for every cell: those of the trainer."""
+    return [o for o in overrides if o.lstrip("+~").split("=")[0].split(".")[0] == "trainer"]
+
+

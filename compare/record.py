@@ -1,0 +1,196 @@
+"""The record of one cell: what was run, what it cost, what came out. Strictly read, plain JSON."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+VERSION = 1
+
+
+class RecordError(ValueError):
+    """A record cannot be read. The message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One metric on one set of held-out problems."""
+
+    stage: str
+    """`final`, or the name of an earlier stage at whose end it was measured (`warm_start`)."""
+    axis: str
+    """Axis of shift; severity 0 is in distribution, held out."""
+    severity: int
+    effort: str
+    """How the answer was produced: `likelihood`, `greedy`, `sample`, `think_2` ..."""
+    metric: str
+    """`loss`: nats a supervised token (lower is better); `exact`: share of exact answers."""
+    value: float
+    n: int
+    """Problems (windows, for text) measured."""
+    sd: float
+    """Standard deviation over problems; the standard error is sd / sqrt(n)."""
+    outcomes: str = ""
+    """Metric `exact`: one character a problem, 1 for a correct answer; else empty."""
+    flops: float = 0.0
+    """Counted FLOPs an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Everything that is kept of a cell."""
+
+    version: int = VERSION
+    cell: str
+    """Identity: hash of everything that changes the result."""
+    arm: str
+    task: str
+    size: str
+    budget: float
+    """FLOPs allowed."""
+    seed: int
+    status: str
+    """`done` or `failed`."""
+    reason: str = ""
+    """Why it failed, one line."""
+    traceback: str = ""
+    config: dict[str, Any]
+    """The resolved configuration."""
+    data: dict[str, Any]
+    """Corpus or generator: fingerprint and description."""
+    commit: str
+    environment: dict[str, Any]
+    parameters: dict[str, int] = field(default_factory=dict)
+    """`total` and `non_embedding`."""
+    flops: float = 0.0
+    """FLOPs spent on training."""
+    flops_by: dict[str, float] = field(default_factory=dict)
+    """The same, by what they were spent on."""
+    steps: int = 0
+    """Optimiser steps."""
+    problems: int = 0
+    """Labelled training problems (windows) consumed."""
+    reward_queries: int = 0
+    """Calls of the verifier in training; each counts as a label."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """`train`, `evaluate`, `total` wall time."""
+    history: dict[str, list[float | None]] = field(default_factory=dict)
+    """Columns of equal length: `flops`, `step`, then what the arm logs; None where not logged."""
+    evaluations: tuple[Evaluation, ...] = ()
+
+    def find(
+        self, metric: str, *, stage: str = "final", severity: int = 0, effort: str | None = None
+    ) -> Evaluation | None:
+        """The first evaluation of `metric` at this stage and severity (and effort, if given)."""
+        for evaluation in self.evaluations:
+            if (evaluation.metric, evaluation.stage, evaluation.severity) == (metric, stage, severity):
+                if effort is None or evaluation.effort == effort:
+                    return evaluation
+        return None
+
+
+def dump(record: Record) -> str:
+    """JSON text of a record. Raises RecordError on a value that JSON cannot hold (NaN, infinity)."""
+    try:
+        return json.dumps(dataclasses.asdict(record), allow_nan=False, indent=1)
+    except ValueError as error:
+        raise RecordError(f"cell {record.cell}: {error}") from error
+
+
+def load(path: Path) -> Record:
+    """Read and check a record.
+
+    Raises:
+        RecordError: unreadable, truncated, of another version, or with a field missing, unknown or
+            of the wrong type or range.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path}: not a readable record ({error}); delete it to run the cell again") from error
+    if not isinstance(raw, dict):
+        raise RecordError(f"{path}: not a record; delete it to run the cell again")
+    if raw.get("version") != VERSION:
+        raise RecordError(
+            f"{path}: record version {raw.get('version')!r}, this program reads {VERSION}; "
+            "use another store (runs=DIR) or the program that wrote it"
+        )
+    try:
+        record = _build(Record, raw)
+        _check(record)
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"{path}: {error}; delete it to run the cell again") from error
+    return record
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _build(cls: type, raw: Any) -> Any:
+    """Dataclass from a dictionary; every field present and of its declared shape, none unknown."""
+    if not isinstance(raw, dict):
+        raise TypeError(f"{cls.__name__} is not an object")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for name in fields.keys() - raw.keys():
+        raise TypeError(f"field {name} is missing")
+    for name in raw.keys() - fields.keys():
+        raise TypeError(f"field {name} is unknown")
+    values: dict[str, Any] = {}
+    for name, f in fields.items():
+        value = raw[name]
+        if name == "evaluations":
+            if not isinstance(value, list):
+                raise TypeError("field evaluations is not a list")
+            values[name] = tuple(_build(Evaluation, item) for item in value)
+            continue
+        values[name] = _typed(name, f.type, value)
+    return cls(**values)
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    expected = kind if isinstance(kind, type) and kind in (str, int, float) else None
+    if expected is not None:
+        if type(value) is not expected:
+            raise TypeError(f"field {name}={value!r} is not of type {expected.__name__}")
+        if expected is float and not math.isfinite(value):
+            raise ValueError(f"field {name}={value!r} is not finite")
+        return value
+    if not isinstance(value, dict):
+        raise TypeError(f"field {name} is not an object")
+    return value
+
+
+def _check(record: Record) -> None:
+    if record.status not in ("done", "failed"):
+        raise ValueError(f"status {record.status!r} is neither done nor failed")
+    for key, number in {**record.parameters, **record.flops_by, **record.seconds}.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+            raise ValueError(f"{key}={number!r} is not a non-negative number")
+    if record.flops > record.budget * (1 + 1e-9):
+        raise ValueError(f"flops {record.flops:g} exceed the budget {record.budget:g}")
+    lengths = set()
+    for key, column in record.history.items():
+        if not isinstance(column, list):
+            raise TypeError(f"history column {key} is not a list")
+        lengths.add(len(column))
+        if any(x is not None and (isinstance(x, bool) or not isinstance(x, int | float)) for x in column):
+            raise TypeError(f"history column {key} holds something that is not a number")
+    if len(lengths) > 1:
+        raise ValueError("history columns differ in length")
+    for evaluation in record.evaluations:
+        if evaluation.n < 1 or evaluation.sd < 0 or evaluation.flops < 0:
+            raise ValueError(f"evaluation {evaluation.metric}: n, sd or flops out of range")
+        if evaluation.metric == "exact":
+            ones, total = evaluation.outcomes.count("1"), len(evaluation.outcomes)
+            if total != evaluation.n or set(evaluation.outcomes) - {"0", "1"}:
+                raise ValueError("evaluation exact: outcomes do not match n")
+            if abs(evaluation.value - ones / total) > 1e-9:
+                raise ValueError(f"evaluation exact: value {evaluation.value} does not match its outcomes")
+
+

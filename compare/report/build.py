@@ -1,0 +1,235 @@
+"""Builds the report of an experiment: `<store>/reports/<name>/index.html`, `report.md`, `figures/*.svg`.
+
+The page holds everything (figures inline, no script, nothing fetched), so it can be sent as one file.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from compare import manifest as manifests
+from compare.evidence import Evidence, collect, without_paths
+from compare.findings import Finding
+from compare.record import Record
+from compare.report import figures
+from compare.scaling import Results, analyse
+from compare.stats import Estimate
+from compare.tables import Interval
+
+TEMPLATES = Path(__file__).parent
+
+BEWARE = (
+    "Training compute is counted FLOPs, everything in: both streams, inner steps and double backward of an "
+    "energy-based arm; warm start, rollouts, rejected samples and reward passes of a reward-trained one. "
+    "A cell stops before the step that would exceed its budget.",
+    "Reward queries count as labels and stand in the table of cells beside the labelled problems.",
+    "Final differences are paired by seed, answers also by problem; intervals are Student's t, which stays "
+    "honest at three seeds where a bootstrap over seeds does not.",
+    "Fitted quantities have a bootstrap of runs within each arm and budget, with spread and percentiles "
+    "corrected for few seeds.",
+    "The compute multiplier is read at the larger of the two fitted losses at the largest shared budget; "
+    "beyond the measured range it is marked as extrapolated.",
+    "A joint fit assumes one irreducible loss for all arms; the table of fits shows what follows without it.",
+    "Arms trained by reward minimise no loss: they stay out of the loss fits unless a contrast names them.",
+    "Failed and missing cells are left out of every estimate. If cells fail for the same cause that makes "
+    "an arm bad, that arm is flattered: compare the list of failures.",
+    "Results hold for the tasks, sizes and budgets measured here.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRow:
+    """One planned cell in the table of cells."""
+
+    study: str
+    arm: str
+    task: str
+    size: str
+    budget: float
+    seed: int
+    status: str
+    """`done`, or the kind of trouble."""
+    record: Record | None
+    metrics: str
+    """Metrics in distribution at the end."""
+
+
+def build(store: Path, name: str, *, progress: Callable[[str], None] | None = None) -> Path:
+    """Write the report of experiment `name` and return the path of its page.
+
+    Args:
+        store: folder with `cells/` and `experiments/`.
+        progress: called with a line on what is being done.
+
+    Raises:
+        compare.manifest.ManifestError: the store has no such experiment, or its manifest is unreadable.
+    """
+    evidence = collect(store, manifests.load(store, name), progress)
+    results = analyse(evidence, progress=progress)
+    if progress is not None:
+        progress("drawing figures")
+    look = figures.colours(cell.arm for cell in evidence.manifest.cells)
+    drawn = {study.name: figures.of_study(study, look) for study in results.studies}
+    context = _context(results, drawn)
+    folder = store / "reports" / name
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for group in drawn.values():
+        for figure in group:
+            _write(folder / "figures" / f"{figure.name}.svg", figure.svg)
+    _write(folder / "report.md", _environment(html=False).get_template("page.md.j2").render(context))
+    page = folder / "index.html"
+    _write(page, _environment(html=True).get_template("page.html.j2").render(context))
+    return page
+
+
+def _context(results: Results, drawn: dict[str, list[figures.Figure]]) -> dict[str, object]:
+    evidence = results.evidence
+    plan = evidence.manifest
+    records = [run.record for run in evidence.runs]
+    return {
+        "plan": plan,
+        "beware": BEWARE,
+        "command": without_paths(plan.command),
+        "primary": [f for f in results.findings if f.primary],
+        "exploratory": [f for f in results.findings if not f.primary],
+        "studies": results.studies,
+        "figures": drawn,
+        "cells": _cells(evidence),
+        "troubles": evidence.troubles,
+        "counts": {
+            kind: sum(t.kind == kind for t in evidence.troubles)
+            for kind in ("failed", "missing", "unreadable")
+        },
+        "done": len(records),
+        "environment": _environments(records),
+        "commits": sorted({record.commit for record in records}),
+        "spent": sum(record.flops for record in records),
+        "seconds": sum(record.seconds.get("total", 0.0) for record in records),
+    }
+
+
+def _cells(evidence: Evidence) -> list[CellRow]:
+    """Every planned cell, in the plan's order, whatever became of it."""
+    results: dict[tuple[str, str], tuple[str, Record | None]] = {}
+    for run in evidence.runs:
+        results[run.planned.study, run.planned.cell] = ("done", run.record)
+    for trouble in evidence.troubles:
+        results[trouble.planned.study, trouble.planned.cell] = (trouble.kind, trouble.record)
+    rows = []
+    for planned in evidence.manifest.cells:
+        status, record = results[planned.study, planned.cell]
+        rows.append(
+            CellRow(
+                study=planned.study,
+                arm=planned.arm,
+                task=planned.task,
+                size=planned.size,
+                budget=planned.budget,
+                seed=planned.seed,
+                status=status,
+                record=record,
+                metrics=_metrics(record) if record is not None else "",
+            )
+        )
+    return rows
+
+
+def _metrics(record: Record) -> str:
+    final = [e for e in record.evaluations if e.stage == "final" and e.severity == 0]
+    return ", ".join(f"{e.metric} {e.value:.4g} ({e.effort})" for e in final)
+
+
+def _environments(records: list[Record]) -> list[tuple[str, str]]:
+    """Each key of the runs' environments with every value it took; more than one is worth seeing."""
+    values: dict[str, dict[str, int]] = {}
+    for record in records:
+        for key, value in record.environment.items():
+            seen = values.setdefault(key, {})
+            text = without_paths(str(value))
+            seen[text] = seen.get(text, 0) + 1
+    return [
+        (
+            key,
+            ", ".join(
+                text if len(seen) == 1 else f"{text} ({count} cells)" for text, count in sorted(seen.items())
+            ),
+        )
+        for key, seen in sorted(values.items())
+    ]
+
+
+def _environment(*, html: bool) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=count_text, interval=interval_text, big=big_interval_text, md=markdown_text, seconds=seconds_text,
+        verdict_mark=verdict_mark, p=p_text,
+    )  # fmt: skip
+    environment.filters["raw_svg"] = lambda figure: Markup(figure.svg)
+    return environment
+
+
+def count_text(value: float) -> str:
+    """A FLOP count in three digits, 1.25e+12 as 1.25e12."""
+    return re.sub(r"e\+?(-?)0*(\d+)", r"e\1\2", f"{value:.3g}")
+
+
+def interval_text(interval: Interval | Estimate | None, digits: int = 3) -> str:
+    """Value and 95% interval; a dash where there is none."""
+    if interval is None:
+        return "–"
+    if abs(interval.low) == float("inf") or abs(interval.high) == float("inf"):
+        return f"{interval.value:.{digits}f} (single run, no interval)".replace("-", "\u2212")
+    text = f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+    return text.replace("-", "\u2212")
+
+
+def big_interval_text(interval: Interval | None) -> str:
+    """The same for numbers that span decades."""
+    if interval is None:
+        return "–"
+    return f"{count_text(interval.value)} [{count_text(interval.low)}, {count_text(interval.high)}]"
+
+
+def p_text(value: float) -> str:
+    """A p-value, never as zero."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def seconds_text(value: float) -> str:
+    """Wall time in the unit a reader thinks in."""
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def verdict_mark(finding: Finding) -> str:
+    """A sign beside the word, so that a verdict does not hang on its colour."""
+    return {"ahead": "▲", "behind": "▼", "equivalent": "=", "undecided": "?"}[finding.verdict]
+
+
+def markdown_text(value: object) -> str:
+    """Text that Markdown shows as it is: one line, no tags, no table bars."""
+    text = " ".join(str(value).split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file at once, so that nobody reads half a report."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)

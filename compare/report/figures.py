@@ -1,0 +1,292 @@
+"""Figures of a report as SVG text: inline in the page, and files beside the Markdown.
+
+Text is drawn as paths, so it looks the same everywhere. What is neutral (axes, text, the baseline) is
+drawn in `currentColor` and follows the page into dark mode; arms keep one colour and one marker over
+all figures, from Okabe and Ito's palette, which survives colour blindness.
+"""
+
+import io
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from compare.scaling import Study
+from compare.stats import percentile_interval
+from compare.tables import BASELINE, Means
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+NEUTRAL = "#010203"
+"""Stands for currentColor while matplotlib draws; no arm has it."""
+
+PALETTE = {
+    BASELINE: NEUTRAL,
+    "ebt_s1": "#0072B2",
+    "ebt_one_step": "#56B4E9",
+    "rl_grpo": "#D55E00",
+    "rl_clip_cov": "#E69F00",
+    "rl_kl_cov": "#009E73",
+    "rl_gppo": "#CC79A7",
+}
+SPARE = ("#999933", "#882255", "#44AA99", "#AA4499", "#8C8C8C", "#B8860B")
+"""For other arms, in order of name."""
+
+MARKERS = "osD^vP*X<>ph"
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.18,
+    "grid.color": NEUTRAL,
+    "text.color": NEUTRAL,
+    "axes.labelcolor": NEUTRAL,
+    "axes.edgecolor": NEUTRAL,
+    "xtick.color": NEUTRAL,
+    "ytick.color": NEUTRAL,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "figure.figsize": (5.0, 3.7),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure, ready to be put in a page."""
+
+    name: str
+    """File name without its ending."""
+    title: str
+    caption: str
+    svg: str
+
+
+def colours(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each arm, the same whatever subset a figure shows."""
+    names = sorted(
+        set(arms), key=lambda arm: (list(PALETTE).index(arm) if arm in PALETTE else len(PALETTE), arm)
+    )
+    others = [name for name in names if name not in PALETTE]
+    out = {}
+    for name in names:
+        colour = PALETTE.get(name) or SPARE[others.index(name) % len(SPARE)]
+        order = list(PALETTE).index(name) if name in PALETTE else len(PALETTE) + others.index(name)
+        out[name] = (colour, MARKERS[order % len(MARKERS)])
+    return out
+
+
+def of_study(study: Study, look: dict[str, tuple[str, str]]) -> list[Figure]:
+    """Every figure that the study has data for."""
+    makers = (loss_figure, error_figure, entropy_figure, reward_figure)
+    return [figure for figure in (make(study, look) for make in makers) if figure is not None]
+
+
+def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+    """Loss against training FLOPs, log-log: runs, means, the joint fit and its bootstrap band."""
+    if not study.loss:
+        return None
+    fit = study.fits.get("shared")
+
+    def draw(ax: Axes) -> None:
+        for arm, points in _by_arm(study.loss):
+            colour, marker = look[arm]
+            if fit is not None and arm in fit.runs.arms:
+                grid = np.geomspace(*fit.runs.span(arm), 60)
+                rows = np.exp(fit.log_loss(arm, grid))
+                ends = [percentile_interval(rows[1:, i], fit.runs.degrees(arm)) for i in range(len(grid))]
+                low, high = (np.array(end) for end in zip(*ends, strict=True))
+                if np.isfinite(low).all():
+                    ax.fill_between(grid, low, high, color=colour, alpha=0.18, linewidth=0)
+                ax.plot(grid, rows[0], color=colour)
+            else:
+                ax.plot(
+                    [p.compute for p in points],
+                    [p.estimate.value for p in points],
+                    color=colour,
+                    linestyle=":",
+                )
+            _scatter(ax, points, colour, marker)
+            ax.plot(
+                [p.compute for p in points], [p.estimate.value for p in points],
+                linestyle="none", marker=marker, color=colour, markersize=6, label=arm,
+            )  # fmt: skip
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 1.5, 2, 3, 4, 5, 6, 8), numticks=12))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.set_xlabel("training FLOPs, counted")
+        ax.set_ylabel("held-out loss, nats a token")
+
+    caption = (
+        "Small points: runs. Large points: means over seeds. Lines: L = E + A C^-alpha, one E for all arms, "
+        "with the 95% bootstrap band; dotted: no fit."
+    )
+    return _figure(
+        f"{study.name}-loss",
+        f"{study.name}: loss against training compute",
+        caption,
+        draw,
+        _summary(study.loss),
+    )
+
+
+def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+    """Answer error against training FLOPs: runs, means with intervals over seeds, fitted sigmoids."""
+    if not study.error:
+        return None
+    groups = _by_arm(study.error)
+
+    def draw(ax: Axes) -> None:
+        for k, (arm, points) in enumerate(groups):
+            colour, marker = look[arm]
+            # Arms share their budgets; a small shift in log compute keeps their bars apart.
+            nudge = 1.05 ** (k - (len(groups) - 1) / 2)
+            x = np.array([p.compute * nudge for p in points])
+            mean = np.array([p.estimate.value for p in points])
+            low = np.clip([p.estimate.low for p in points], 0, 1)
+            high = np.clip([p.estimate.high for p in points], 0, 1)
+            known = np.array([not p.estimate.single_run for p in points])
+            if arm in study.accuracy:
+                grid = np.geomspace(points[0].compute, points[-1].compute, 80)
+                ax.plot(grid * nudge, 1 - study.accuracy[arm].accuracy(grid)[0], color=colour, linewidth=1.2)
+            else:
+                ax.plot(x, mean, color=colour, linestyle=":", linewidth=1.2)
+            if known.any():
+                bars = np.maximum(np.array([mean - low, high - mean]), 0)[:, known]
+                ax.errorbar(
+                    x[known], mean[known], yerr=bars, linestyle="none", color=colour, elinewidth=1.1, capsize=2, alpha=0.7
+                )  # fmt: skip
+            _scatter(ax, points, colour, marker, nudge)
+            ax.plot(x, mean, linestyle="none", marker=marker, color=colour, markersize=6, label=arm)
+        ax.set_xscale("log")
+        ax.set_ylim(-0.03, 1.03)
+        ax.set_xlabel("training FLOPs, counted")
+        ax.set_ylabel("answer error, 1 - exact")
+
+    caption = (
+        "Small points: runs. Large points: means over seeds, with 95% Student's t intervals (three seeds make "
+        "them wide). Lines: fitted sigmoid; dotted: no fit. Arms are shifted sideways a little."
+    )
+    return _figure(
+        f"{study.name}-error",
+        f"{study.name}: answer error against training compute",
+        caption,
+        draw,
+        _summary(study.error),
+    )
+
+
+def entropy_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+    """Entropy of the policy against RL steps."""
+    return _trace(study, look, "entropy", "policy entropy, nats a token")
+
+
+def reward_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+    """Reward in training against RL steps."""
+    return _trace(study, look, "reward", "reward in training")
+
+
+def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: str) -> Figure | None:
+    """A history column against optimiser steps since RL began: mean over seeds, band from min to max."""
+    traces: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for arm in study.arms:
+        own = [run for run in study.runs if run.planned.arm == arm and "reward" in run.record.history]
+        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
+        series = [s for s in (_series(run.record.history, column) for run in top) if s is not None]
+        if series:
+            grid = np.linspace(0, min(float(x[-1]) for x, _ in series), 120)
+            traces[arm] = grid, np.array([np.interp(grid, x, y) for x, y in series])
+    if not traces:
+        return None
+
+    def draw(ax: Axes) -> None:
+        for arm, (grid, values) in traces.items():
+            colour, marker = look[arm]
+            ax.fill_between(
+                grid, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0
+            )
+            ax.plot(
+                grid, values.mean(axis=0), color=colour, label=arm, marker=marker, markevery=24, markersize=5
+            )
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_xlabel("optimiser steps since reinforcement learning began")
+        ax.set_ylabel(label)
+
+    caption = "Largest budget. Lines: mean over seeds. Bands: smallest to largest seed, no interval."
+    ends = "; ".join(
+        f"{arm} from {v[:, 0].mean():.3g} to {v[:, -1].mean():.3g}" for arm, (_, v) in traces.items()
+    )
+    return _figure(
+        f"{study.name}-{column}", f"{study.name}: {column} over reinforcement learning", caption, draw, ends
+    )
+
+
+def _series(history: dict[str, list[float | None]], column: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Steps since the first entry of a column, and its values; None if fewer than two were logged."""
+    pairs = [
+        (step, value)
+        for step, value in zip(history.get("step", []), history.get(column, []), strict=False)
+        if step is not None and value is not None and math.isfinite(value)
+    ]
+    if len(pairs) < 2:
+        return None
+    steps, values = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
+    return steps - steps[0], values
+
+
+def _by_arm(means: tuple[Means, ...]) -> list[tuple[str, list[Means]]]:
+    return [(arm, [m for m in means if m.arm == arm]) for arm in dict.fromkeys(m.arm for m in means)]
+
+
+def _scatter(ax: Axes, points: list[Means], colour: str, marker: str, nudge: float = 1.0) -> None:
+    x = [p.compute * nudge for p in points for _ in p.values]
+    y = [value for p in points for value in p.values]
+    ax.plot(x, y, linestyle="none", marker=marker, markersize=2.5, color=colour, alpha=0.55)
+
+
+def _summary(means: tuple[Means, ...]) -> str:
+    """The last mean of every arm in words, for those who cannot see the figure."""
+    last = {m.arm: m for m in means}
+    return "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.2g} FLOPs" for arm, m in last.items())
+
+
+def _figure(name: str, title: str, caption: str, draw: Callable[[Axes], None], summary: str) -> Figure:
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": safe}):
+        figure, ax = plt.subplots(layout="constrained")
+        draw(ax)
+        handles, labels = ax.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3), fontsize=9)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        plt.close(figure)
+    return Figure(
+        name=safe, title=title, caption=caption, svg=_accessible(buffer.getvalue(), safe, title, summary)
+    )
+
+
+def _accessible(svg: str, name: str, title: str, summary: str) -> str:
+    """An SVG element alone, with a text alternative, neutral colours and ids of its own.
+
+    Several figures share a page, and matplotlib gives each the same ids.
+    """
+    svg = svg[svg.index("<svg") :].replace(NEUTRAL, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    text = escape(f"{title}. {summary}", quote=True)
+    head, body = svg.split(">", 1)
+    head = re.sub(r' (width|height)="[^"]*pt"', "", head)
+    return f'{head} role="img" aria-label="{text}"><title>{text}</title>{body}'

@@ -1,0 +1,218 @@
+"""Records and manifest -> findings, with the curves and tables that the report draws.
+
+The contrasts of the manifest are primary; the same quantities for every other arm against
+`transformer`, and the paper's slope ratio, are exploratory, corrected within
+their study.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from compare import tables
+from compare.evidence import Evidence, Run
+from compare.finals import final_difference, reward_gain, shift_difference
+from compare.findings import QUANTITIES, Draft, Finding, judge
+from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slopes
+from compare.manifest import WARM_START, Contrast
+from compare.sigmoid import Sigmoid, sigmoid
+from compare.stats import Array, from_bootstrap
+from compare.tables import BASELINE
+
+DRAWS = 2000
+"""Bootstrap draws of every fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Slopes of log loss against log compute and the runs they come from."""
+
+    runs: Runs
+    slope_RA: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Everything the report shows of one study."""
+
+    name: str
+    arms: tuple[str, ...]
+    runs: tuple[Run, ...]
+    loss: tuple[tables.Means, ...]
+    error: tuple[tables.Means, ...]
+    """Answer error, 1 - exact, decoded greedily; empty without verifiable answers."""
+    fits: dict[str, PowerLaw]
+    """Joint fit of the loss by variant; empty when there is not enough."""
+    accuracy: dict[str, Sigmoid]
+    ceilings: dict[str, tables.Interval]
+    """Fitted ceiling of exact answers by arm."""
+    line: Line | None
+    """The paper's straight lines; None when there is not enough."""
+    fit_rows: tuple[tables.FitRow, ...]
+    shift: tuple[tables.ShiftRow, ...]
+    notes: tuple[str, ...]
+    """What could not be fitted, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything a report says."""
+
+    evidence: Evidence
+    studies: tuple[Study, ...]
+    findings: tuple[Finding, ...]
+    """Primary findings in the manifest's order, then exploratory ones."""
+
+
+def analyse(
+    evidence: Evidence, *, draws: int = DRAWS, progress: Callable[[str], None] | None = None
+) -> Results:
+    """Findings, fits and tables of an experiment; deterministic for the same records."""
+    studies: dict[str, Study] = {}
+    exploratory: tuple[Finding, ...] = ()
+    contrasts = evidence.manifest.contrasts
+    asked = {(c.study, c.arm, c.baseline, c.quantity) for c in contrasts}
+    for name in evidence.studies:
+        if progress is not None:
+            progress(f"fitting {name}")
+        studies[name] = _study(name, evidence.study(name), [c for c in contrasts if c.study == name], draws)
+        drafts = _explore(studies[name])
+        exploratory += judge(
+            [d for d in drafts if d.estimate and (name, d.arm, d.baseline, d.quantity) not in asked]
+        )
+    primary = [_primary(studies[contrast.study], contrast, evidence) for contrast in contrasts]
+    return Results(evidence=evidence, studies=tuple(studies.values()), findings=judge(primary) + exploratory)
+
+
+def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
+    draft = _compare(study, contrast.arm, contrast.baseline, contrast.quantity)
+    lost = sum(
+        trouble.planned.study == study.name and trouble.planned.arm in (contrast.arm, contrast.baseline)
+        for trouble in evidence.troubles
+    )
+    caveats = draft.caveats + ((f"{lost} planned cells of these arms gave no result",) if lost else ())
+    return replace(draft, primary=True, margin=contrast.margin, caveats=caveats)
+
+
+def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int) -> Study:
+    order = list(dict.fromkeys(run.planned.arm for run in runs))
+    arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    loss = tables.points(runs, "loss")
+    exact = tables.points(runs, "exact", effort="greedy")
+    wanted, notes = _fittable(runs, loss, planned)
+    enough, short = tables.split(wanted, arms)
+    notes += short
+    fits: dict[str, PowerLaw] = {}
+    line: Line | None = None
+    if enough:
+        pooled = gather(enough)
+        fits = {variant: power_law(pooled, draws, rng, variant) for variant in VARIANTS}
+        # Loss bends towards E in log-log, so slopes compare only over the same stretch of compute.
+        shared = set.intersection(*({p[1] for p in enough if p[0] == arm} for arm in pooled.arms))
+        common, unshared = tables.split([p for p in enough if p[1] in shared], pooled.arms)
+        if unshared:
+            notes.append(f"too few budgets that all of {', '.join(pooled.arms)} have, for the paper's slopes")
+        else:
+            same = gather(common)
+            line = Line(runs=same, slope_RA=slopes(same, draws, rng))
+    accuracy: dict[str, Sigmoid] = {}
+    ceilings: dict[str, tables.Interval] = {}
+    for arm in arms:
+        own, short = tables.split([point for point in exact if point[0] == arm], (arm,))
+        notes += [note for note in short if note not in notes]
+        if own:
+            pooled = gather(own)
+            accuracy[arm] = sigmoid(pooled, draws, rng)
+            ceilings[arm] = tables.interval(accuracy[arm].ceiling_R, pooled.degrees(arm))
+    return Study(
+        name=name,
+        arms=arms,
+        runs=runs,
+        loss=tables.means(loss),
+        error=tables.means([(arm, budget, flops, 1 - value) for arm, budget, flops, value in exact]),
+        fits=fits,
+        line=line,
+        accuracy=accuracy,
+        ceilings=ceilings,
+        fit_rows=(
+            *(tables.line_rows(line.runs, line.slope_RA) if line else ()),
+            *(row for fit in fits.values() for row in tables.law_rows(fit)),
+        ),
+        shift=tuple(tables.shift_rows(arms, runs)),
+        notes=tuple(notes),
+    )
+
+
+def _fittable(
+    runs: tuple[Run, ...], loss: list[tables.Point], planned: list[Contrast]
+) -> tuple[list[tables.Point], list[str]]:
+    """Losses that belong into the joint fit, and notes on those that do not.
+
+    An arm trained by reward minimises no loss: its likelihood is no scaling curve and would bend the
+    shared E of all others. It enters only if a primary contrast asks for it.
+    """
+    named = {
+        arm
+        for contrast in planned
+        if contrast.quantity in ("compute_multiplier", "exponent")
+        for arm in (contrast.arm, contrast.baseline)
+    }
+    rewarded = {run.planned.arm for run in runs if any(e.stage == WARM_START for e in run.record.evaluations)}
+    notes = [f"{arm}: trained by reward, left out of the loss fits" for arm in sorted(rewarded - named)]
+    kept = [point for point in loss if point[0] not in rewarded - named]
+    for arm in dict.fromkeys(point[0] for point in kept if point[3] <= 0):
+        notes.append(f"{arm}: losses of 0 cannot enter a power law and are left out of the fits")
+    return [point for point in kept if point[3] > 0], notes
+
+
+def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
+    """One comparison; an estimate of None, with the reason as a caveat, where it cannot be made."""
+    if quantity == "reward_gain":
+        return reward_gain(study.name, study.runs, arm)
+    if quantity in ("final_loss", "final_error"):
+        return final_difference(study.name, study.runs, arm, baseline, quantity)
+    if quantity in ("shift_loss", "shift_error"):
+        return shift_difference(study.name, study.runs, arm, baseline, quantity)
+    blank = Draft(study=study.name, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
+    fit = study.fits.get("shared")
+    absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
+    if fit is None or absent:
+        reasons = [note for note in study.notes if note.split(":")[0] in absent]
+        return replace(blank, caveats=tuple(reasons or [f"{', '.join(absent)}: no fitted curve"]))
+    if quantity == "slope_ratio":
+        if study.line is None:
+            return replace(blank, caveats=("too few shared budgets",))
+        arms, slope_RA = study.line.runs.arms, study.line.slope_RA
+        ratio = slope_RA[:, arms.index(arm)] / slope_RA[:, arms.index(baseline)] - 1
+        return _fitted(blank, study, study.line.runs, ratio)
+    if fit.at_bound(arm, baseline):
+        # Where a curve could not be resolved its bootstrap is stuck as well, and too sure of itself.
+        return replace(blank, caveats=("an exponent lies at its bound: the curve is not resolved",))
+    if quantity == "exponent":
+        return _fitted(blank, study, fit.runs, fit.alpha(arm) - fit.alpha(baseline))
+    rows_R, outside = fit.log_multiplier(arm, baseline)
+    return _fitted(
+        blank, study, fit.runs, rows_R, ("extrapolated beyond the measured range",) if outside else ()
+    )
+
+
+def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tuple[str, ...] = ()) -> Draft:
+    """A comparison of two fitted curves from its bootstrap rows."""
+    pair = (blank.arm, blank.baseline)
+    degrees, n = runs.degrees(*pair), runs.fewest(*pair)
+    if n < 2 and degrees >= 1:
+        caveats = (*caveats, "some budgets have a single run; their spread is borrowed from the others")
+    cells = tuple(r.planned.cell for r in study.runs if r.planned.arm in pair and r.find("loss") is not None)
+    estimate = from_bootstrap(float(rows_R[0]), rows_R[1:], degrees=degrees, n=n)
+    return replace(blank, estimate=estimate, caveats=caveats, records=cells)
+
+
+def _explore(study: Study) -> list[Draft]:
+    """Every quantity of every arm against BASELINE, and every arm against its own warm start."""
+    against = [arm for arm in study.arms if arm != BASELINE and BASELINE in study.arms]
+    quantities = [name for name in QUANTITIES if name != "reward_gain"]
+    gains = [_compare(study, arm, WARM_START, "reward_gain") for arm in study.arms]
+    return gains + [_compare(study, arm, BASELINE, quantity) for arm in against for quantity in quantities]

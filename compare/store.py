@@ -1,0 +1,185 @@
+"""The store: one folder a cell, named by its identity; claims; atomic writes.
+
+    store/
+      store.json             version of the layout
+      cells/<identity>/      record.json, checkpoint.ckpt, log.txt, claim.json while running
+      experiments/<name>.json
+      reports/<name>/
+"""
+
+import json
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from arena.config import ConfigError
+from compare.record import Record, RecordError, dump, load
+
+VERSION = 1
+HEARTBEAT = 5.0
+"""Seconds between two signs of life of a claim."""
+DEAD_AFTER = 60.0
+"""Seconds of silence after which a claim may be taken over."""
+
+
+class Store:
+    """Records on disk. Any number of processes may use one store."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def prepare(self) -> None:
+        """Create the store, or check that it can be used.
+
+        Raises:
+            ConfigError: not a folder, written by another version, or not writable.
+        """
+        marker = self.root / "store.json"
+        try:
+            (self.root / "cells").mkdir(parents=True, exist_ok=True)
+            if not marker.exists():
+                write_atomically(marker, json.dumps({"version": VERSION}))
+            handle, name = tempfile.mkstemp(dir=self.root / "cells", prefix=".write-test-")
+            os.close(handle)
+            os.unlink(name)
+        except OSError as error:
+            raise ConfigError(
+                f"runs={self.root}: cannot be written ({error.strerror}); give a folder you may write to, "
+                "runs=DIR"
+            ) from error
+        self.check()
+
+    def check(self) -> None:
+        """Raise ConfigError if the store exists and was written by another version."""
+        marker = self.root / "store.json"
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigError(f"runs={self.root}: is a file; give a folder, runs=DIR")
+        if not marker.exists():
+            return
+        try:
+            found = json.loads(marker.read_text())["version"]
+        except (OSError, ValueError, KeyError, TypeError):
+            found = "unknown"
+        if found != VERSION:
+            raise ConfigError(
+                f"runs={self.root}: store version {found}, this program writes {VERSION}; use another folder, "
+                "runs=DIR, or the program that wrote it"
+            )
+
+    def folder(self, identity: str) -> Path:
+        """The cell's folder."""
+        return self.root / "cells" / identity
+
+    def record(self, identity: str) -> Record | None:
+        """The cell's record, or None if there is none yet.
+
+        Raises:
+            RecordError: there is one and it cannot be read.
+        """
+        path = self.folder(identity) / "record.json"
+        return load(path) if path.exists() else None
+
+    def write(self, record: Record) -> None:
+        """Write a record; it is there whole or not at all."""
+        write_atomically(self.folder(record.cell) / "record.json", dump(record))
+
+    def records(self) -> list[Record]:
+        """Every readable record."""
+        found: list[Record] = []
+        for path in sorted((self.root / "cells").glob("*/record.json")):
+            try:
+                found.append(load(path))
+            except RecordError:
+                continue
+        return found
+
+    @contextmanager
+    def claim(self, identity: str) -> Iterator[bool]:
+        """Try to claim a cell; yields whether it is ours. The claim lives while the block runs."""
+        folder = self.folder(identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "claim.json"
+        if path.exists() and _dead(path):
+            _remove_dead(path)
+        owner = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            yield False
+            return
+        with os.fdopen(handle, "w") as file:
+            file.write(owner)
+        stop = threading.Event()
+        beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
+        beat.start()
+        try:
+            yield True
+        finally:
+            stop.set()
+            beat.join()
+            path.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file through a temporary neighbour and a rename, on disk before it gets its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _beat(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT):
+        try:
+            os.utime(path)
+        except OSError:
+            return
+
+
+def _dead(path: Path) -> bool:
+    """Whether a claim's owner is gone: its process on this host, or its heartbeat anywhere."""
+    try:
+        owner = json.loads(path.read_text())
+        age = time.time() - path.stat().st_mtime
+        host, pid = owner["host"], int(owner["pid"])
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        # Being written at this moment, or torn: only silence tells.
+        return path.exists() and time.time() - path.stat().st_mtime > DEAD_AFTER
+    if host == socket.gethostname():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+    return age > DEAD_AFTER
+
+
+def _remove_dead(path: Path) -> None:
+    """Take a dead claim away; of several who try, the rename lets one succeed.
+
+    Between the look and the rename another may have put its own claim there: that one is put back.
+    """
+    grave = path.with_name(f".claim-{os.getpid()}-{time.monotonic_ns()}")
+    try:
+        os.rename(path, grave)
+        if not _dead(grave):
+            os.link(grave, path)
+    except (FileNotFoundError, FileExistsError):
+        pass
+    grave.unlink(missing_ok=True)

@@ -1,0 +1,219 @@
+"""Rows of the report's tables and points of its figures, each number with its interval."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from compare.evidence import Run
+from compare.fits import NotEnough, PowerLaw, Runs, gather
+from compare.stats import Array, Estimate, over_seeds, percentile_interval
+
+BASELINE = "transformer"
+"""What exploratory comparisons are made against."""
+
+Point = tuple[str, float, float, float]
+"""One run's metric: arm, budget, FLOPs spent, value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A number of a table with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """One metric at one (arm, budget): its runs, mean and interval over seeds."""
+
+    arm: str
+    budget: float
+    compute: float
+    """Mean FLOPs spent."""
+    values: tuple[float, ...]
+    estimate: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRow:
+    """One arm of one fit of the loss."""
+
+    variant: str
+    """`line` (the paper's reading), or a variant of compare/fits.py."""
+    arm: str
+    exponent: Interval
+    """alpha, or minus the slope of the line."""
+    floor: Interval | None = None
+    """E, nats; None where the fit has none."""
+    multiplier: Interval | None = None
+    """Compute multiplier against BASELINE."""
+    exponent_gain: Interval | None = None
+    """Exponent less the baseline's; for `line` the ratio of slopes less 1."""
+    crossover: Interval | None = None
+    """FLOPs at which the two curves cross; `shared` only."""
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftRow:
+    """A metric in and out of distribution at an arm's largest budget."""
+
+    arm: str
+    budget: float
+    metric: str
+    """`loss` or `answer error`."""
+    axis: str
+    severity: int
+    within: Estimate
+    shifted: Estimate
+    decay: Estimate
+    """shifted less within, paired by seed."""
+
+
+def points(runs: tuple[Run, ...], metric: str, effort: str | None = None) -> list[Point]:
+    """(arm, budget, FLOPs spent, value) of every run that has the metric, in distribution, at the end.
+
+    With several efforts of one metric the record's first counts: the arm's own default.
+    """
+    out = []
+    for run in runs:
+        found = run.find(metric, effort=effort)
+        if found is not None and run.record.flops > 0:
+            out.append((run.planned.arm, run.planned.budget, run.record.flops, found.value))
+    return out
+
+
+def split(points: list[Point], arms: tuple[str, ...]) -> tuple[list[Point], list[str]]:
+    """Points of the arms that have budgets enough for a fit, and a note on each that has not."""
+    enough, notes = [], []
+    for arm in arms:
+        own = [p for p in points if p[0] == arm]
+        if not own:
+            continue
+        try:
+            gather(own).require_budgets()
+            enough += own
+        except NotEnough as error:
+            notes.append(str(error))
+    return enough, notes
+
+
+def means(points: list[Point]) -> tuple[Means, ...]:
+    """Every (arm, budget) of the points: arms in order of appearance, budgets rising."""
+    groups: dict[str, dict[float, list[Point]]] = {}
+    for point in points:
+        groups.setdefault(point[0], {}).setdefault(point[1], []).append(point)
+    return tuple(
+        Means(
+            arm=arm,
+            budget=budget,
+            compute=float(np.mean([p[2] for p in own])),
+            values=tuple(p[3] for p in own),
+            estimate=over_seeds(np.array([p[3] for p in own])),
+        )
+        for arm, budgets in groups.items()
+        for budget, own in sorted(budgets.items())
+    )
+
+
+def interval(rows_R: Array, degrees: int) -> Interval:
+    """A fit (row 0) with the interval of its bootstrap (the other rows)."""
+    low, high = percentile_interval(rows_R[1:], degrees)
+    return Interval(value=float(rows_R[0]), low=low, high=high)
+
+
+def exp_interval(rows_R: Array, degrees: int) -> Interval:
+    """The same for a quantity fitted as its logarithm."""
+    inner = interval(rows_R, degrees)
+    return Interval(**{key: float(np.exp(min(value, 700.0))) for key, value in vars(inner).items()})
+
+
+def line_rows(runs: Runs, slope_RA: Array) -> list[FitRow]:
+    """The paper's reading: one straight line an arm, and the ratio of its slope to the baseline's less 1."""
+    rows = []
+    for i, arm in enumerate(runs.arms):
+        gain = None
+        if arm != BASELINE and BASELINE in runs.arms:
+            ratio = slope_RA[:, i] / slope_RA[:, runs.arms.index(BASELINE)] - 1
+            gain = interval(ratio, runs.degrees(arm, BASELINE))
+        exponent = interval(-slope_RA[:, i], runs.degrees(arm))
+        rows.append(FitRow(variant="line", arm=arm, exponent=exponent, exponent_gain=gain))
+    return rows
+
+
+def law_rows(fit: PowerLaw) -> list[FitRow]:
+    """One variant of the joint fit: every arm's E and exponent, and how it stands against the baseline."""
+    rows = []
+    for i, arm in enumerate(fit.runs.arms):
+        degrees = fit.runs.degrees(arm)
+        row = FitRow(
+            variant=fit.variant,
+            arm=arm,
+            floor=None if fit.variant == "zero" else exp_interval(fit.log_floor_RA[:, i], degrees),
+            exponent=interval(fit.alpha_RA[:, i], degrees),
+            caveats=("exponent at its bound",) if fit.at_bound(arm) else (),
+        )
+        rows.append(row if arm == BASELINE or BASELINE not in fit.runs.arms else _against(row, fit))
+    return rows
+
+
+def _against(row: FitRow, fit: PowerLaw) -> FitRow:
+    degrees = fit.runs.degrees(row.arm, BASELINE)
+    multiplier, outside = fit.log_multiplier(row.arm, BASELINE)
+    gain = interval(fit.alpha(row.arm) - fit.alpha(BASELINE), degrees)
+    crossover, caveats = None, (*row.caveats, *(["multiplier extrapolated"] if outside else []))
+    if fit.variant == "shared" and gain.low <= 0 <= gain.high:
+        # Curves whose exponents may be equal may never cross: no number then.
+        caveats = (*caveats, "crossover undecided, the exponents are not told apart")
+    elif fit.variant == "shared":
+        cross, beyond = fit.log_crossover(row.arm, BASELINE)
+        crossover = exp_interval(cross, degrees)
+        caveats = (*caveats, *(["crossover beyond the measured range"] if beyond else []))
+    return replace(
+        row,
+        multiplier=exp_interval(multiplier, degrees),
+        exponent_gain=gain,
+        crossover=crossover,
+        caveats=caveats,
+    )
+
+
+def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
+    """Severity 0 against the highest severity measured, at every arm's largest budget."""
+    rows = []
+    for arm in arms:
+        own = [run for run in runs if run.planned.arm == arm]
+        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
+        for metric, effort, label in (("loss", None, "loss"), ("exact", "greedy", "answer error")):
+            severities = {
+                e.severity
+                for run in top
+                for e in run.record.evaluations
+                if e.metric == metric and e.stage == "final"
+            }
+            for severity in sorted(severities - {0}):
+                pairs = [
+                    (run.find(metric, effort=effort), run.find(metric, effort=effort, severity=severity))
+                    for run in top
+                ]
+                whole = [(a, b) for a, b in pairs if a is not None and b is not None]
+                if not whole:
+                    continue
+                within, shifted = (np.array([pair[i].value for pair in whole]) for i in (0, 1))
+                if metric == "exact":
+                    within, shifted = 1 - within, 1 - shifted
+                rows.append(
+                    ShiftRow(
+                        arm=arm,
+                        budget=top[0].planned.budget,
+                        metric=label,
+                        axis=whole[0][1].axis,
+                        severity=severity,
+                        within=over_seeds(within),
+                        shifted=over_seeds(shifted),
+                        decay=over_seeds(shifted - within),
+                    )
+                )
+    return rows

@@ -1,0 +1,1 @@
+"""The energy-based transformer: inference is gradient descent on a learned energy."""

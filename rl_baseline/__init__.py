@@ -1,0 +1,1 @@
+"""The rival road: a transformer trained on next tokens, then on exact rewards."""

@@ -1,0 +1,229 @@
+"""Sampling completions with a cache, and scoring given ones.
+
+Shapes (suffixes): P prompts, B = P * group sequences (sequence b continues prompt b // group),
+S padded prompt length, T sampled tokens, M supervised tokens, V vocabulary, H heads, D head width,
+W model width. Log-probabilities and entropies are in nats, computed in fp32.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from arena import flops
+from arena.config import Size
+from arena.data import Batch
+from arena.tasks.base import Task, stream
+from arena.transformer import Block, TransformerLM, rotary_tables
+
+GOLDEN = numpy.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """Sampled completions. Entries of the tensors outside `mask_BT` are 0."""
+
+    completions: list[tuple[int, ...]]
+    """With the end token, unless the length ran out first."""
+    logp_BT: Tensor
+    """Log-probability of each sampled token at the sampling temperature (greedy: temperature 1)."""
+    entropy_BT: Tensor
+    """Entropy of the whole next-token distribution at temperature 1."""
+    mask_BT: Tensor
+    """Which entries are sampled tokens, bool."""
+    flops: float
+
+
+def sequence_seeds(prompts: Iterable[Sequence[int]], group: int, *key: object) -> numpy.ndarray:
+    """One 64-bit seed a sequence, (P * group,).
+
+    It follows from `key`, the prompt's content, how often the same prompt stood earlier in the list,
+    and the sequence's number in its group: not from the neighbours or the order of the batch.
+    """
+    seen: dict[tuple[int, ...], int] = {}
+    seeds = []
+    for prompt in map(tuple, prompts):
+        seen[prompt] = seen.get(prompt, 0) + 1
+        seeds.append(stream("sample", *key, *prompt, "occurrence", seen[prompt]) % 2**64)
+    return _scramble(numpy.array(seeds, numpy.uint64), group).reshape(-1)
+
+
+def uniforms(seeds: numpy.ndarray, steps: int) -> Tensor:
+    """Uniform numbers in [0, 1), fp32, (B, steps); row b follows from seeds[b] alone."""
+    return torch.from_numpy((_scramble(seeds, steps) >> numpy.uint64(40)).astype(numpy.float32) * 2.0**-24)
+
+
+def _scramble(seeds: numpy.ndarray, count: int) -> numpy.ndarray:
+    """The first `count` outputs of SplitMix64 (Steele et al. 2014) from each seed, (len, count)."""
+    with numpy.errstate(over="ignore"):
+        z = seeds[:, None] + GOLDEN * numpy.arange(1, count + 1, dtype=numpy.uint64)
+        z = (z ^ (z >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+        return z ^ (z >> numpy.uint64(31))
+
+
+class Decoder:
+    """A model reading one token a sequence and step; keys and values are kept in place.
+
+    Prompts of different length are padded on the left: then every sequence's next token has the
+    same index. Rotary positions count from each prompt's own first token.
+    """
+
+    def __init__(
+        self, model: TransformerLM, prompts: Sequence[Sequence[int]], pad: int, length: int, group: int
+    ):
+        device = model.embedding.weight.device
+        self.model = model
+        self.filled = width = max(map(len, prompts))
+        tokens = torch.tensor([(pad,) * (width - len(p)) + tuple(p) for p in prompts], device=device)
+        first = torch.tensor([width - len(p) for p in prompts], device=device)
+        index = torch.arange(width + length, device=device)
+        self.keys: Tensor | None = None  # which indices hold a token, (B, 1, 1, S + length)
+        positions, mask = index, None
+        if int(first.max()):
+            positions = (index - first[:, None]).clamp(min=0).unsqueeze(1)
+            real = (index >= first[:, None])[:, None, None]
+            prompt = index[:width]
+            # Padding sees itself: a query that sees nothing would give NaN.
+            mask = (prompt <= prompt[:, None]) & real[..., :width] | torch.eye(
+                width, dtype=torch.bool, device=device
+            )
+            self.keys = real.repeat_interleave(group, dim=0)
+        hidden, context = model(tokens, positions[..., :width], mask)
+        self.logits_BV = model.logits(hidden[:, -1]).float().repeat_interleave(group, dim=0)
+        following = positions[..., width:]
+        if self.keys is not None:
+            following = following.repeat_interleave(group, dim=0)
+        self.tables = rotary_tables(following, model.backbone.head_width)
+        self.cache = [tuple(self._room(x, length, group) for x in pair) for pair in context]
+
+    @staticmethod
+    def _room(x_PHSD: Tensor, length: int, group: int) -> Tensor:
+        """The prompt's keys or values, one copy a sequence, with room for the sampled tokens."""
+        p, h, s, d = x_PHSD.shape
+        room = x_PHSD.new_empty((p, group, h, s + length, d))
+        room[..., :s, :] = x_PHSD.unsqueeze(1)
+        return room.flatten(0, 1)
+
+    def advance(self, tokens_B: Tensor, step: int) -> None:
+        """Read each sequence's `step`-th sampled token (from 0); sets the next `logits_BV`."""
+        here, end = self.filled + step, self.filled + step + 1
+        cos, sin = self.tables
+        tables = cos[..., step : step + 1, :], sin[..., step : step + 1, :]
+        mask = None if self.keys is None else self.keys[..., :end]
+        x_B1W = self.model.embedding(tokens_B).unsqueeze(1)
+        for block, (k_BHTD, v_BHTD) in zip(self.model.backbone.blocks, self.cache, strict=True):
+            assert isinstance(block, Block)
+            q, k_BHTD[:, :, here:end], v_BHTD[:, :, here:end] = block.project(x_B1W, tables)
+            attended = F.scaled_dot_product_attention(
+                q, k_BHTD[:, :, :end], v_BHTD[:, :, :end], attn_mask=mask
+            )
+            x_B1W = block.finish(x_B1W, attended)
+        self.logits_BV = self.model.logits(self.model.backbone.norm(x_B1W[:, 0])).float()
+
+
+@torch.no_grad()
+def sample(
+    model: TransformerLM,
+    task: Task,
+    size: Size,
+    prompts: Sequence[Sequence[int]],
+    *,
+    length: int,
+    group: int = 1,
+    temperature: float = 1.0,
+    seeds: numpy.ndarray | None = None,
+) -> Rollout:
+    """Sample `group` completions a prompt, each until `task.end` or `length` tokens.
+
+    A prompt is read once for its whole group. Sampling inverts the cumulative distribution at
+    `uniforms(seeds, length)`, so a sequence does not depend on the batch it is sampled in.
+
+    Args:
+        temperature: divides the logits; 0 takes the most probable token and needs no seeds.
+        seeds: one a sequence, from `sequence_seeds`.
+    Raises:
+        ValueError: `seeds` are missing or too few for a positive temperature.
+    """
+    sequences = len(prompts) * group
+    device = model.embedding.weight.device
+    decoder = Decoder(model, prompts, task.pad, length, group)
+    draws_BT = None
+    if temperature > 0:
+        if seeds is None or len(seeds) != sequences:
+            raise ValueError(
+                f"temperature={temperature}: need {sequences} seeds; take them from sequence_seeds()"
+            )
+        draws_BT = uniforms(seeds, length).to(device)
+    running_B = torch.ones(sequences, dtype=torch.bool, device=device)
+    columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for step in range(length):
+        logp_BV = F.log_softmax(decoder.logits_BV, dim=-1)
+        entropy_B = -(logp_BV.exp() * logp_BV).sum(-1)
+        if temperature not in (0, 1):
+            logp_BV = F.log_softmax(decoder.logits_BV / temperature, dim=-1)
+        if draws_BT is None:
+            tokens_B = logp_BV.argmax(-1)
+        else:
+            cumulative_BV = logp_BV.exp().cumsum(-1)
+            drawn_B1 = draws_BT[:, step : step + 1] * cumulative_BV[:, -1:]
+            tokens_B = torch.searchsorted(cumulative_BV, drawn_B1, right=True)[:, 0].clamp(
+                max=task.vocabulary - 1
+            )
+        logp_B = logp_BV.gather(1, tokens_B.unsqueeze(1))[:, 0]
+        columns.append((tokens_B, logp_B, entropy_B, running_B))
+        if task.end is not None:
+            running_B = running_B & (tokens_B != task.end)
+            if not running_B.any():
+                break
+        if step + 1 < length:
+            decoder.advance(tokens_B, step)
+    tokens_BT, logp_BT, entropy_BT, mask_BT = (
+        torch.stack(column, dim=1) for column in zip(*columns, strict=True)
+    )
+    lengths = mask_BT.sum(1).tolist()
+    return Rollout(
+        completions=[tuple(row[:n]) for row, n in zip(tokens_BT.tolist(), lengths, strict=True)],
+        logp_BT=logp_BT.masked_fill(~mask_BT, 0.0),
+        entropy_BT=entropy_BT.masked_fill(~mask_BT, 0.0),
+        mask_BT=mask_BT,
+        flops=flops.lm_sample(
+            size, task.vocabulary, sequences=sequences, prompt=decoder.filled, steps=len(columns), group=group
+        ),
+    )
+
+
+def predicted_logits(model: TransformerLM, batch: Batch) -> Tensor:
+    """Logits for the batch's supervised tokens, computed only there: (B, M, V), fp32."""
+    hidden_BSW, _ = model(batch.tokens_BS)
+    if batch.everywhere:
+        return model.logits(hidden_BSW).float()
+    index_BMW = batch.positions_BM.unsqueeze(-1).expand(-1, -1, hidden_BSW.shape[-1])
+    return model.logits(hidden_BSW.gather(1, index_BMW)).float()
+
+
+def log_probabilities(logits_BMV: Tensor, batch: Batch, temperature: float = 1.0) -> Tensor:
+    """Log-probability of each supervised token at a temperature, 0 at padding: (B, M)."""
+    if temperature != 1:
+        logits_BMV = logits_BMV / temperature
+    logp_BMV = F.log_softmax(logits_BMV, dim=-1)
+    logp_BM = logp_BMV.gather(2, batch.targets_BM.unsqueeze(-1))[..., 0]
+    return logp_BM.masked_fill(~batch.supervised_BM, 0.0)
+
+
+def score(model: TransformerLM, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """What `sample` reports, for given completions in one pass (teacher forcing).
+
+    Args:
+        batch: from `arena.data.collate(problems, pad, completions)`.
+        temperature: of the log-probabilities; entropies are at temperature 1.
+    Returns:
+        log-probabilities and entropies, (B, M) each, 0 at padding.
+    """
+    logits_BMV = predicted_logits(model, batch)
+    full_BMV = F.log_softmax(logits_BMV, dim=-1)
+    entropy_BM = -(full_BMV.exp() * full_BMV).sum(-1).masked_fill(~batch.supervised_BM, 0.0)
+    return log_probabilities(logits_BMV, batch, temperature), entropy_BM

@@ -1,0 +1,91 @@
+"""Counted FLOPs against torch's counter, on the math attention kernel: fused ones count as nothing on a CPU."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from arena import flops
+from arena.config import Addition, Size
+from arena.data import collate
+from arena.tasks import build_task
+from rl_baseline import cost
+from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.rollout import predicted_logits, sample, sequence_seeds
+
+SIZE = Size(name="test", layers=2, heads=2, width=32, lr=3e-3)
+ARM = RLArm(name="rl", warm_start=0.25)
+
+
+def counted(call: Callable[[], object]) -> int:
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def test_a_training_step_costs_what_is_counted(make):
+    module = make(TransformerArm(name="transformer"), 1e9)
+    batch = collate([module.task.problem("train", 0, i) for i in range(16)], module.task.pad)
+    actual = counted(lambda: predicted_logits(module.model, batch).sum().backward())
+    assert module.step_flops(batch) == pytest.approx(actual, rel=0.02)
+    assert module.evaluate(batch).flops == pytest.approx(actual / 3, rel=0.02)
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_cached_sampling_costs_what_is_counted(model, task, group):
+    prompts = [task.problem("train", 0, i).prompt for i in range(8)]
+    seeds = sequence_seeds(prompts, group, 0)
+    rollouts = []
+    actual = counted(
+        lambda: rollouts.append(sample(model, task, SIZE, prompts, length=6, group=group, seeds=seeds))
+    )
+    assert rollouts[0].flops == pytest.approx(actual, rel=0.02)
+
+
+def test_the_planned_supervised_step_is_the_real_one(make):
+    module = make(TransformerArm(name="transformer"), 1e9, batch=64)
+    batch = collate([module.task.problem("train", 0, i) for i in range(64)], module.task.pad)
+    assert module.step_flops(batch) == cost.supervised_step(module.cell.size, module.task, 64)
+
+
+def test_minimum_of_the_transformer_is_one_step(make):
+    module = make(TransformerArm(name="transformer"), 1e9)
+    assert cost.minimum_flops(module.cell, module.task) == cost.supervised_step(
+        module.cell.size, module.task, 64
+    )
+
+
+def test_minimum_of_rl_leaves_room_for_both_stages(make):
+    module = make(ARM, 1e9)
+    size, task = module.cell.size, module.task
+    minimum = cost.minimum_flops(module.cell, task)
+    assert minimum * 0.25 >= cost.supervised_step(size, task, 64)
+    assert minimum * 0.75 >= cost.rl_iteration(size, task, ARM)
+
+
+def test_more_prompts_than_problems_are_an_error(make):
+    module = make(RLArm(name="rl", prompts=16), 1e9, batch=8)
+    with pytest.raises(ValueError, match=r"arm\.prompts=16: more than task\.batch=8 offers"):
+        cost.minimum_flops(module.cell, module.task)
+
+
+def test_backbone_parameters_are_the_modules(make):
+    module = make(TransformerArm(name="transformer"), 1e9)
+    assert module.non_embedding_parameters() == flops.backbone_parameters(module.cell.size)
+
+
+def test_planning_imports_no_torch():
+    code = "import sys, rl_baseline.cost; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("config", [Addition(name="a"), Addition(name="a", chain=True)])
+def test_longest_bounds_every_training_problem(config):
+    task = build_task(config)
+    prompt, completion = task.longest()
+    chosen = [task.problem("train", 0, i) for i in range(50)]
+    assert max(len(p.prompt) for p in chosen) == prompt
+    assert max(len(p.completion) for p in chosen) == completion
