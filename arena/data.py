@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from arena.config import ConfigError
 from arena.tasks.base import Problem, Task
 
 
@@ -87,8 +88,21 @@ class TrainingStream(IterableDataset[Batch]):
 
 
 def held_out(task: Task, split: str, count: int, severity: int = 0) -> list[Problem]:
-    """Evaluation problems: the same for every arm and seed, so that comparisons are paired."""
-    return [task.problem(split, 0, index, severity) for index in range(count)]
+    """Distinct evaluation problems: the same for every arm and seed, so that comparisons are paired.
+
+    Raises:
+        ConfigError: the split does not hold so many distinct problems.
+    """
+    found: dict[tuple[int, ...], Problem] = {}
+    for index in range(20 * count + 100):
+        problem = task.problem(split, 0, index, severity)
+        found.setdefault(problem.prompt + problem.answer, problem)
+        if len(found) == count:
+            return list(found.values())
+    raise ConfigError(
+        f"trainer.problems={count}: the {split} split at severity {severity} holds about {len(found)} "
+        "distinct problems; lower trainer.problems or widen the task"
+    )
 
 
 class Problems(lightning.LightningDataModule):

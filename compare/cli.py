@@ -237,7 +237,7 @@ def one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(cause, OmegaConfBaseException) and not isinstance(error, ConfigError):
         lines += [line.strip() for line in str(cause).splitlines()[:1]]
-    kept = [line for line in dict.fromkeys(lines) if not line.startswith(("full_key", "object_type", "reference"))]
+    kept = [line for line in dict.fromkeys(lines) if not line.startswith(("full_key", "object_type", "reference", "See https", "^"))]
     text = "; ".join(kept) or type(error).__name__
     return text if isinstance(error, ConfigError | RecordError) else f"{text}; python -m compare --help lists every key"
 

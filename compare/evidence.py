@@ -24,8 +24,19 @@ class Run:
     def find(
         self, metric: str, *, stage: str = "final", severity: int = 0, effort: str | None = None
     ) -> Evaluation | None:
-        """As Record.find: the first evaluation of a metric at a stage, severity and effort."""
-        return self.record.find(metric, stage=stage, severity=severity, effort=effort)
+        """An evaluation at a stage and severity; without an effort, the arm's own way to answer.
+
+        That is `greedy` for a policy, else the last listed that does not sample: contenders list their
+        default last (`think_2` after `think_1`). Choosing by the result would be selection at test.
+        """
+        if effort is not None:
+            return self.record.find(metric, stage=stage, severity=severity, effort=effort)
+        found = {
+            e.effort: e
+            for e in self.record.evaluations
+            if (e.metric, e.stage, e.severity) == (metric, stage, severity) and e.effort != "sample"
+        }
+        return found.get("greedy") or next(reversed(found.values()), None)
 
 
 @dataclass(frozen=True, kw_only=True)

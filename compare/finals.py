@@ -19,14 +19,14 @@ Pair = tuple[Evaluation, Evaluation]
 
 
 def final_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Draft:
-    """`final_loss` (nats) or `final_error` (1 - exact, greedy): arm less baseline.
+    """`final_loss` (nats) or `final_error` (1 - exact): arm less baseline.
 
     At the largest budget both were measured at.
     """
-    metric, effort = ("loss", None) if quantity == "final_loss" else ("exact", "greedy")
+    metric = "loss" if quantity == "final_loss" else "exact"
 
     def look(run: Run) -> Evaluation | None:
-        return run.find(metric, effort=effort)
+        return run.find(metric)
 
     blank = Draft(study=study, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
     mine, theirs = _by_seed(runs, arm, look), _by_seed(runs, baseline, look)
@@ -64,7 +64,7 @@ def reward_gain(study: str, runs: tuple[Run, ...], arm: str) -> Draft:
 
 def shift_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Draft:
     """How much more a metric worsens from severity 0 to the highest measured, arm less baseline, by seed."""
-    metric, effort = ("loss", None) if quantity == "shift_loss" else ("exact", "greedy")
+    metric = "loss" if quantity == "shift_loss" else "exact"
     sign = 1 if metric == "loss" else -1
     blank = Draft(study=study, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
     severities = {
@@ -77,10 +77,10 @@ def shift_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str,
         return _unmeasured(blank, "measured in distribution only")
 
     def within(run: Run) -> Evaluation | None:
-        return run.find(metric, effort=effort)
+        return run.find(metric)
 
     def shifted(run: Run) -> Evaluation | None:
-        return run.find(metric, effort=effort, severity=max(severities))
+        return run.find(metric, severity=max(severities))
 
     sides = [_by_seed(runs, name, look) for name in (arm, baseline) for look in (shifted, within)]
     keys = sorted(set.intersection(*(set(side) for side in sides)))

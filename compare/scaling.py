@@ -42,7 +42,7 @@ class Study:
     runs: tuple[Run, ...]
     loss: tuple[tables.Means, ...]
     error: tuple[tables.Means, ...]
-    """Answer error, 1 - exact, decoded greedily; empty without verifiable answers."""
+    """Answer error, 1 - exact, each arm answering in its default way; empty without verifiable answers."""
     fits: dict[str, PowerLaw]
     """Joint fit of the loss by variant; empty when there is not enough."""
     accuracy: dict[str, Sigmoid]
@@ -101,7 +101,7 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
     arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     loss = tables.points(runs, "loss")
-    exact = tables.points(runs, "exact", effort="greedy")
+    exact = tables.points(runs, "exact")
     wanted, notes = _fittable(runs, loss, planned)
     enough, short = tables.split(wanted, arms)
     notes += short

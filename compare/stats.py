@@ -200,4 +200,5 @@ def seeds_needed(n: int, estimate: float, low: float, high: float, margin: float
     target = max(abs(estimate), margin)
     if target == 0 or not math.isfinite(high - low):
         return None
-    return max(n + 1, math.ceil(n * ((high - low) / 2 / target) ** 2))
+    # The hair's breadth keeps rounding errors from costing a whole seed.
+    return max(n + 1, math.ceil(n * ((high - low) / 2 / target) ** 2 - 1e-9))

@@ -72,14 +72,11 @@ class ShiftRow:
     """shifted less within, paired by seed."""
 
 
-def points(runs: tuple[Run, ...], metric: str, effort: str | None = None) -> list[Point]:
-    """(arm, budget, FLOPs spent, value) of every run that has the metric, in distribution, at the end.
-
-    With several efforts of one metric the record's first counts: the arm's own default.
-    """
+def points(runs: tuple[Run, ...], metric: str) -> list[Point]:
+    """(arm, budget, FLOPs spent, value) of every run that has the metric, in distribution, at the end."""
     out = []
     for run in runs:
-        found = run.find(metric, effort=effort)
+        found = run.find(metric)
         if found is not None and run.record.flops > 0:
             out.append((run.planned.arm, run.planned.budget, run.record.flops, found.value))
     return out
@@ -186,7 +183,7 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
     for arm in arms:
         own = [run for run in runs if run.planned.arm == arm]
         top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
-        for metric, effort, label in (("loss", None, "loss"), ("exact", "greedy", "answer error")):
+        for metric, label in (("loss", "loss"), ("exact", "answer error")):
             severities = {
                 e.severity
                 for run in top
@@ -194,10 +191,7 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
                 if e.metric == metric and e.stage == "final"
             }
             for severity in sorted(severities - {0}):
-                pairs = [
-                    (run.find(metric, effort=effort), run.find(metric, effort=effort, severity=severity))
-                    for run in top
-                ]
+                pairs = [(run.find(metric), run.find(metric, severity=severity)) for run in top]
                 whole = [(a, b) for a, b in pairs if a is not None and b is not None]
                 if not whole:
                     continue

@@ -34,7 +34,7 @@ def _build_all(store: Path, names: tuple[str, ...]) -> int:
     from rich.console import Console
 
     from compare.manifest import ManifestError
-    from compare.report.build import build
+    from compare.report import build
 
     status = 0
     console = Console(stderr=True)

@@ -73,6 +73,11 @@ class Figure:
     svg: str
 
 
+def standalone(figure: Figure) -> str:
+    """SVG text for a file of its own: a viewer gives no colour to inherit, so it brings paper and ink."""
+    return figure.svg.replace("<title>", "<style>:root{color:#1b1f24;background:#fff}</style><title>", 1)
+
+
 def colours(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each arm, the same whatever subset a figure shows."""
     names = sorted(
@@ -119,9 +124,14 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
                 )
             _scatter(ax, points, colour, marker)
             ax.plot(
-                [p.compute for p in points], [p.estimate.value for p in points],
-                linestyle="none", marker=marker, color=colour, markersize=6, label=arm,
-            )  # fmt: skip
+                [p.compute for p in points],
+                [p.estimate.value for p in points],
+                linestyle="none",
+                marker=marker,
+                color=colour,
+                markersize=6,
+                label=arm,
+            )
         ax.set_xscale("log")
         ax.set_yscale("log")
         ax.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 1.5, 2, 3, 4, 5, 6, 8), numticks=12))
@@ -167,8 +177,15 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
             if known.any():
                 bars = np.maximum(np.array([mean - low, high - mean]), 0)[:, known]
                 ax.errorbar(
-                    x[known], mean[known], yerr=bars, linestyle="none", color=colour, elinewidth=1.1, capsize=2, alpha=0.7
-                )  # fmt: skip
+                    x[known],
+                    mean[known],
+                    yerr=bars,
+                    linestyle="none",
+                    color=colour,
+                    elinewidth=1.1,
+                    capsize=2,
+                    alpha=0.7,
+                )
             _scatter(ax, points, colour, marker, nudge)
             ax.plot(x, mean, linestyle="none", marker=marker, color=colour, markersize=6, label=arm)
         ax.set_xscale("log")
@@ -177,8 +194,8 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
         ax.set_ylabel("answer error, 1 - exact")
 
     caption = (
-        "Small points: runs. Large points: means over seeds, with 95% Student's t intervals (three seeds make "
-        "them wide). Lines: fitted sigmoid; dotted: no fit. Arms are shifted sideways a little."
+        "Small points: runs. Large points: means over seeds, with 95% Student's t intervals "
+        "(three seeds make them wide). Lines: fitted sigmoid; dotted: no fit. Arms shifted sideways a little."
     )
     return _figure(
         f"{study.name}-error",

@@ -74,14 +74,27 @@ def record(planned: PlannedCell, evaluations: tuple[Evaluation, ...], **changes:
             None if s < 20 else 1.0 * np.exp(-0.02 * s) + 0.02 * planned.seed for s in steps
         ]
     base = Record(
-        cell=planned.cell, arm=planned.arm, task=planned.task, size=planned.size, budget=planned.budget,
-        seed=planned.seed, status="done", config={"arm": {"name": planned.arm}}, data={"fingerprint": "f00d"},
-        commit="abc1234", environment={"python": "3.12.1", "device": "cpu", "torch": "2.9"},
-        parameters={"total": 120_000, "non_embedding": 98_304}, flops=planned.budget * 0.99,
-        flops_by={"train": planned.budget * 0.99}, steps=100, problems=12_800,
+        cell=planned.cell,
+        arm=planned.arm,
+        task=planned.task,
+        size=planned.size,
+        budget=planned.budget,
+        seed=planned.seed,
+        status="done",
+        config={"arm": {"name": planned.arm}},
+        data={"fingerprint": "f00d"},
+        commit="abc1234",
+        environment={"python": "3.12.1", "device": "cpu", "torch": "2.9"},
+        parameters={"total": 120_000, "non_embedding": 98_304},
+        flops=planned.budget * 0.99,
+        flops_by={"train": planned.budget * 0.99},
+        steps=100,
+        problems=12_800,
         reward_queries=6_400 if planned.arm.startswith("rl_") else 0,
-        seconds={"train": 61.0, "evaluate": 2.0, "total": 64.0}, history=history, evaluations=evaluations,
-    )  # fmt: skip
+        seconds={"train": 61.0, "evaluate": 2.0, "total": 64.0},
+        history=history,
+        evaluations=evaluations,
+    )
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -116,9 +129,14 @@ def plan(seeds: int = 3, budgets: tuple[float, ...] = BUDGETS) -> tuple[PlannedC
 def manifest(cells: tuple[PlannedCell, ...], **changes: object) -> Manifest:
     """The manifest of the synthetic experiment."""
     base = Manifest(
-        name="scaling", title="Energy against reward", question="Does energy minimisation beat reward at equal compute?",
-        command="python -m compare +experiment=scaling", commit="abc1234", contrasts=CONTRASTS, cells=cells,
-    )  # fmt: skip
+        name="scaling",
+        title="Energy against reward",
+        question="Does energy beat reward at equal compute?",
+        command="python -m compare +experiment=scaling",
+        commit="abc1234",
+        contrasts=CONTRASTS,
+        cells=cells,
+    )
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -134,7 +152,11 @@ def finished(planned: PlannedCell, rng: np.random.Generator, noise: float = 0.00
     ]
     if planned.study == "addition":
         share = ACCURACY[planned.arm] / (1 + (4e11 / planned.budget) ** 1.2) + 0.02 * rng.random()
-        evaluations += [exact(share, rng), exact(share * 0.3, rng, severity=1)]
+        answers = "think_2" if planned.arm.startswith("ebt") else "greedy"
+        evaluations += [
+            replace(exact(share, rng), effort=answers),
+            replace(exact(share * 0.3, rng, severity=1), effort=answers),
+        ]
         if planned.arm.startswith("rl_"):
             sampled = replace(exact(share, rng), effort="sample")
             start = replace(exact(share * 0.7, rng), effort="sample", stage="warm_start")

@@ -50,7 +50,12 @@ def make() -> Callable[..., TransformerModule]:
     """Build the module of an arm on two-digit addition."""
 
     def build(
-        arm: TransformerArm | RLArm, flops: float, *, seed: int = 0, batch: int = 64
+        arm: TransformerArm | RLArm,
+        flops: float,
+        *,
+        seed: int = 0,
+        batch: int = 64,
+        kind: type[TransformerModule] | None = None,
     ) -> TransformerModule:
         cell = Cell(
             arm=arm,

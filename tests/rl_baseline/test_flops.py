@@ -1,4 +1,4 @@
-"""Counted FLOPs against torch's counter, on the math attention kernel: fused ones count as nothing on a CPU."""
+"""Counted FLOPs against torch's counter, on the math attention kernel: it does not see the fused ones."""
 
 import subprocess
 import sys
@@ -62,8 +62,12 @@ def test_minimum_of_rl_leaves_room_for_both_stages(make):
     module = make(ARM, 1e9)
     size, task = module.cell.size, module.task
     minimum = cost.minimum_flops(module.cell, task)
-    assert minimum * 0.25 >= cost.supervised_step(size, task, 64)
-    assert minimum * 0.75 >= cost.rl_iteration(size, task, ARM)
+    spare = (
+        minimum * 0.25 - cost.supervised_step(size, task, 64),
+        minimum * 0.75 - cost.rl_iteration(size, task, ARM),
+    )
+    assert min(spare) == pytest.approx(0, abs=1e-3 * minimum)
+    assert max(spare) > 0
 
 
 def test_more_prompts_than_problems_are_an_error(make):

@@ -57,6 +57,15 @@ def test_ppo_clips_high_low_and_twice():
     assert metrics["kl"].item() == pytest.approx(-0.183102, abs=1e-6)
 
 
+@pytest.mark.parametrize("loss_of", [ppo, gppo])
+@pytest.mark.parametrize(("ratio", "advantage", "expected"), [(1.5, 1.0, -1.28), (0.5, -1.0, 0.8)])
+def test_each_bound_is_on_its_own_side(loss_of, ratio: float, advantage: float, expected: float):
+    """In the case above, the two bounds exchanged would give the same sum."""
+    one = torch.ones(1, 1)
+    loss, _ = loss_of(one * math.log(ratio), one * 0, one * advantage, one > 0, **PPO)
+    assert loss.item() == pytest.approx(expected)
+
+
 def test_gppo_keeps_the_value_and_the_gradient_of_the_bound():
     logp = (OLD + RATIO.log()).requires_grad_()
     loss, metrics = gppo(logp, OLD, ROWS, torch.ones(2, 3, dtype=torch.bool), **PPO)
@@ -111,7 +120,7 @@ def test_clip_cov_frees_tokens_of_high_covariance(bounds, old, clip, expected, s
 
 def test_covariances_centre_over_real_tokens_only():
     padded = torch.nn.functional.pad
-    logp, advantages = padded(COV_LOGP, (0, 3), value=-50), padded(COV_A, (0, 3), value=9)
+    logp, advantages = padded(COV_LOGP, (0, 3), value=-50), padded(COV_A + 5, (0, 3), value=9)
     result = covariances(logp, advantages, padded(FULL, (0, 3)))
     torch.testing.assert_close(result[:, :2], torch.tensor([[3.0, 0], [0, 2]]))
 
@@ -145,7 +154,8 @@ def test_quantile_bounds_make_the_top_share_eligible_at_any_scale():
     assert values[freed].min() > values[~freed].max()
     assert torch.equal(freed, freed_by(logp, advantages * 1e-3, mask))
     below = freed_by(logp, advantages, mask, low=0.0, high=0.5)
-    assert below.sum() == 20 and values[below].max() < values[~below].min()
+    assert below.sum() == 20
+    assert values[below].max() < values[~below].min()
 
 
 def test_clip_cov_draws_a_random_subset_of_the_eligible_from_its_generator():
@@ -154,7 +164,8 @@ def test_clip_cov_draws_a_random_subset_of_the_eligible_from_its_generator():
     eligible = freed_by(logp, advantages, mask)
     some = [freed_by(logp, advantages, mask, share=0.02, generator=generator(seed)) for seed in (0, 0, 1)]
     assert [int(s.sum()) for s in some] == [8, 8, 8]
-    assert torch.equal(some[0], some[1]) and not torch.equal(some[0], some[2])
+    assert torch.equal(some[0], some[1])
+    assert not torch.equal(some[0], some[2])
     assert not (some[0] & ~eligible).any()
 
 
@@ -190,8 +201,8 @@ def test_kl_cov_is_plain_policy_gradient_on_policy():
     assert gradient(loss, logp, 4) == approx([[-3, -1], [2, 2]])
 
 
-def arm(loss: str, **changes) -> RLArm:
-    return RLArm(name=loss, loss=loss, cov_share=0.2, cov_low=0.5, nll_coef=0.1, **changes)
+def arm(loss: str, aggregation: str) -> RLArm:
+    return RLArm(name=loss, loss=loss, aggregation=aggregation, cov_share=0.2, cov_low=0.5, nll_coef=0.1)
 
 
 LOSSES = ["ppo", "clip_cov", "kl_cov", "gppo"]
@@ -215,7 +226,7 @@ def value_and_gradient(config: RLArm, case, length: int = 5) -> tuple[Tensor, Te
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_padding_changes_nothing(loss: str, aggregation: str):
-    config, case = arm(loss, aggregation=aggregation), random_case(1)
+    config, case = arm(loss, aggregation), random_case(1)
     pad = torch.nn.functional.pad
     logp, old, advantages, mask, correct = case
     padded = (pad(logp, (0, 3), value=-7), pad(old, (0, 3), value=3), pad(advantages, (0, 3), value=5))
@@ -248,8 +259,9 @@ def test_no_loss_is_ever_infinite_or_undefined(loss, aggregation, gap, advantage
     mask = torch.arange(3) < torch.tensor(lengths)[:, None]
     advantages = torch.tensor([[advantage], [-advantage]]).expand(2, 3)
     case = (logp, logp + gap, advantages, mask, torch.tensor([True, False]))
-    value, slope = value_and_gradient(arm(loss, aggregation=aggregation), case)
-    assert value.isfinite() and slope.isfinite().all()
+    value, slope = value_and_gradient(arm(loss, aggregation), case)
+    assert value.isfinite()
+    assert slope.isfinite().all()
 
 
 VALUES = torch.tensor([[1.0, 2, 3], [4, 9, 9]])

@@ -155,7 +155,9 @@ def test_seeds_follow_key_prompt_occurrence_and_number_in_group():
 
 def test_uniforms_are_uniform():
     numbers = uniforms(sequence_seeds([(i,) for i in range(200)], 10, 0), 50)
-    assert numbers.shape == (2000, 50) and 0 <= numbers.min() and numbers.max() < 1
+    assert numbers.shape == (2000, 50)
+    assert numbers.min() >= 0
+    assert numbers.max() < 1
     counts = torch.histc(numbers, bins=20, min=0, max=1)
     chi_square = ((counts - 5000) ** 2 / 5000).sum()
     assert 5 < chi_square < 45  # 19 degrees of freedom

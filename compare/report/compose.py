@@ -60,7 +60,7 @@ class CellRow:
     """Metrics in distribution at the end."""
 
 
-def build(store: Path, name: str, *, progress: Callable[[str], None] | None = None) -> Path:
+def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = None) -> Path:
     """Write the report of experiment `name` and return the path of its page.
 
     Args:
@@ -81,7 +81,7 @@ def build(store: Path, name: str, *, progress: Callable[[str], None] | None = No
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for group in drawn.values():
         for figure in group:
-            _write(folder / "figures" / f"{figure.name}.svg", figure.svg)
+            _write(folder / "figures" / f"{figure.name}.svg", figures.standalone(figure))
     _write(folder / "report.md", _environment(html=False).get_template("page.md.j2").render(context))
     page = folder / "index.html"
     _write(page, _environment(html=True).get_template("page.html.j2").render(context))
@@ -94,6 +94,7 @@ def _context(results: Results, drawn: dict[str, list[figures.Figure]]) -> dict[s
     records = [run.record for run in evidence.runs]
     return {
         "plan": plan,
+        "checkout": plan.commit.removesuffix("+"),
         "beware": BEWARE,
         "command": without_paths(plan.command),
         "primary": [f for f in results.findings if f.primary],
@@ -173,9 +174,14 @@ def _environment(*, html: bool) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        count=count_text, interval=interval_text, big=big_interval_text, md=markdown_text, seconds=seconds_text,
-        verdict_mark=verdict_mark, p=p_text,
-    )  # fmt: skip
+        count=count_text,
+        interval=interval_text,
+        big=big_interval_text,
+        md=markdown_text,
+        seconds=seconds_text,
+        verdict_mark=verdict_mark,
+        p=p_text,
+    )
     environment.filters["raw_svg"] = lambda figure: Markup(figure.svg)
     return environment
 

@@ -1,0 +1,64 @@
+"""Batches ask only where there is something to predict."""
+
+import torch
+
+from arena.config import Addition, Text
+from arena.data import Problems, TrainingStream, collate, held_out
+from arena.tasks import build_task
+
+
+def test_targets_follow_their_positions() -> None:
+    task = build_task(Addition(name="a", min_digits=2, max_digits=4))
+    problems = [task.problem("train", 0, i) for i in range(12)]
+    batch = collate(problems, task.pad)
+    assert not batch.everywhere
+    for i, problem in enumerate(problems):
+        row = problem.prompt + problem.completion
+        real = batch.supervised_BM[i]
+        assert int(real.sum()) == len(problem.completion)
+        for place, target in zip(batch.positions_BM[i][real].tolist(), batch.targets_BM[i][real].tolist(), strict=True):
+            assert batch.tokens_BS[i, place] == row[place]
+            assert target == row[place + 1]
+        observed = batch.tokens_BS[i].tolist()
+        assert tuple(observed[: len(row) - 1]) == row[:-1]
+        assert set(observed[len(row) - 1 :]) <= {task.pad}
+
+
+def test_given_completions_replace_the_reference() -> None:
+    task = build_task(Addition(name="a"))
+    problems = [task.problem("train", 0, i) for i in range(2)]
+    batch = collate(problems, task.pad, [(1, 2), ()])
+    assert batch.supervised_BM.tolist() == [[True, True], [False, False]]
+    assert batch.targets_BM.tolist() == [[1, 2], [0, 0]]
+
+
+def test_text_is_supervised_everywhere() -> None:
+    task = build_task(Text(name="t", context=8))
+    batch = collate([task.problem("train", 0, i) for i in range(3)], task.pad)
+    assert batch.everywhere
+    assert torch.equal(batch.positions_BM, torch.arange(8).expand(3, 8))
+    assert torch.equal(batch.tokens_BS[:, 1:], batch.targets_BM[:, :-1])
+
+
+def test_ranks_share_out_one_stream() -> None:
+    task = build_task(Addition(name="a"))
+    alone = iter(TrainingStream(task, 0, 4))
+    two = [iter(TrainingStream(task, 0, 2, rank, 2)) for rank in range(2)]
+    for _ in range(3):
+        whole = next(alone).problems
+        assert next(two[0]).problems + next(two[1]).problems == whole
+
+
+def test_evaluation_problems_are_distinct_and_shared_by_all() -> None:
+    task = build_task(Addition(name="a", min_digits=2, max_digits=3))
+    problems = held_out(task, "test", 300)
+    assert len({p.prompt for p in problems}) == 300
+    assert problems[:100] == held_out(task, "test", 100)
+
+
+def test_the_data_module_serves_every_entry_point() -> None:
+    task = build_task(Addition(name="a"))
+    data = Problems(task, seed=0, batch=8, problems=20)
+    assert len(next(iter(data.train_dataloader())).problems) == 8
+    for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
+        assert sum(len(b.problems) for b in loader) == 20

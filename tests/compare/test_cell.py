@@ -1,0 +1,118 @@
+"""A cell ends in a record, whatever happens inside it."""
+
+import pytest
+
+from arena.config import Addition
+from compare import cell as module
+from compare.arms import family
+from compare.cell import run_cell, scrub
+from compare.config import Logger
+from compare.plan import Planned, identity
+from compare.store import Store
+from ebt.config import EBTArm
+from rl_baseline.config import RLArm
+
+
+@pytest.fixture
+def planned(tiny_cell):
+    def build(arm, **settings) -> Planned:
+        cell = tiny_cell(arm, Addition(name="addition", min_digits=2, batch=16), **settings)
+        return Planned(
+            identity=identity(cell, {}), study="s", cell=cell, data={"generator": "addition"}, parameters=0, non_embedding=0
+        )
+
+    return build
+
+
+def run(planned: Planned, tmp_path, logger: Logger | None = None):
+    store = Store(tmp_path)
+    store.prepare()
+    told: list[float] = []
+    record = run_cell(planned, store, "abc", logger or Logger(name="none"), told.append)
+    # What was written is what was returned, and it passes the strict reader.
+    assert store.record(planned.identity) == record
+    return record
+
+
+def test_a_record_says_what_was_run_and_what_came_out(planned, tmp_path) -> None:
+    record = run(planned(EBTArm(name="ebt_s1"), flops=4e8), tmp_path)
+    assert (record.status, record.arm, record.commit) == ("done", "ebt_s1", "abc")
+    assert 0.5 * record.budget < record.flops <= record.budget
+    assert record.flops == pytest.approx(sum(record.flops_by.values()))
+    assert record.problems == 16 * record.steps
+    assert {(e.metric, e.severity) for e in record.evaluations} == {
+        ("loss", 0),
+        ("exact", 0),
+        ("loss", 1),
+        ("exact", 1),
+    }
+    assert all(e.n == 16 and e.flops > 0 for e in record.evaluations)
+    assert len(set(map(len, record.history.values()))) == 1
+    assert (tmp_path / "cells" / record.cell / "checkpoint.ckpt").exists()
+
+
+def test_a_checkpoint_loads_as_data_alone(planned, tmp_path) -> None:
+    import torch
+
+    record = run(planned(EBTArm(name="ebt_s1"), flops=4e8), tmp_path)
+    path = tmp_path / "cells" / record.cell / "checkpoint.ckpt"
+    state = torch.load(path, weights_only=True)["state_dict"]
+    assert sum(t.numel() for t in state.values()) == record.parameters["total"]
+
+
+def test_the_same_seed_gives_the_same_record(planned, tmp_path) -> None:
+    one = run(planned(EBTArm(name="ebt_s1"), flops=3e8), tmp_path / "one")
+    two = run(planned(EBTArm(name="ebt_s1"), flops=3e8), tmp_path / "two")
+    other = run(planned(EBTArm(name="ebt_s1"), flops=3e8, seed=1), tmp_path / "three")
+    assert one.history == two.history
+    assert one.evaluations == two.evaluations
+    assert other.history != one.history
+
+
+def test_a_stage_is_evaluated_when_it_ends(planned, tmp_path) -> None:
+    record = run(planned(RLArm(name="rl_grpo", prompts=4, group=4), flops=4e8), tmp_path)
+    before = record.find("exact", stage="warm_start", effort="sample")
+    after = record.find("exact", stage="final", effort="sample")
+    assert before is not None
+    assert after is not None
+    assert record.reward_queries > 0
+    assert record.flops_by["rollout"] > 0
+
+
+def test_divergence_is_a_failed_record(planned, tmp_path) -> None:
+    record = run(planned(EBTArm(name="ebt_s1", alpha=1e38), flops=4e8), tmp_path)
+    assert record.status == "failed"
+    assert "at step" in record.reason
+    assert "Traceback" in record.traceback
+    assert str(tmp_path) not in record.traceback
+    assert "/work" not in record.traceback
+
+
+def test_any_error_inside_a_cell_is_a_failed_record(planned, tmp_path, monkeypatch) -> None:
+    one = planned(EBTArm(name="ebt_s1"))
+
+    def broken(cell, task):
+        raise RuntimeError("no such luck\nsecond line")
+
+    monkeypatch.setattr(module, "family", lambda cell: type("F", (), {"build": staticmethod(broken)}))
+    record = run(one, tmp_path)
+    assert record.reason == "RuntimeError: no such luck"
+    assert family(one.cell) is not None
+
+
+def test_paths_are_scrubbed() -> None:
+    text = 'File "/home/somebody/project/arena/data.py", line 3'
+    assert scrub(text) == 'File "project/arena/data.py", line 3'
+
+
+def test_weights_and_biases_mirrors_a_cell_offline(planned, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for key in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(key, str(tmp_path))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    record = run(planned(EBTArm(name="ebt_s1"), flops=4e8), tmp_path, Logger(name="wandb", mode="offline"))
+    assert record.status == "done", record.traceback
+    assert list(tmp_path.glob("wandb/offline-run-*"))
+    import wandb
+
+    assert wandb.run is None

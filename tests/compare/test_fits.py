@@ -1,0 +1,192 @@
+"""Scaling fits recover what was planted, with the coverage they claim, and refuse what they cannot know."""
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad, minimize
+
+from compare import fits, stats
+from compare.least_squares import huber, huber_gradient
+from compare.sigmoid import sigmoid
+
+BUDGETS = np.geomspace(1e11, 1e13, 5)
+FLOOR, ZERO = 1.2, 1e11
+LAWS = {"base": (3.0, 0.30), "fast": (3.0, 0.34), "same": (3.0, 0.30)}
+
+
+def loss(arm: str, compute: np.ndarray | float) -> np.ndarray:
+    scale, alpha = LAWS[arm]
+    return FLOOR + scale * (np.asarray(compute) / ZERO) ** -alpha
+
+
+def study(
+    rng: np.random.Generator, noise: float, arms: tuple[str, ...] = tuple(LAWS), seeds: int = 3
+) -> fits.Runs:
+    return fits.gather(
+        [
+            (arm, b, b, float(loss(arm, b)) * float(np.exp(noise * rng.standard_normal())))
+            for arm in arms
+            for b in BUDGETS
+            for _ in range(seeds)
+        ]
+    )
+
+
+def true_log_multiplier() -> float:
+    """log of C_base / C_fast at the base's loss at the largest budget, from the planted laws."""
+    scale, alpha = LAWS["fast"]
+    return float(np.log(BUDGETS[-1] / (ZERO * ((loss("base", BUDGETS[-1]) - FLOOR) / scale) ** (-1 / alpha))))
+
+
+def test_slopes_by_hand() -> None:
+    # log10 loss falls 1 in 2 decades for `a` (slope -1/2), 0.5 for `b` (slope -1/4): ratio less 1 is 1.
+    points = [("a", c, c, c**-0.5) for c in (1.0, 10.0, 100.0)] + [
+        ("b", c, c, c**-0.25) for c in (1.0, 10.0, 100.0)
+    ]
+    rows = fits.slopes(fits.gather(points), 0, np.random.default_rng(0))
+    assert rows[0] == pytest.approx([-0.5, -0.25])
+    assert rows[0, 0] / rows[0, 1] - 1 == pytest.approx(1.0)
+
+
+def test_slopes_are_least_squares_over_the_runs() -> None:
+    runs = study(np.random.default_rng(3), 0.05, ("base",))
+    expected = np.polyfit(np.log(runs.compute_N), np.log(runs.value_N), 1)[0]
+    assert fits.slopes(runs, 0, np.random.default_rng(0))[0, 0] == pytest.approx(expected)
+
+
+def test_huber_by_hand() -> None:
+    assert huber(np.array([[0.5, -3.0]]), 1.0)[0] == pytest.approx(0.125 + 2.5)
+
+
+@pytest.mark.parametrize("variant", fits.VARIANTS)
+def test_gradient_of_the_joint_fit_matches_finite_differences(variant: str) -> None:
+    runs = study(np.random.default_rng(0), 0.02)
+    x = np.log(runs.compute_N)
+    model = fits.PowerLawModel(arm_N=runs.arm_N, u_N=x - x.mean(), arms=3, variant=variant)
+    y = np.log(runs.value_N)[None]
+    # A generous delta keeps the finite differences away from Huber's kinks.
+    theta = model.starts(y[0])[20 % len(model.starts(y[0]))]
+    error = check_grad(
+        lambda t: huber_gradient(t[None], y, model, 0.05)[0][0],
+        lambda t: huber_gradient(t[None], y, model, 0.05)[1][0],
+        theta,
+    )
+    assert error < 1e-5
+
+
+@pytest.mark.parametrize("variant", fits.VARIANTS)
+def test_the_batched_solver_finds_the_optimum_of_lbfgs(variant: str) -> None:
+    runs = study(np.random.default_rng(1), 0.01)
+    fit = fits.power_law(runs, 0, np.random.default_rng(0), variant)
+    model = fits.PowerLawModel(
+        arm_N=runs.arm_N, u_N=np.log(runs.compute_N) - fit.centre, arms=3, variant=variant
+    )
+    y = np.log(runs.value_N)
+    lower, upper = model.bounds(y)
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = huber_gradient(theta[None], y[None], model, fits.DELTA)
+        return float(value[0]), gradient[0]
+
+    options = {"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-10}
+    bounds = list(zip(lower, upper, strict=True))
+    best = min(
+        minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).fun
+        for start in model.starts(y)[::4]
+    )
+    assert fit.objective == pytest.approx(best, rel=1e-3)
+
+
+@pytest.mark.parametrize("variant", ["shared", "free"])
+def test_planted_exponents_are_recovered_exactly_without_noise(variant: str) -> None:
+    fit = fits.power_law(study(np.random.default_rng(0), 0.0), 0, np.random.default_rng(0), variant)
+    assert fit.alpha_RA[0] == pytest.approx([0.30, 0.34, 0.30], abs=2e-3)
+    assert np.exp(fit.log_floor_RA[0]) == pytest.approx(FLOOR, abs=0.01)
+    value, outside = fit.log_multiplier("fast", "base")
+    assert value[0] == pytest.approx(true_log_multiplier(), abs=0.01)
+    assert not outside
+    back, _ = fit.log_multiplier("base", "fast")
+    assert back[0] == pytest.approx(-value[0])
+
+
+def test_a_multiplier_beyond_the_measured_range_is_marked() -> None:
+    points = [("base", b, b, float(loss("base", b))) for b in BUDGETS]
+    points += [("far", b, b, float(loss("base", b * 1000))) for b in BUDGETS]
+    fit = fits.power_law(fits.gather(points), 0, np.random.default_rng(0))
+    value, outside = fit.log_multiplier("far", "base")
+    assert outside
+    assert np.exp(value[0]) == pytest.approx(1000, rel=0.2)
+
+
+def test_the_crossover_is_found_and_marked_when_beyond_the_range() -> None:
+    def points(shift: float) -> fits.Runs:
+        rows = [("base", b, b, 1 + 2 * (b / (ZERO * shift)) ** -0.3) for b in BUDGETS]
+        return fits.gather(rows + [("fast", b, b, 1 + 2 * (b / (ZERO * shift)) ** -0.5) for b in BUDGETS])
+
+    inside, beyond = fits.power_law(points(10), 0, np.random.default_rng(0)).log_crossover("fast", "base")
+    assert np.exp(inside[0]) == pytest.approx(1e12, rel=0.05)
+    assert not beyond
+    assert fits.power_law(points(1e4), 0, np.random.default_rng(0)).log_crossover("fast", "base")[1]
+
+
+def test_a_flat_curve_is_marked_as_unresolved() -> None:
+    runs = fits.gather([(arm, b, b, 2.0) for arm in ("base", "flat") for b in BUDGETS])
+    assert fits.power_law(runs, 0, np.random.default_rng(0)).at_bound("flat", "base")
+
+
+def test_two_budgets_are_not_enough() -> None:
+    runs = fits.gather([("base", b, b, float(loss("base", b))) for b in BUDGETS[:2]])
+    for fit in (fits.power_law, fits.slopes, sigmoid):
+        with pytest.raises(fits.NotEnough, match="base: not enough budgets"):
+            fit(runs, 10, np.random.default_rng(0))
+
+
+def test_losses_of_zero_and_unknown_variants_are_refused() -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        fits.power_law(fits.gather([("a", b, b, 0.0) for b in BUDGETS]), 0, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="variant"):
+        fits.power_law(study(np.random.default_rng(0), 0.0), 0, np.random.default_rng(0), "cubic")
+
+
+def test_intervals_cover_the_planted_truth_and_a_against_a_is_rarely_decided() -> None:
+    rng = np.random.default_rng(11)
+    studies, multiplier, exponent, false_alarms = 60, 0, 0, 0
+    for _ in range(studies):
+        fit = fits.power_law(study(rng, 0.01), 200, rng)
+        rows, _ = fit.log_multiplier("fast", "base")
+        assert fit.runs.degrees("fast", "base") == 20
+        low, high = stats.percentile_interval(rows[1:], 20)
+        multiplier += low <= true_log_multiplier() <= high
+        low, high = stats.percentile_interval((fit.alpha("fast") - fit.alpha("base"))[1:], 20)
+        exponent += low <= 0.04 <= high
+        rows, _ = fit.log_multiplier("same", "base")
+        e = stats.from_bootstrap(float(rows[0]), rows[1:], degrees=20, n=3)
+        false_alarms += stats.verdict(e.value, e.low, e.high, 0.0, e.p, True) != "undecided"
+    assert multiplier / studies >= 0.85
+    assert exponent / studies >= 0.85
+    assert false_alarms / studies <= 0.10
+
+
+def test_the_interval_is_no_wider_than_the_noise_calls_for() -> None:
+    rng = np.random.default_rng(5)
+    rows, _ = fits.power_law(study(rng, 0.003), 200, rng).log_multiplier("fast", "base")
+    low, high = stats.percentile_interval(rows[1:], 20)
+    assert 0.02 < high - low < 0.15
+
+
+def test_a_planted_sigmoid_is_recovered_with_its_interval() -> None:
+    rng = np.random.default_rng(4)
+    truth = 0.8 / (1 + (1e12 / BUDGETS) ** 1.5)
+    clean = sigmoid(fits.gather([("a", b, b, float(t)) for b, t in zip(BUDGETS, truth, strict=True)]), 0, rng)
+    assert clean.ceiling_R[0] == pytest.approx(0.8, abs=0.005)
+    assert np.exp(clean.log_mid_R[0]) == pytest.approx(1e12, rel=0.02)
+    assert clean.steepness_R[0] == pytest.approx(1.5, rel=0.02)
+    assert clean.accuracy(BUDGETS)[0] == pytest.approx(truth, abs=1e-3)
+    points = [
+        ("a", b, b, float(t) + 0.01 * rng.standard_normal())
+        for b, t in zip(BUDGETS, truth, strict=True)
+        for _ in range(3)
+    ]
+    noisy = sigmoid(fits.gather(points), 300, rng)
+    low, high = stats.percentile_interval(noisy.ceiling_R[1:], 10)
+    assert low <= 0.8 <= high
+    assert high - low < 0.2

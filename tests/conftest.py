@@ -1,0 +1,48 @@
+"""Every test runs on one thread: cells do, and two cores are shared."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import pytest
+import torch
+
+from arena.config import Budget, Cell, Size, TaskConfig, TrainerConfig
+from arena.contender import Contender
+
+torch.set_num_threads(1)
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+TINY = Size(name="tiny", layers=2, heads=2, width=16, lr=3e-3)
+
+
+@pytest.fixture
+def tiny_cell() -> Callable[..., Cell]:
+    """Builds a cell of the tiny size: tiny_cell(arm, task, flops=..., seed=...)."""
+
+    def build(arm: Any, task: TaskConfig, *, flops: float = 1e9, seed: int = 0, size: Size = TINY) -> Cell:
+        trainer = TrainerConfig(problems=16)
+        return Cell(arm=arm, task=task, size=size, budget=Budget(flops=flops), trainer=trainer, seed=seed)
+
+    return build
+
+
+@pytest.fixture
+def trainer() -> lightning.Trainer:
+    """A quiet CPU trainer that stops when the contender says so."""
+    return lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def parameters_of(contender: Contender) -> torch.Tensor:
+    """All parameters in one vector."""
+    return torch.cat([p.detach().flatten() for p in contender.parameters()])

@@ -1,0 +1,133 @@
+"""The arm as a LightningModule: trains, is calibrated, decodes with a cache, repeats itself."""
+
+import pytest
+import torch
+
+from arena.config import Addition, Size, Text
+from arena.data import Problems, collate
+from arena.seeding import generator, seed_everything
+from arena.tasks import build_task
+from ebt.config import EBTArm
+from ebt.module import EBTModule
+from ebt.think import descend, initial_candidate, think
+from tests.conftest import parameters_of
+
+
+def fit(trainer, cell) -> EBTModule:
+    seed_everything(cell.seed)
+    task = build_task(cell.task)
+    module = EBTModule(cell, task)
+    data = Problems(task, seed=cell.seed, batch=cell.task.batch, problems=16)
+    trainer.fit(module, train_dataloaders=data.train_dataloader())
+    return module
+
+
+def loss_of(module: EBTModule, batches) -> float:
+    parts = [module.evaluate(batch) for batch in batches]
+    return float(sum(p.nats_B.sum() for p in parts) / sum(p.tokens_B.sum() for p in parts))
+
+
+def test_every_entry_point_of_lightning_works(trainer, tiny_cell) -> None:
+    cell = tiny_cell(EBTArm(name="ebt_s1"), Addition(name="addition", batch=16), flops=3e8)
+    task = build_task(cell.task)
+    data = Problems(task, seed=0, batch=16, problems=20)
+    module = EBTModule(cell, task)
+    trainer.fit(module, train_dataloaders=data.train_dataloader(), val_dataloaders=data.val_dataloader())
+    assert module.steps > 3
+    assert 0.8 * 3e8 < module.flops_spent <= 3e8
+    validated = trainer.validate(module, data.val_dataloader(), verbose=False)[0]["val/loss"]
+    tested = trainer.test(module, data.test_dataloader(), verbose=False)[0]["test/loss"]
+    assert 0 < validated < 10
+    assert 0 < tested < 10
+    predicted = trainer.predict(module, data.predict_dataloader())
+    assert predicted is not None
+    assert sum(map(len, predicted)) == 20
+
+
+def test_it_learns_and_the_same_seed_gives_the_same_weights(tiny_cell) -> None:
+    cell = tiny_cell(EBTArm(name="ebt_s1"), Addition(name="addition", batch=16), flops=3e9)
+
+    def trainer():
+        import lightning
+
+        return lightning.Trainer(
+            accelerator="cpu",
+            max_epochs=-1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+        )
+
+    first, second = fit(trainer(), cell), fit(trainer(), cell)
+    assert torch.equal(parameters_of(first), parameters_of(second))
+    task = first.task
+    batches = [collate([task.problem("val", 0, i) for i in range(32)], task.pad)]
+    untrained = EBTModule(cell, task)
+    untrained.alpha.data.fill_(float(first.alpha.detach()))
+    assert loss_of(first, batches) < 0.8 * loss_of(untrained, batches)
+
+
+@pytest.mark.parametrize("parametrisation", ["probs", "logits"])
+@pytest.mark.parametrize("width", [16, 64])
+def test_calibration_hits_its_target(trainer, tiny_cell, parametrisation: str, width: int) -> None:
+    arm = EBTArm(name="ebt_s1", parametrisation=parametrisation, alpha_target=0.5, alpha_lr=0.0)
+    size = Size(name="s", layers=1, heads=2, width=width, lr=1e-9)
+    cell = tiny_cell(arm, Text(name="text", context=12, batch=4), flops=3e8, size=size)
+    module = fit(trainer, cell)
+    task = module.task
+    batch = collate([task.problem("train", 0, i) for i in range(4)], task.pad)
+    y = module.start(batch, "calibrate")
+    out, _, gradient = descend(module.model, y, module.observe(batch), 0, module.alpha, parametrisation, False)
+    update = (out - (y.softmax(-1) if parametrisation == "probs" else y)).square().mean().sqrt()
+    assert float(update) == pytest.approx(0.5, rel=1e-3)
+    assert float(module.alpha) == pytest.approx(0.5 / float(gradient.square().mean().sqrt()), rel=1e-3)
+
+
+def test_alpha_has_a_rate_of_its_own(trainer, tiny_cell) -> None:
+    cell = tiny_cell(EBTArm(name="ebt_s1"), Addition(name="addition", batch=8), flops=3e8)
+    module = fit(trainer, cell)
+    groups = trainer.optimizers[0].param_groups
+    assert [id(p) for p in groups[-1]["params"]] == [id(module.alpha)]
+    assert groups[-1]["weight_decay"] == 0
+    row = module.history.rows[0]
+    # The rate was set from the calibrated value, which the first rows of history still show.
+    assert groups[-1]["peak_lr"] == pytest.approx(3 * cell.size.lr * row["alpha"], rel=0.05)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_cached_decoding_equals_recomputing_the_prefix(tiny_cell, steps: int) -> None:
+    torch.manual_seed(0)
+    cell = tiny_cell(EBTArm(name="ebt_s1", alpha=2.0, steps=steps), Addition(name="addition", min_digits=3, max_digits=3))
+    module = EBTModule(cell, build_task(cell.task))
+    task = module.task
+    problems = [task.problem("val", 0, i) for i in range(6)]
+    cached = module.solve(problems, f"think_{steps}", key=("k",)).completions
+    noise = generator("cpu", cell.seed, "solve", "k")
+    rows = torch.tensor([p.prompt for p in problems])
+    length = rows.shape[1]
+    with torch.no_grad():
+        for _ in range(task.longest()[1]):
+            context = module.model.observe(rows, torch.full((6, 1), rows.shape[1] - 1))
+            y = initial_candidate((6, 1, task.vocabulary), "noise", rows.device, noise)
+            token = think(module.model, y, context, steps, module.alpha, "probs")[:, 0].argmax(-1)
+            rows = torch.cat((rows, token[:, None]), dim=1)
+    for row, completion in zip(rows[:, length:].tolist(), cached, strict=True):
+        assert tuple(row[: len(completion)]) == completion
+
+
+def test_one_step_control_has_no_second_step(tiny_cell) -> None:
+    cell = tiny_cell(EBTArm(name="ebt_one_step", steps=1), Addition(name="addition"))
+    module = EBTModule(cell, build_task(cell.task))
+    assert module.efforts() == ("think_1",)
+    assert module.model.step is not None
+    assert module.model.step.num_embeddings == 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_cell(trainer, tiny_cell) -> None:
+    from arena.contender import Diverged
+
+    cell = tiny_cell(EBTArm(name="ebt_s1", alpha=1e38), Addition(name="addition", batch=8), flops=3e9)
+    with pytest.raises(Diverged, match="at step"):
+        fit(trainer, cell)
