@@ -26,7 +26,7 @@ class EBTArm:
     alpha: float | None = None
     """Step size; none: calibrated from the gradient at initialisation so that the update's root mean
     square over the vocabulary is alpha_target."""
-    alpha_target: float = 1.0
+    alpha_target: float = 5.0
     """Root mean square, in nats of logit, of the first update that calibration aims at."""
     alpha_lr: float = 3.0
     """Learning rate of alpha over (alpha x the model's learning rate); 0 fixes it (released S1: 3)."""

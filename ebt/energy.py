@@ -15,7 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from arena.config import Size
-from arena.transformer import Backbone, Block, initialise, rotary_tables
+from arena.transformer import Backbone, Block, embed, initialise, rotary_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +42,13 @@ class EnergyModel(nn.Module):
         super().__init__()
         self.vocabulary = vocabulary
         self.embedding = nn.Embedding(vocabulary, size.width)
-        nn.init.normal_(self.embedding.weight, std=1.0)
+        embed(self.embedding.weight)
         self.candidate = nn.Linear(vocabulary, size.width, bias=False)
         # A one-hot candidate then enters at the scale of an observed token's embedding.
-        nn.init.normal_(self.candidate.weight, std=1.0)
+        embed(self.candidate.weight.mT)
         self.step = nn.Embedding(steps, size.width) if step_embedding else None
         if self.step is not None:
-            nn.init.normal_(self.step.weight, std=1.0)
+            embed(self.step.weight)
         self.backbone = Backbone(size)
         self.head = nn.Linear(size.width, 1, bias=False)
         initialise(self.head)

@@ -28,11 +28,12 @@ class RLArm:
     """Contender family."""
     name: str = MISSING
     """Label in tables and records."""
-    warm_start: float = 0.5
-    """Share of the budget spent on next-token training."""
+    warm_start: float = 0.3
+    """Share of the budget spent on next-token training. At 0.5 the default addition is solved before
+    reward has anything to add."""
     lr_scale: float = 0.1
     """Learning rate of reinforcement learning over the size's peak learning rate."""
-    prompts: int = 16
+    prompts: int = 32
     """Problems a rollout."""
     group: int = 8
     """Samples a problem; the advantage compares them (GRPO, arXiv 2402.03300)."""

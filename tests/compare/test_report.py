@@ -1,6 +1,7 @@
 """A report says what the records support, counts what failed, and travels as one harmless file."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 import pytest
 import synthetic
 
-from compare import evidence, manifest, scaling
+from compare import evidence, finals, manifest, scaling
+from compare.findings import Draft, judge
 from compare.report import build
 from compare.report.__main__ import main
 from compare.report.compose import markdown_text
+from compare.stats import Estimate
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +70,79 @@ def test_headline_claims_find_the_planted_truth(results: scaling.Results) -> Non
     assert control.verdict == "equivalent"
     assert gain.verdict == "ahead"
     assert gain.low < 0.3 * synthetic.ACCURACY["rl_clip_cov"] < gain.high
+
+
+def test_final_differences_are_paired_at_the_largest_budget_with_their_sign() -> None:
+    """Three seeds, two budgets; the arm is worse in loss and better in answers, and shifts worse."""
+    cells = [
+        cell
+        for cell in synthetic.plan()
+        if cell.study == "addition" and cell.arm in ("transformer", "ebt_s1")
+    ]
+    runs = []
+    for cell in (cell for cell in cells if cell.budget in synthetic.BUDGETS[-2:]):
+        arm, top = cell.arm == "ebt_s1", cell.budget == synthetic.BUDGETS[-1]
+        bits = "1111000000" if arm and top else "1100000000"
+        loss = 2.0 + 0.1 * cell.seed + (0.3 + 0.01 * cell.seed if arm and top else 0.0)
+        shares = [("exact", 0, bits), ("exact", 1, "1" + 9 * "0")]
+        answers = [
+            replace(
+                synthetic.evaluation(metric, b.count("1") / 10), n=10, severity=s, effort="greedy", outcomes=b
+            )
+            for metric, s, b in shares
+        ]
+        losses = [
+            synthetic.evaluation("loss", loss),
+            synthetic.evaluation("loss", loss + 1 + arm, severity=1),
+        ]
+        runs.append(evidence.Run(planned=cell, record=synthetic.record(cell, (*losses, *answers))))
+    by_loss = finals.final_difference("addition", tuple(runs), "ebt_s1", "transformer", "final_loss").estimate
+    by_error = finals.final_difference(
+        "addition", tuple(runs), "ebt_s1", "transformer", "final_error"
+    ).estimate
+    shift_loss = finals.shift_difference(
+        "addition", tuple(runs), "ebt_s1", "transformer", "shift_loss"
+    ).estimate
+    shift_error = finals.shift_difference(
+        "addition", tuple(runs), "ebt_s1", "transformer", "shift_error"
+    ).estimate
+    assert by_loss
+    assert by_error
+    assert shift_loss
+    assert shift_error
+    # Paired by seed the losses differ by .30, .31, .32, whatever the seeds themselves do.
+    assert by_loss.value == pytest.approx(0.31)
+    assert by_loss.high - by_loss.low == pytest.approx(2 * 4.3027 * 0.01 / 3**0.5, rel=1e-3)
+    assert by_error.value == pytest.approx(-0.2)
+    assert shift_loss.value == pytest.approx(1.0)
+    assert shift_error.value == pytest.approx((0.9 - 0.6) - (0.9 - 0.8))
+
+
+def test_a_multipliers_margin_is_a_factor() -> None:
+    """Margin 0.5 means 1/1.5 to 1.5: log 1.5 is 0.405, so an interval to exp(0.45) is too wide."""
+    for half, expected in ((0.40, "equivalent"), (0.45, "undecided")):
+        estimate = Estimate(value=0.0, low=-half, high=half, p=1.0, n=3, single_run=False)
+        draft = Draft(
+            study="s", arm="a", baseline="b", quantity="compute_multiplier", estimate=estimate, margin=0.5
+        )
+        (finding,) = judge([draft])
+        assert finding.verdict == expected
+        assert finding.high == pytest.approx(math.exp(half))
+        assert finding.estimate == 1
+
+
+def test_arms_trained_by_reward_stay_out_of_the_loss_fits(results: scaling.Results) -> None:
+    addition = results.studies[1]
+    assert addition.fits["shared"].runs.arms == ("transformer", "ebt_s1")
+    assert "rl_grpo: trained by reward, left out of the loss fits" in addition.notes
+    assert {m.arm for m in addition.loss} >= {"rl_grpo", "rl_clip_cov"}
+
+
+def test_the_table_of_shift_shows_errors_not_accuracies(results: scaling.Results) -> None:
+    rows = {(r.arm, r.metric): r for r in results.studies[1].shift}
+    row = rows["rl_clip_cov", "answer error"]
+    assert row.within.value < 0.2 < 0.6 < row.shifted.value
+    assert row.decay.value == pytest.approx(row.shifted.value - row.within.value)
 
 
 def test_every_claim_carries_interval_and_seeds(results: scaling.Results) -> None:
