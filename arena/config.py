@@ -176,7 +176,7 @@ class TrainerConfig:
     clip: float = 1.0
     """Gradient norm clip (EBT paper)."""
     problems: int = 512
-    """Held-out problems (or windows) an evaluation."""
+    """Held-out problems (or windows) an evaluation; fewer where a split holds fewer distinct ones."""
     severities: int = 2
     """Severities evaluated at the end, from 0 (in distribution) up."""
     history: int = 200

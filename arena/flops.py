@@ -77,7 +77,14 @@ def energy_forward(size: Size, vocabulary: int, *, candidates: float, pairs: flo
 
 
 def ebt_think(
-    size: Size, vocabulary: int, *, tokens: float, context_pairs: float, candidates: float, pairs: float, steps: int
+    size: Size,
+    vocabulary: int,
+    *,
+    tokens: float,
+    context_pairs: float,
+    candidates: float,
+    pairs: float,
+    steps: int,
 ) -> float:
     """Inference: the context once, then forward and input gradient a step."""
     once = context(size, tokens, context_pairs)
@@ -85,7 +92,14 @@ def ebt_think(
 
 
 def ebt_train(
-    size: Size, vocabulary: int, *, tokens: float, context_pairs: float, candidates: float, pairs: float, steps: int
+    size: Size,
+    vocabulary: int,
+    *,
+    tokens: float,
+    context_pairs: float,
+    candidates: float,
+    pairs: float,
+    steps: int,
 ) -> float:
     """S1 training step: context forward and backward, six energy passes an inner step.
 

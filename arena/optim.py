@@ -10,13 +10,19 @@ from arena.config import TrainerConfig
 
 
 def adamw(
-    parameters: Iterable[nn.Parameter], lr: float, config: TrainerConfig, *, undecayed: dict[str, object] | None = None
+    parameters: Iterable[nn.Parameter],
+    lr: float,
+    config: TrainerConfig,
+    *,
+    undecayed: dict[str, object] | None = None,
 ) -> torch.optim.AdamW:
     """AdamW (0.9, 0.999); `undecayed` is one more group with its own `params` and `lr`."""
     groups: list[dict[str, object]] = [{"params": list(parameters), "lr": lr}]
     if undecayed is not None:
         groups.append({"weight_decay": 0.0, **undecayed})
-    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), weight_decay=config.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(
+        groups, lr=lr, betas=(0.9, 0.999), weight_decay=config.weight_decay, fused=True
+    )
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
     return optimizer

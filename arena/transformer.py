@@ -146,7 +146,13 @@ class Backbone(nn.Module):
             cache: keys and values of earlier tokens, one pair a block; they stand before the new ones.
         Returns:
             the stream before the last norm, and each block's keys and values (B, H, T, D).
+        Raises:
+            ValueError: several new tokens after a cache, and no mask to say who sees whom.
         """
+        if cache is not None and mask is None and x_BSW.shape[1] > 1:
+            raise ValueError(
+                f"{x_BSW.shape[1]} tokens after a cache need a mask; give one, or one token at a time"
+            )
         tables = rotary_tables(positions, self.head_width)
         context: list[tuple[Tensor, Tensor]] = []
         for i, block in enumerate(self.blocks):
@@ -155,7 +161,8 @@ class Backbone(nn.Module):
             if cache is not None:
                 k, v = torch.cat((cache[i][0], k), dim=2), torch.cat((cache[i][1], v), dim=2)
             context.append((k, v))
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+            causal = mask is None and cache is None
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
             x_BSW = block.finish(x_BSW, attended)
         return x_BSW, context
 
@@ -171,15 +178,15 @@ class Backbone(nn.Module):
         context: list[tuple[Tensor, Tensor]] = []
         for i, block in enumerate(self.blocks):
             assert isinstance(block, Block)
-            last = i + 1 == len(self.blocks)
-            if last:
+            q = None
+            if i + 1 == len(self.blocks):
                 k, v = block.project_keys_values(x_BSW, tables)
             else:
                 q, k, v = block.project(x_BSW, tables)
             if cache is not None:
                 k, v = torch.cat((cache[i][0], k), dim=2), torch.cat((cache[i][1], v), dim=2)
             context.append((k, v))
-            if not last:
+            if q is not None:
                 attended = F.scaled_dot_product_attention(q, k, v, is_causal=cache is None)
                 x_BSW = block.finish(x_BSW, attended)
         return context

@@ -79,7 +79,9 @@ class Tokens(Task):
         return -sum(math.log((counts[t] + 1) / total) for t in held) / len(held)
 
 
-def train(task: Tokens, steps: int, alpha: float | None = None, *, plain: bool = False) -> tuple[float, float]:
+def train(
+    task: Tokens, steps: int, alpha: float | None = None, *, plain: bool = False
+) -> tuple[float, float]:
     """Held-out loss and the step size that training began with."""
     arm = TransformerArm(name="transformer") if plain else EBTArm(name="ebt_s1", alpha=alpha)
     text = Text(name="tokens", context=CONTEXT, batch=BATCH)

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 
-def seconds_in_turn(calls: dict[str, Callable[[], object]], runs: int, device: torch.device) -> dict[str, float]:
+def seconds_in_turn(
+    calls: dict[str, Callable[[], object]], runs: int, device: torch.device
+) -> dict[str, float]:
     """Median seconds of each call, taken A B A B ... so that a noisy machine treats them alike."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
@@ -44,8 +46,10 @@ def peak_bytes(call: Callable[[], object], device: torch.device) -> int:
         call()
     alive = peak = 0
     recorded = profiler.profiler
-    assert recorded is not None and recorded.kineto_results is not None
-    events = [e for e in recorded.kineto_results.events() if e.name() == "[memory]"]
+    assert recorded is not None
+    assert recorded.kineto_results is not None
+    # Untyped: the bindings know `nbytes`, their stubs do not.
+    events: list[Any] = [e for e in recorded.kineto_results.events() if e.name() == "[memory]"]
     for event in sorted(events, key=lambda e: e.start_ns()):
         alive += event.nbytes()
         peak = max(peak, alive)
@@ -75,7 +79,9 @@ def commit() -> str:
 
 def last_line(name: str, device: torch.device, **figures: Any) -> None:
     """Print the figures as one JSON object."""
-    described = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    described = (
+        torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    )
     print(json.dumps({"name": name, "device": described, "commit": commit(), **figures}))
 
 

@@ -78,7 +78,9 @@ def main(runs: int = 7) -> None:
     matrix = 2 * 2048**3 / seconds_in_turn({"mm": lambda: a @ a}, runs, device)["mm"]
     share = counted / times["ours"] / matrix
 
-    table = Table(title=f"EBT training step: width 128, 4 layers, batch {BATCH} x {LENGTH}, vocabulary {VOCABULARY}")
+    table = Table(
+        title=f"EBT training step: width 128, 4 layers, batch {BATCH} x {LENGTH}, vocabulary {VOCABULARY}"
+    )
     for column in ("formulation", "seconds", "peak MB"):
         table.add_column(column)
     for name in times:

@@ -37,7 +37,9 @@ REPORT_EVERY = 0.5
 """Seconds between two reports of progress."""
 
 
-def run_cell(planned: Planned, store: Store, commit: str, logger: Logger, progress: Callable[[float], None]) -> Record:
+def run_cell(
+    planned: Planned, store: Store, commit: str, logger: Logger, progress: Callable[[float], None]
+) -> Record:
     """Train, evaluate, record. An error becomes a failed record; only interrupts pass through.
 
     Args:
@@ -256,7 +258,9 @@ def _mirror(planned: Planned, logger: Logger) -> LightningLogger | None:
     )
 
 
-def _log(mirror: LightningLogger, columns: dict[str, list[float | None]], evaluations: list[Evaluation]) -> None:
+def _log(
+    mirror: LightningLogger, columns: dict[str, list[float | None]], evaluations: list[Evaluation]
+) -> None:
     for i, step in enumerate(columns.get("step", [])):
         row = {k: c[i] for k, c in columns.items() if k != "step" and c[i] is not None}
         mirror.log_metrics({k: v for k, v in row.items() if v is not None}, step=int(step or 0))

@@ -10,8 +10,8 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -22,7 +22,7 @@ from compare.config import Root, conf_folder, register
 from compare.display import Display, plan_table
 from compare.plan import Planned, Request, expand
 from compare.record import Record, RecordError
-from compare.run import Outcome, run, workers_by_default
+from compare.run import run, workers_by_default
 from compare.store import Store
 
 
@@ -33,6 +33,10 @@ class CellsFailed(Exception):
 class _Stop(BaseException):
     """Carries an error past Hydra, which would announce the job's overrides on a line of its own."""
 
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
 
 def task(config: DictConfig) -> None:
     """One Hydra job. In a sweep an error is left to Hydra, so that the other jobs go on."""
@@ -41,7 +45,7 @@ def task(config: DictConfig) -> None:
     except (ConfigError, RecordError, CellsFailed) as error:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise
-        raise _Stop from error
+        raise _Stop(error) from error
 
 
 def _task(config: DictConfig) -> None:
@@ -86,7 +90,9 @@ def _task(config: DictConfig) -> None:
         _write_manifest(request, plan, store, commit)
     _report(store, request.name, console)
     if failed:
-        raise CellsFailed(f"{len(failed)} of {len(plan)} cells failed; the report names them (retry=failed runs them again)")
+        raise CellsFailed(
+            f"{len(failed)} of {len(plan)} cells failed; the report names them (retry=failed runs them again)"
+        )
 
 
 def _report(store: Store, name: str, console: Console) -> None:
@@ -137,7 +143,8 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
         kept = tuple(
             c
             for c in wanted
-            if (c.study, c.arm) in arms and (c.baseline == manifest.WARM_START or (c.study, c.baseline) in arms)
+            if (c.study, c.arm) in arms
+            and (c.baseline == manifest.WARM_START or (c.study, c.baseline) in arms)
         )
         title, question = experiment.title, experiment.question
     else:
@@ -214,8 +221,7 @@ def main() -> None:
         try:
             entry()
         except _Stop as stop:
-            assert stop.__cause__ is not None
-            raise stop.__cause__ from None
+            raise stop.error from None
     except CellsFailed as error:
         print(error, file=sys.stderr)
         sys.exit(1)
@@ -237,8 +243,14 @@ def one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if isinstance(cause, OmegaConfBaseException) and not isinstance(error, ConfigError):
         lines += [line.strip() for line in str(cause).splitlines()[:1]]
-    kept = [line for line in dict.fromkeys(lines) if not line.startswith(("full_key", "object_type", "reference", "See https", "^"))]
+    kept = [
+        line
+        for line in dict.fromkeys(lines)
+        if not line.startswith(("full_key", "object_type", "reference", "See https", "^"))
+    ]
     text = "; ".join(kept) or type(error).__name__
-    return text if isinstance(error, ConfigError | RecordError) else f"{text}; python -m compare --help lists every key"
-
-
+    return (
+        text
+        if isinstance(error, ConfigError | RecordError)
+        else f"{text}; python -m compare --help lists every key"
+    )

@@ -10,7 +10,6 @@ from arena.config import Budget, Size, TrainerConfig, require, require_choice, s
 from arena.tasks import TASK_CONFIGS
 from compare.arms import FAMILIES
 
-
 # The nested parts of an experiment are not frozen: OmegaConf makes nested nodes of frozen classes
 # read-only while the experiment's file is still being merged into them.
 

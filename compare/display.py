@@ -98,6 +98,8 @@ class Display:
         self.share[identity] = min(1.0, flops / self.flops[identity])
         if self.live:
             self.progress.update(self.task, flops=self._flops(), left=self._left())
+        elif time.monotonic() - self.told > PLAIN_EVERY:
+            self._line(f"{len(self.share) - self.count} cells running")
 
     def ended(self, outcome: Outcome) -> None:
         """A cell has ended."""
@@ -113,9 +115,12 @@ class Display:
                 self.console.print(line, markup=False, highlight=False)
             self.progress.update(self.task, advance=1, flops=self._flops(), left=self._left())
         elif failed or self.count == len(self.flops) or time.monotonic() - self.told > PLAIN_EVERY:
-            self.told = time.monotonic()
-            numbers = f"[{self.count}/{len(self.flops)}] {self._flops()}  {self._left()}"
-            self.console.print(f"{numbers} · {line}", markup=False, highlight=False, soft_wrap=True)
+            self._line(line)
+
+    def _line(self, news: str) -> None:
+        self.told = time.monotonic()
+        numbers = f"[{self.count}/{len(self.flops)}] {self._flops()}  {self._left()}"
+        self.console.print(f"{numbers} · {news}", markup=False, highlight=False, soft_wrap=True)
 
     def _flops(self) -> str:
         spent = sum(self.flops[i] * share for i, share in self.share.items())

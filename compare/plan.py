@@ -136,12 +136,19 @@ def _planned(study: str, cell: Cell, tasks: dict[TaskConfig, Task]) -> Planned:
     data = task.fingerprint()
     total, inner = family(cell).parameters(cell, task)
     return Planned(
-        identity=identity(cell, data), study=study, cell=cell, data=data, parameters=total, non_embedding=inner
+        identity=identity(cell, data),
+        study=study,
+        cell=cell,
+        data=data,
+        parameters=total,
+        non_embedding=inner,
     )
 
 
 def _cell(root: Root, seed: int) -> Cell:
-    return Cell(arm=root.arm, task=root.task, size=root.size, budget=root.budget, trainer=root.trainer, seed=seed)
+    return Cell(
+        arm=root.arm, task=root.task, size=root.size, budget=root.budget, trainer=root.trainer, seed=seed
+    )
 
 
 def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: list[str]) -> list[Cell]:
@@ -184,8 +191,8 @@ def _given(overrides: tuple[str, ...]) -> dict[str, str]:
             given[key] = value
         elif key.split(".")[0] in GROUPS:
             raise ConfigError(
-                f"{override}: an experiment sets this for each study; edit experiment.studies.NAME.overrides, "
-                "or run one cell without +experiment"
+                f"{override}: an experiment sets this for each study; edit "
+                "experiment.studies.NAME.overrides, or run one cell without +experiment"
             )
     return given
 
@@ -201,5 +208,3 @@ def _matches(cell: Cell, root: Root, key: str) -> bool:
 def _passed_on(overrides: tuple[str, ...]) -> list[str]:
     """Overrides of the command line that hold for every cell: those of the trainer."""
     return [o for o in overrides if o.lstrip("+~").split("=")[0].split(".")[0] == "trainer"]
-
-

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 VERSION = 1
 
 
@@ -86,9 +85,9 @@ class Record:
     ) -> Evaluation | None:
         """The first evaluation of `metric` at this stage and severity (and effort, if given)."""
         for evaluation in self.evaluations:
-            if (evaluation.metric, evaluation.stage, evaluation.severity) == (metric, stage, severity):
-                if effort is None or evaluation.effort == effort:
-                    return evaluation
+            key = (evaluation.metric, evaluation.stage, evaluation.severity)
+            if key == (metric, stage, severity) and effort in (None, evaluation.effort):
+                return evaluation
         return None
 
 
@@ -110,7 +109,9 @@ def load(path: Path) -> Record:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(f"{path}: not a readable record ({error}); delete it to run the cell again") from error
+        raise RecordError(
+            f"{path}: not a readable record ({error}); delete it to run the cell again"
+        ) from error
     if not isinstance(raw, dict):
         raise RecordError(f"{path}: not a record; delete it to run the cell again")
     if raw.get("version") != VERSION:
@@ -121,7 +122,7 @@ def load(path: Path) -> Record:
     try:
         record = _build(Record, raw)
         _check(record)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{path}: {error}; delete it to run the cell again") from error
     return record
 
@@ -166,6 +167,12 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
     return value
 
 
+def _finite(x: object) -> bool:
+    if isinstance(x, bool) or not isinstance(x, int | float):
+        return False
+    return math.isfinite(x)
+
+
 def _check(record: Record) -> None:
     if record.status not in ("done", "failed"):
         raise ValueError(f"status {record.status!r} is neither done nor failed")
@@ -179,8 +186,9 @@ def _check(record: Record) -> None:
         if not isinstance(column, list):
             raise TypeError(f"history column {key} is not a list")
         lengths.add(len(column))
-        if any(x is not None and (isinstance(x, bool) or not isinstance(x, int | float)) for x in column):
-            raise TypeError(f"history column {key} holds something that is not a number")
+        for x in column:
+            if x is not None and not _finite(x):
+                raise TypeError(f"history column {key} holds {x!r}, not a finite number")
     if len(lengths) > 1:
         raise ValueError("history columns differ in length")
     for evaluation in record.evaluations:
@@ -192,5 +200,3 @@ def _check(record: Record) -> None:
                 raise ValueError("evaluation exact: outcomes do not match n")
             if abs(evaluation.value - ones / total) > 1e-9:
                 raise ValueError(f"evaluation exact: value {evaluation.value} does not match its outcomes")
-
-

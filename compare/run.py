@@ -4,6 +4,7 @@ import dataclasses
 import multiprocessing
 import os
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -42,6 +43,15 @@ def _start_worker(channel: Any, threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """End this worker when the process that started it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(planned: Planned, root: str, commit: str, logger: Logger, again: bool) -> Outcome:
@@ -142,7 +152,9 @@ def run(
                     continue
                 except Exception as error:
                     # The cell's own errors are in its record; this one kept the record from being written.
-                    outcome = Outcome(planned=planned, status="failed", reason=f"{type(error).__name__}: {error}")
+                    outcome = Outcome(
+                        planned=planned, status="failed", reason=f"{type(error).__name__}: {error}"
+                    )
                 if outcome.status == "busy":
                     not_before[planned.identity] = time.monotonic() + RETRY_AFTER
                     waiting.append(planned)
@@ -160,7 +172,9 @@ def run(
                         waiting.append(planned)
                         continue
                     reason = "its worker process died twice (out of memory?); lower task.batch or workers"
-                    store.write(dataclasses.replace(blank_record(planned, commit), status="failed", reason=reason))
+                    store.write(
+                        dataclasses.replace(blank_record(planned, commit), status="failed", reason=reason)
+                    )
                     finish(Outcome(planned=planned, status="failed", reason=reason))
     except BaseException:
         for process in list((executor._processes or {}).values()):

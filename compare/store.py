@@ -1,10 +1,10 @@
 """The store: one folder a cell, named by its identity; claims; atomic writes.
 
-    store/
-      store.json             version of the layout
-      cells/<identity>/      record.json, checkpoint.ckpt, log.txt, claim.json while running
-      experiments/<name>.json
-      reports/<name>/
+store/
+  store.json             version of the layout
+  cells/<identity>/      record.json, checkpoint.ckpt, log.txt, claim.json while running
+  experiments/<name>.json
+  reports/<name>/
 """
 
 import json
@@ -67,8 +67,8 @@ class Store:
             found = "unknown"
         if found != VERSION:
             raise ConfigError(
-                f"runs={self.root}: store version {found}, this program writes {VERSION}; use another folder, "
-                "runs=DIR, or the program that wrote it"
+                f"runs={self.root}: store version {found}, this program writes {VERSION}; use another "
+                "folder, runs=DIR, or the program that wrote it"
             )
 
     def folder(self, identity: str) -> Path:

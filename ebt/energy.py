@@ -90,6 +90,6 @@ class EnergyModel(nn.Module):
 
 def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """Boolean mask as 0 and -inf."""
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, float("-inf"))
-
-
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(
+        ~allowed, float("-inf")
+    )

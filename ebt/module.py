@@ -43,7 +43,10 @@ class EBTModule(Contender):
         The gradient's scale follows from the vocabulary, the width and the initialisation; measuring
         it on one small batch spares a user from tuning alpha for each.
         """
-        problems = [self.task.problem("train", self.cell.seed, i) for i in range(min(CALIBRATION_PROBLEMS, self.cell.task.batch))]
+        problems = [
+            self.task.problem("train", self.cell.seed, i)
+            for i in range(min(CALIBRATION_PROBLEMS, self.cell.task.batch))
+        ]
         batch = collate(problems, self.task.pad).to(self.device)
         context = self.observe(batch)
         y = self.start(batch, "calibrate")
@@ -52,7 +55,9 @@ class EBTModule(Contender):
         scale = gradient[batch.supervised_BM].square().mean().sqrt()
         with torch.no_grad():
             self.alpha.fill_(float(self.arm.alpha_target / scale.clamp_min(1e-12)))
-        self.spend("calibrate", flops.ebt_think(self.cell.size, self.task.vocabulary, steps=1, **shape(batch)))
+        self.spend(
+            "calibrate", flops.ebt_think(self.cell.size, self.task.vocabulary, steps=1, **shape(batch))
+        )
         rates = self.optimizers()
         assert not isinstance(rates, list)
         rates.optimizer.param_groups[-1]["peak_lr"] = self.alpha_rate()

@@ -39,11 +39,10 @@ class AdditionTask(Task):
                 f"severities of addition 0 to {self.severities - 1}"
             )
         low, high = self.config.min_digits, self.config.max_digits
+        digits = high + severity
         for attempt in range(10_000):
             bits = stream("addition", split, seed, index, severity, attempt)
-            if severity:
-                digits = high + severity
-            else:
+            if not severity:
                 bits, extra = divmod(bits, high - low + 1)
                 digits = low + extra
             span = 10**digits - 10 ** (digits - 1) if digits > 1 else 10

@@ -92,7 +92,7 @@ def stream(*key: object) -> int:
 
 def edit_distance(a: Sequence[int], b: Sequence[int]) -> float:
     """Levenshtein distance over the longer length, 0 (equal) to 1."""
-    if not a and not b:
+    if list(a) == list(b):
         return 0.0
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):

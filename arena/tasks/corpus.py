@@ -10,9 +10,9 @@ from pathlib import Path
 from arena.config import ConfigError, HFText
 from arena.tasks.base import SPLITS
 
-BLOCK = 8192
-"""A corpus of few files is split by blocks of this many bytes instead."""
 FEW_FILES = 20
+"""A corpus of fewer files is split by blocks instead: of a twentieth of it, within these bounds."""
+LEAST_BLOCK, LARGEST_BLOCK = 256, 8192
 HELD_OUT_SHARE = 0.05
 
 
@@ -60,7 +60,9 @@ def local(path: str) -> Corpus:
     try:
         documents = [p.read_bytes() for p in files]
     except OSError as error:
-        raise ConfigError(f"task.path={path}: cannot be read ({error.strerror}); check its permissions") from error
+        raise ConfigError(
+            f"task.path={path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
     if not sum(map(len, documents)):
         raise ConfigError(f"task.path={path}: empty; give a file or folder with text")
     return split_documents(documents, "local files", f"task.path={path}")
@@ -76,7 +78,9 @@ def hub(config: HFText) -> Corpus:
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise ConfigError("task=hf_text: needs the extra `datasets`; pip install 'ebt-arena[datasets]'") from error
+        raise ConfigError(
+            "task=hf_text: needs the extra `datasets`; pip install 'ebt-arena[datasets]'"
+        ) from error
     try:
         stream = load_dataset(
             config.dataset,
@@ -105,7 +109,8 @@ def split_documents(documents: list[bytes], source: str, key: str = "task") -> C
     for document in sorted(documents):
         digest.update(hashlib.sha256(document).digest())
     if len(documents) < FEW_FILES:
-        documents = [d[i : i + BLOCK] for d in documents for i in range(0, len(d), BLOCK)]
+        block = min(LARGEST_BLOCK, max(LEAST_BLOCK, sum(map(len, documents)) // FEW_FILES))
+        documents = [d[i : i + block] for d in documents for i in range(0, len(d), block)]
     unique: dict[bytes, bytes] = {}
     for document in documents:
         if document.strip():
@@ -113,7 +118,7 @@ def split_documents(documents: list[bytes], source: str, key: str = "task") -> C
     if len(unique) < len(SPLITS):
         raise ConfigError(
             f"{key}: {sum(map(len, documents))} bytes are too few to set any aside; "
-            f"give at least {BLOCK * len(SPLITS)} bytes of text"
+            f"give at least {LEAST_BLOCK * len(SPLITS)} bytes of text"
         )
     held = max(1, round(HELD_OUT_SHARE * len(unique)))
     ranked = [unique[name] for name in sorted(unique)]

@@ -52,9 +52,7 @@ class TextTask(Task):
         bits = stream("text", split, seed, index, severity)
         start = bits % (len(source) - self.config.context)
         window = source[start : start + self.config.context + 1]
-        return Problem(
-            prompt=(window[0],), answer=tuple(window[1:]), axis=self.axis, severity=severity
-        )
+        return Problem(prompt=(window[0],), answer=tuple(window[1:]), axis=self.axis, severity=severity)
 
     def longest(self, severity: int = 0) -> tuple[int, int]:
         return 1, self.config.context

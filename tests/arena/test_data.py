@@ -16,7 +16,9 @@ def test_targets_follow_their_positions() -> None:
         row = problem.prompt + problem.completion
         real = batch.supervised_BM[i]
         assert int(real.sum()) == len(problem.completion)
-        for place, target in zip(batch.positions_BM[i][real].tolist(), batch.targets_BM[i][real].tolist(), strict=True):
+        for place, target in zip(
+            batch.positions_BM[i][real].tolist(), batch.targets_BM[i][real].tolist(), strict=True
+        ):
             assert batch.tokens_BS[i, place] == row[place]
             assert target == row[place + 1]
         observed = batch.tokens_BS[i].tolist()
@@ -54,6 +56,13 @@ def test_evaluation_problems_are_distinct_and_shared_by_all() -> None:
     problems = held_out(task, "test", 300)
     assert len({p.prompt for p in problems}) == 300
     assert problems[:100] == held_out(task, "test", 100)
+
+
+def test_a_small_split_gives_what_it_holds() -> None:
+    task = build_task(Addition(name="a", min_digits=2, max_digits=2))
+    problems = held_out(task, "test", 600)
+    assert 300 < len(problems) < 500
+    assert len({p.prompt for p in problems}) == len(problems)
 
 
 def test_the_data_module_serves_every_entry_point() -> None:

@@ -18,7 +18,9 @@ def numbers(tokens: tuple[int, ...]) -> int:
     return int("".join(map(str, reversed(tokens))))
 
 
-@given(st.integers(0, 2**31), st.integers(0, 10**6), st.sampled_from(["train", "val", "test"]), st.integers(0, 3))
+@given(
+    st.integers(0, 2**31), st.integers(0, 10**6), st.sampled_from(["train", "val", "test"]), st.integers(0, 3)
+)
 def test_addition_asks_and_answers_a_sum(seed: int, index: int, split: str, severity: int) -> None:
     task = addition(min_digits=2, max_digits=3, chain=True)
     problem = task.problem(split, seed, index, severity)
@@ -32,7 +34,9 @@ def test_addition_asks_and_answers_a_sum(seed: int, index: int, split: str, seve
     # The chain: one carry a place, against a plain definition of carrying.
     carries = problem.chain[:-1]
     assert problem.chain[-1] == OPEN
-    assert carries == tuple(int(a % 10 ** (i + 1) + b % 10 ** (i + 1) >= 10 ** (i + 1)) for i in range(digits))
+    assert carries == tuple(
+        int(a % 10 ** (i + 1) + b % 10 ** (i + 1) >= 10 ** (i + 1)) for i in range(digits)
+    )
     assert problem.classes == (EXECUTE,) * digits + (FORMAT,)
     prompt, completion = task.longest(severity)
     assert len(problem.prompt) <= prompt
@@ -56,7 +60,10 @@ def test_items_depend_on_nothing_but_their_arguments() -> None:
 
 def test_no_held_out_problem_is_ever_trained_on() -> None:
     task = addition(min_digits=2, max_digits=2)
-    seen = {s: {task.problem(s, seed, i).prompt for seed in range(3) for i in range(400)} for s in ("train", "val", "test")}
+    seen = {
+        s: {task.problem(s, seed, i).prompt for seed in range(3) for i in range(400)}
+        for s in ("train", "val", "test")
+    }
     assert not seen["train"] & seen["val"]
     assert not seen["train"] & seen["test"]
     assert not seen["val"] & seen["test"]
@@ -81,7 +88,9 @@ def test_the_verifier_wants_the_answer_and_its_end() -> None:
     assert not task.verify(problem, ()).correct
 
 
-@pytest.mark.parametrize(("a", "b", "distance"), [("", "", 0), ("ab", "ab", 0), ("ab", "b", 0.5), ("abc", "axc", 1 / 3)])
+@pytest.mark.parametrize(
+    ("a", "b", "distance"), [("", "", 0), ("ab", "ab", 0), ("ab", "b", 0.5), ("abc", "axc", 1 / 3)]
+)
 def test_edit_distance_by_hand(a: str, b: str, distance: float) -> None:
     assert edit_distance([*map(ord, a)], [*map(ord, b)]) == pytest.approx(distance)
 
@@ -97,7 +106,10 @@ def test_text_windows_come_from_their_own_split_only(tmp_path) -> None:
     for i in range(40):
         (tmp_path / f"{i:02d}.txt").write_bytes(bytes([32 + i]) * 3000)
     task = build_task(Text(name="text", path=str(tmp_path), context=16))
-    seen = {s: {b for i in range(300) for b in task.problem(s, 0, i).answer} - {10} for s in ("train", "val", "test")}
+    seen = {
+        s: {b for i in range(300) for b in task.problem(s, 0, i).answer} - {10}
+        for s in ("train", "val", "test")
+    }
     assert not seen["train"] & seen["val"]
     assert not seen["train"] & seen["test"]
     assert not seen["val"] & seen["test"]
@@ -127,7 +139,9 @@ def test_a_missing_or_empty_corpus_is_one_clear_error(tmp_path, content: bytes |
 def test_a_corpus_from_the_hub_loader_is_split_like_any_other(tmp_path) -> None:
     pytest.importorskip("datasets")
     (tmp_path / "lines.txt").write_text("\n".join(f"line {i} of a small corpus" for i in range(400)))
-    config = HFText(name="hf", dataset="text", data_files=str(tmp_path / "lines.txt"), documents=300, context=16)
+    config = HFText(
+        name="hf", dataset="text", data_files=str(tmp_path / "lines.txt"), documents=300, context=16
+    )
     task = build_task(config)
     assert len(task.problem("val", 0, 0).answer) == 16
     missing = HFText(name="hf", dataset="text", data_files=str(tmp_path / "none.txt"))

@@ -1,5 +1,6 @@
 """The backbone: rotary embedding, causality, caches."""
 
+import pytest
 import torch
 
 from arena.config import Size
@@ -20,7 +21,9 @@ def test_scores_depend_on_distance_alone() -> None:
     q, k = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64)
 
     def score(i: int, j: int) -> torch.Tensor:
-        return (rotate(q, rotary_tables(torch.tensor([i]), 8)) * rotate(k, rotary_tables(torch.tensor([j]), 8))).sum()
+        return (
+            rotate(q, rotary_tables(torch.tensor([i]), 8)) * rotate(k, rotary_tables(torch.tensor([j]), 8))
+        ).sum()
 
     torch.testing.assert_close(score(3, 1), score(9, 7), atol=1e-5, rtol=1e-5)
 
@@ -49,10 +52,13 @@ def test_cached_equals_whole() -> None:
     hidden, cache = model(tokens[:, :6])
     parts = [hidden]
     for i in range(6, 9):
-        mask = torch.ones(1, 1, 1, i + 1, dtype=torch.bool)
+        # One token after a cache sees all of it, with or without being told so.
+        mask = torch.ones(1, 1, 1, i + 1, dtype=torch.bool) if i == 6 else None
         hidden, cache = model(tokens[:, i : i + 1], torch.tensor([i]), mask, cache)
         parts.append(hidden)
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="2 tokens after a cache"):
+        model(tokens[:, :2], torch.tensor([9, 10]), None, cache)
 
 
 def test_keys_and_values_are_those_of_the_full_pass() -> None:

@@ -18,7 +18,12 @@ def planned(tiny_cell):
     def build(arm, **settings) -> Planned:
         cell = tiny_cell(arm, Addition(name="addition", min_digits=2, batch=16), **settings)
         return Planned(
-            identity=identity(cell, {}), study="s", cell=cell, data={"generator": "addition"}, parameters=0, non_embedding=0
+            identity=identity(cell, {}),
+            study="s",
+            cell=cell,
+            data={"generator": "addition"},
+            parameters=0,
+            non_embedding=0,
         )
 
     return build

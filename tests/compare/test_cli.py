@@ -5,9 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from compare.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -129,3 +132,35 @@ def test_a_failing_cell_is_recorded_and_the_rest_goes_on(tmp_path) -> None:
     assert retried.returncode == 1
     assert "1 to run" in retried.stdout
     assert "1 of 1 cells failed" in retried.stderr
+
+
+@pytest.mark.slow
+def test_workers_leave_with_a_killed_parent_and_the_cell_is_taken_over(tmp_path) -> None:
+    store = tmp_path / "runs"
+    arguments = ["arm=transformer", "size=8xs", f"runs={store}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "compare", *arguments, "budget.flops=1e13"]
+    parent = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(store.glob("cells/*/claim.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    claim = next(store.glob("cells/*/claim.json"))
+    worker = json.loads(claim.read_text())["pid"]
+    parent.kill()
+    parent.wait()
+    while alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(worker)
+    # The dead worker's claim is still there and does not stand in the way.
+    assert claim.exists()
+    (claim.parent / "record.json").unlink(missing_ok=True)
+    with Store(store).claim(claim.parent.name) as ours:
+        assert ours
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (a zombie that nobody has collected does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import synthetic
 
 from compare import evidence, finals, manifest, scaling
 from compare.findings import Draft, judge
@@ -19,6 +18,7 @@ from compare.report import build
 from compare.report.__main__ import main
 from compare.report.compose import markdown_text
 from compare.stats import Estimate
+from tests.compare import synthetic
 
 ROOT = Path(__file__).parents[2]
 

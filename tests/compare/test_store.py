@@ -103,7 +103,7 @@ def test_a_read_only_folder_is_refused(tmp_path, monkeypatch) -> None:
 
     # Not chmod: root, as whom containers run tests, may write anywhere.
     monkeypatch.setattr(module.tempfile, "mkstemp", refuse)
-    with pytest.raises(ConfigError, match="cannot be written .Permission denied.; give"):
+    with pytest.raises(ConfigError, match=r"cannot be written \(Permission denied\); give"):
         Store(tmp_path / "runs").prepare()
 
 

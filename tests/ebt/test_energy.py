@@ -29,7 +29,9 @@ def p() -> Tensor:
     return torch.randn(3, LENGTH, VOCABULARY, generator=generator, dtype=torch.float64).softmax(-1)
 
 
-def test_a_candidates_energy_ignores_every_other_candidate(model: EnergyModel, tokens: Tensor, p: Tensor) -> None:
+def test_a_candidates_energy_ignores_every_other_candidate(
+    model: EnergyModel, tokens: Tensor, p: Tensor
+) -> None:
     p.requires_grad_()
     energy = model(p, model.observe(tokens))
     (gradient,) = torch.autograd.grad(energy[:, 3].sum(), p)
@@ -70,7 +72,9 @@ def test_chosen_positions_are_rows_of_all_positions(model: EnergyModel, tokens: 
     torch.testing.assert_close(some, model(p, model.observe(tokens)).gather(1, positions))
 
 
-def test_a_batch_is_its_rows_and_the_sums_gradient_each_rows_own(model: EnergyModel, tokens: Tensor, p: Tensor) -> None:
+def test_a_batch_is_its_rows_and_the_sums_gradient_each_rows_own(
+    model: EnergyModel, tokens: Tensor, p: Tensor
+) -> None:
     p.requires_grad_()
     (together,) = torch.autograd.grad(model(p, model.observe(tokens)).sum(), p)
     for i in range(3):

@@ -1,7 +1,6 @@
 """Counted FLOPs against torch's counter."""
 
 import pytest
-import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -40,7 +39,9 @@ def counted(call) -> int:
     return counter.get_total_flops()
 
 
-@pytest.fixture(params=[(s, t) for s in SIZES for t in ("text", "addition")], ids=lambda p: f"{p[0].name}-{p[1]}")
+@pytest.fixture(
+    params=[(s, t) for s in SIZES for t in ("text", "addition")], ids=lambda p: f"{p[0].name}-{p[1]}"
+)
 def module(request, tiny_cell) -> EBTModule:
     size, name = request.param
     task = Text(name="text", context=24, batch=3) if name == "text" else Addition(name="addition", batch=6)

@@ -79,7 +79,9 @@ def test_calibration_hits_its_target(trainer, tiny_cell, parametrisation: str, w
     task = module.task
     batch = collate([task.problem("train", 0, i) for i in range(4)], task.pad)
     y = module.start(batch, "calibrate")
-    out, _, gradient = descend(module.model, y, module.observe(batch), 0, module.alpha, parametrisation, False)
+    out, _, gradient = descend(
+        module.model, y, module.observe(batch), 0, module.alpha, parametrisation, False
+    )
     update = (out - (y.softmax(-1) if parametrisation == "probs" else y)).square().mean().sqrt()
     assert float(update) == pytest.approx(0.5, rel=1e-3)
     assert float(module.alpha) == pytest.approx(0.5 / float(gradient.square().mean().sqrt()), rel=1e-3)
@@ -99,7 +101,9 @@ def test_alpha_has_a_rate_of_its_own(trainer, tiny_cell) -> None:
 @pytest.mark.parametrize("steps", [1, 3])
 def test_cached_decoding_equals_recomputing_the_prefix(tiny_cell, steps: int) -> None:
     torch.manual_seed(0)
-    cell = tiny_cell(EBTArm(name="ebt_s1", alpha=2.0, steps=steps), Addition(name="addition", min_digits=3, max_digits=3))
+    cell = tiny_cell(
+        EBTArm(name="ebt_s1", alpha=2.0, steps=steps), Addition(name="addition", min_digits=3, max_digits=3)
+    )
     module = EBTModule(cell, build_task(cell.task))
     task = module.task
     problems = [task.problem("val", 0, i) for i in range(6)]

@@ -31,7 +31,13 @@ def targets() -> Tensor:
 
 
 def ours(
-    model: EnergyModel, tokens: Tensor, y: Tensor, targets: Tensor, mask: Tensor, alpha: nn.Parameter, kind: str = "probs"
+    model: EnergyModel,
+    tokens: Tensor,
+    y: Tensor,
+    targets: Tensor,
+    mask: Tensor,
+    alpha: nn.Parameter,
+    kind: str = "probs",
 ) -> tuple[Tensor, list[Tensor]]:
     parameters = [*model.parameters(), alpha]
     for q in parameters:

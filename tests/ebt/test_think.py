@@ -63,7 +63,9 @@ def test_a_constant_added_to_the_energy_changes_nothing(
     torch.testing.assert_close(think(model, y, context, 2, ALPHA, parametrisation), before)
 
 
-def test_energy_falls_by_alpha_times_the_squared_gradient(model: EnergyModel, tokens: Tensor, y: Tensor) -> None:
+def test_energy_falls_by_alpha_times_the_squared_gradient(
+    model: EnergyModel, tokens: Tensor, y: Tensor
+) -> None:
     context = model.observe(tokens)
     alpha = torch.tensor(1e-5, dtype=torch.float64)
     updated, energy, gradient = descend(model, y, context, 0, alpha, "logits", create_graph=False)
@@ -71,7 +73,9 @@ def test_energy_falls_by_alpha_times_the_squared_gradient(model: EnergyModel, to
     torch.testing.assert_close(fall, alpha * gradient.square().sum(-1), rtol=1e-2, atol=1e-12)
 
 
-def test_thinking_works_without_gradients_and_keeps_no_graph(model: EnergyModel, tokens: Tensor, y: Tensor) -> None:
+def test_thinking_works_without_gradients_and_keeps_no_graph(
+    model: EnergyModel, tokens: Tensor, y: Tensor
+) -> None:
     with torch.no_grad():
         out = think(model, y, model.observe(tokens), 3, ALPHA, "probs")
     assert not out.requires_grad

@@ -1,0 +1,81 @@
+"""Every command of the README is run, the expensive ones as the dry run or short form of themselves."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines() if line.strip()
+]
+SET_UP = [c for c in COMMANDS if "venv" in c]
+USE = [c for c in COMMANDS if "venv" not in c]
+
+
+def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "WANDB_MODE": "offline"}
+    return subprocess.run(
+        [sys.executable, *command[1:]], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+def test_there_are_exactly_two_commands_to_set_up_and_both_install_this_package() -> None:
+    assert len(SET_UP) == 2
+    for command in SET_UP:
+        assert command[:4] == ["python3", "-m", "venv", ".venv"]
+        assert command[5:8] == [".venv/bin/pip", "install", "-e"]
+    assert SET_UP[0][-3:] == ["-m", "compare", "+experiment=scaling"]
+    assert SET_UP[1][8] == ".[dev]"
+    assert SET_UP[1][-2:] == ["-m", "pytest"]
+
+
+@pytest.mark.parametrize("command", [c for c in USE if c[2] == "compare"], ids=" ".join)
+def test_compare_commands_are_understood(command: list[str], tmp_path: Path) -> None:
+    shutil.copy(ROOT / "README.md", tmp_path)
+    extra = [] if {"--help", "dry=true"} & set(command) else ["dry=true"]
+    result = run([*command, *extra], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "cells, 0 done" in result.stdout or "--help" in command
+
+
+@pytest.mark.slow
+def test_a_users_own_file_from_record_to_rebuilt_report(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "README.md", tmp_path)
+    own = next(c for c in USE if "task.path=README.md" in c)
+    # One window is longer than the README's own test split is sure to be.
+    result = run([*own, "size=8xs", "trainer.problems=4", "task.context=16"], tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    report = next(c for c in USE if c[2] == "compare.report")
+    rebuilt = run(report, tmp_path)
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert Path(rebuilt.stdout.strip().splitlines()[-1]) == Path("runs/reports/cells/index.html")
+    assert (tmp_path / "runs/reports/cells/index.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ebt_step", "alpha_rule"])
+def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
+    import json
+
+    assert any(c[2] == f"benchmarks.{name}" for c in USE)
+    result = run(["python", "-m", f"benchmarks.{name}", {"ebt_step": "1", "alpha_rule": "3"}[name]], tmp_path)
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(result.stdout.strip().splitlines()[-1])
+    assert figures["name"] == name
+    assert {"ratio", "device", "commit"} <= figures.keys()
+    if name == "ebt_step":
+        assert figures["gradient_difference"] < 1e-4
+        assert figures["memory_ratio"] > 1
+
+
+def test_every_command_of_the_readme_is_covered() -> None:
+    kinds = {"compare", "compare.report", "benchmarks.ebt_step", "benchmarks.alpha_rule"}
+    assert all(c[:2] == ["python", "-m"] and c[2] in kinds for c in USE)
+    assert len(USE) >= 10
