@@ -159,7 +159,7 @@ def _typed(name: str, kind: Any, value: Any) -> Any:
     if expected is not None:
         if type(value) is not expected:
             raise TypeError(f"field {name}={value!r} is not of type {expected.__name__}")
-        if expected is float and not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"field {name}={value!r} is not finite")
         return value
     if not isinstance(value, dict):
