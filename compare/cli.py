@@ -119,6 +119,9 @@ def _rates(records: Any) -> dict[str, float]:
 def _write_manifest(request: Request, plan: list[Planned], store: Store, commit: str) -> None:
     """The plan, beside the records. Cells run one by one share one manifest: all that the store holds."""
     experiment = request.root.experiment
+    # The report shows studies as the experiment's file lists them, not as the plan runs them.
+    names = list(experiment.studies) if experiment else ["cells"]
+    ordered = sorted(plan, key=lambda p: names.index(p.study))
     cells = tuple(
         manifest.PlannedCell(
             cell=p.identity,
@@ -129,7 +132,7 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
             budget=float(p.cell.budget.flops),
             seed=p.cell.seed,
         )
-        for p in plan
+        for p in ordered
     )
     if experiment is not None:
         arms = {(cell.study, cell.arm) for cell in cells}

@@ -20,9 +20,9 @@ IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
 
 GROUPS = ("arm", "task", "size", "budget")
-ASSUMED_RATE = 8e9
+ASSUMED_RATE = 2e10
 """FLOPs a second and worker assumed before the store holds a record; small cells on one CPU core."""
-ASSUMED_OVERHEAD = 1.0
+ASSUMED_OVERHEAD = 2.0
 """Seconds a cell spends outside counted work, likewise."""
 
 

@@ -160,14 +160,21 @@ def _dead(path: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         # Being written at this moment, or torn: only silence tells.
         return path.exists() and time.time() - path.stat().st_mtime > DEAD_AFTER
-    if host == socket.gethostname():
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass
-    return age > DEAD_AFTER
+    return age > DEAD_AFTER or (host == socket.gethostname() and not running(pid))
+
+
+def running(pid: int) -> bool:
+    """Whether a process of this host runs; a zombie that nobody has collected does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True  # no /proc here: the signal's answer stands
 
 
 def _remove_dead(path: Path) -> None:

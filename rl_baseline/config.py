@@ -28,10 +28,10 @@ class RLArm:
     """Contender family."""
     name: str = MISSING
     """Label in tables and records."""
-    warm_start: float = 0.3
-    """Share of the budget spent on next-token training. At 0.5 the default addition is solved before
-    reward has anything to add."""
-    lr_scale: float = 0.1
+    warm_start: float = 0.4
+    """Share of the budget spent on next-token training. At 0.2 the default addition is answered too
+    rarely for rewards to teach anything."""
+    lr_scale: float = 0.05
     """Learning rate of reinforcement learning over the size's peak learning rate."""
     prompts: int = 32
     """Problems a rollout."""

@@ -134,7 +134,10 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
             )
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 1.5, 2, 3, 4, 5, 6, 8), numticks=12))
+        low, high = ax.get_ylim()
+        # Within a decade or so every step earns a label; over several only the powers of ten do.
+        steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel("training FLOPs, counted")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compare.store import Store
+from compare.store import Store, running
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -148,19 +148,11 @@ def test_workers_leave_with_a_killed_parent_and_the_cell_is_taken_over(tmp_path)
     worker = json.loads(claim.read_text())["pid"]
     parent.kill()
     parent.wait()
-    while alive(worker) and time.monotonic() < deadline:
+    while running(worker) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert not alive(worker)
+    assert not running(worker)
     # The dead worker's claim is still there and does not stand in the way.
     assert claim.exists()
     (claim.parent / "record.json").unlink(missing_ok=True)
     with Store(store).claim(claim.parent.name) as ours:
         assert ours
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (a zombie that nobody has collected does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
