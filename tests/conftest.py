@@ -7,11 +7,15 @@ from typing import Any
 import lightning
 import pytest
 import torch
+from hypothesis import settings
 
 from arena.config import Budget, Cell, Size, TaskConfig, TrainerConfig
 from arena.contender import Contender
 
 torch.set_num_threads(1)
+# The same examples on every machine, however slow it is.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
 TINY = Size(name="tiny", layers=2, heads=2, width=16, lr=3e-3)
@@ -31,8 +35,14 @@ def tiny_cell() -> Callable[..., Cell]:
 @pytest.fixture
 def trainer() -> lightning.Trainer:
     """A quiet CPU trainer that stops when the contender says so."""
+    return quiet_trainer()
+
+
+def quiet_trainer(precision: Any = "32-true") -> lightning.Trainer:
+    """What the fixture gives, for tests that need several or another precision."""
     return lightning.Trainer(
         accelerator="cpu",
+        precision=precision,
         max_epochs=-1,
         logger=False,
         enable_checkpointing=False,

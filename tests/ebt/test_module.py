@@ -10,7 +10,7 @@ from arena.tasks import build_task
 from ebt.config import EBTArm
 from ebt.module import EBTModule
 from ebt.think import descend, initial_candidate, think
-from tests.conftest import parameters_of
+from tests.conftest import parameters_of, quiet_trainer
 
 
 def fit(trainer, cell) -> EBTModule:
@@ -47,20 +47,7 @@ def test_every_entry_point_of_lightning_works(trainer, tiny_cell) -> None:
 def test_it_learns_and_the_same_seed_gives_the_same_weights(tiny_cell) -> None:
     cell = tiny_cell(EBTArm(name="ebt_s1"), Addition(name="addition", batch=16), flops=3e9)
 
-    def trainer():
-        import lightning
-
-        return lightning.Trainer(
-            accelerator="cpu",
-            max_epochs=-1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            inference_mode=False,
-        )
-
-    first, second = fit(trainer(), cell), fit(trainer(), cell)
+    first, second = fit(quiet_trainer(), cell), fit(quiet_trainer(), cell)
     assert torch.equal(parameters_of(first), parameters_of(second))
     task = first.task
     batches = [collate([task.problem("val", 0, i) for i in range(32)], task.pad)]
@@ -135,3 +122,12 @@ def test_a_loss_that_is_not_finite_stops_the_cell(trainer, tiny_cell) -> None:
     cell = tiny_cell(EBTArm(name="ebt_s1", alpha=1e38), Addition(name="addition", batch=8), flops=3e9)
     with pytest.raises(Diverged, match="at step"):
         fit(trainer, cell)
+
+
+def test_mixed_precision_trains_and_evaluates(tiny_cell) -> None:
+    cell = tiny_cell(EBTArm(name="ebt_s1"), Text(name="text", context=12, batch=4), flops=6e8)
+    mixed, full = fit(quiet_trainer("bf16-mixed"), cell), fit(quiet_trainer(), cell)
+    assert mixed.steps == full.steps
+    task = mixed.task
+    batches = [collate([task.problem("val", 0, i) for i in range(16)], task.pad)]
+    assert loss_of(mixed, batches) == pytest.approx(loss_of(full, batches), rel=0.05)
