@@ -175,6 +175,8 @@ class TrainerConfig:
     """AdamW weight decay (EBT paper)."""
     clip: float = 1.0
     """Gradient norm clip (EBT paper)."""
+    split: str = "test"
+    """Held-out split of the evaluations: test for results, val to choose settings by."""
     problems: int = 512
     """Held-out problems (or windows) an evaluation; fewer where a split holds fewer distinct ones."""
     severities: int = 2
@@ -188,6 +190,7 @@ class TrainerConfig:
         require(0 <= self.warmup < 1, f"trainer.warmup={self.warmup}: a share, 0 <= warmup < 1")
         require(0 <= self.lr_end <= 1, f"trainer.lr_end={self.lr_end}: a share, between 0 and 1")
         require(self.clip > 0, f"trainer.clip={self.clip}: must be positive")
+        require_choice("trainer.split", self.split, ("test", "val"))
         require(self.problems >= 1, f"trainer.problems={self.problems}: must be at least 1")
         require(self.severities >= 1, f"trainer.severities={self.severities}: must be at least 1")
         require(self.history >= 2, f"trainer.history={self.history}: must be at least 2")

@@ -17,11 +17,12 @@ import lightning
 import torch
 from lightning.pytorch.loggers import Logger as LightningLogger
 
+from arena.config import TrainerConfig
 from arena.contender import Contender
 from arena.data import Batch, Problems, collate, held_out
 from arena.seeding import seed_everything
 from arena.tasks import build_task
-from arena.tasks.base import Task
+from arena.tasks.base import Problem, Task
 from compare.arms import family
 from compare.config import Logger
 from compare.plan import Planned, blank_record
@@ -81,8 +82,8 @@ def _train(
     task = build_task(cell.task)
     contender = family(cell).build(cell, task)
     data = Problems(task, seed=cell.seed, batch=cell.task.batch, problems=settings.problems)
-    watch = _Watch(task, settings.severities, settings.problems, progress)
-    mirror = _mirror(planned, logger)
+    watch = _Watch(task, settings, progress)
+    mirror = _mirror(planned, logger, folder)
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
         devices=1,
@@ -99,9 +100,7 @@ def _train(
     try:
         begun = time.perf_counter()
         trainer.fit(contender, train_dataloaders=data.train_dataloader())
-        contender.history.flush()
         trained = time.perf_counter() - begun - watch.seconds
-        watch.evaluate(contender, "final")
         trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
         columns = contender.history.columns(settings.history)
         if mirror is not None:
@@ -114,7 +113,7 @@ def _train(
     total = sum(p.numel() for p in contender.parameters())
     return dataclasses.replace(
         blank_record(planned, commit),
-        environment=_environment(contender),
+        environment=watch.environment,
         parameters={"total": total, "non_embedding": contender.non_embedding_parameters()},
         flops=contender.flops_spent,
         flops_by=contender.flops_by,
@@ -130,9 +129,9 @@ def _train(
 class _Watch(lightning.Callback):
     """Reports progress, and evaluates whenever the contender leaves a stage of its training."""
 
-    def __init__(self, task: Task, severities: int, problems: int, progress: Callable[[float], None]) -> None:
-        self.task, self.progress = task, progress
-        self.severities, self.problems = min(severities, task.severities), problems
+    def __init__(self, task: Task, settings: TrainerConfig, progress: Callable[[float], None]) -> None:
+        self.task, self.settings, self.progress = task, settings, progress
+        self.environment: dict[str, Any] = {}
         self.evaluations: list[Evaluation] = []
         self.seconds = 0.0
         self._stage: str | None = None
@@ -150,21 +149,30 @@ class _Watch(lightning.Callback):
             self._told = now
             self.progress(pl_module.flops_spent)
 
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Contender)
+        pl_module.history.flush()
+        # Here, not after fit, which takes the module off the device that it was trained on.
+        self.evaluate(pl_module, "final")
+        self.environment = _environment(pl_module, trainer.precision)
+
     def evaluate(self, contender: Contender, stage: str) -> None:
         """Append the evaluations of a stage; before the final one, in distribution only."""
         begun = time.perf_counter()
         training = contender.training
         contender.eval()
-        severities = range(self.severities) if stage == "final" else range(1)
-        for severity in severities:
-            self.evaluations += evaluate(contender, self.task, severity, self.problems, stage)
+        last = min(self.settings.severities, self.task.severities) if stage == "final" else 1
+        for severity in range(last):
+            problems = held_out(self.task, self.settings.split, self.settings.problems, severity)
+            self.evaluations += evaluate(contender, self.task, problems, severity, stage)
         contender.train(training)
         self.seconds += time.perf_counter() - begun
 
 
-def evaluate(contender: Contender, task: Task, severity: int, count: int, stage: str) -> list[Evaluation]:
-    """Likelihood and, where answers can be verified, exact match on held-out test problems."""
-    problems = held_out(task, "test", count, severity)
+def evaluate(
+    contender: Contender, task: Task, problems: list[Problem], severity: int, stage: str
+) -> list[Evaluation]:
+    """Likelihood and, where answers can be verified, exact match on held-out problems."""
     chunks = [problems[i : i + EVALUATION_BATCH] for i in range(0, len(problems), EVALUATION_BATCH)]
     found: list[Evaluation] = []
     with torch.no_grad():
@@ -200,8 +208,8 @@ def _loss(
     contender: Contender, batches: list[Batch], effort: str, axis: str, severity: int, stage: str
 ) -> Evaluation:
     parts = [contender.evaluate(batch, effort) for batch in batches]
-    nats = torch.cat([p.nats_B for p in parts]).double().cpu()
-    tokens = torch.cat([p.tokens_B for p in parts]).double().cpu()
+    nats = torch.cat([p.nats_B for p in parts]).cpu().double()
+    tokens = torch.cat([p.tokens_B for p in parts]).cpu().double()
     mean = float(nats.sum() / tokens.sum())
     if not torch.isfinite(nats).all():
         raise FloatingPointError(f"held-out loss is {mean} at effort {effort}, severity {severity}")
@@ -220,7 +228,7 @@ def _loss(
     )
 
 
-def _environment(contender: Contender) -> dict[str, Any]:
+def _environment(contender: Contender, precision: str) -> dict[str, Any]:
     cuda = contender.device.type == "cuda"
     return {
         "python": platform.python_version(),
@@ -230,6 +238,7 @@ def _environment(contender: Contender) -> dict[str, Any]:
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if cuda else contender.device.type,
         "threads": torch.get_num_threads(),
+        "precision": precision,
     }
 
 
@@ -239,7 +248,7 @@ def _precision(accelerator: str, precision: str) -> str:
     return "bf16-mixed" if accelerator in ("auto", "cuda") and torch.cuda.is_available() else "32-true"
 
 
-def _mirror(planned: Planned, logger: Logger) -> LightningLogger | None:
+def _mirror(planned: Planned, logger: Logger, folder: Path) -> LightningLogger | None:
     """A logger that mirrors the record; `none` imports nothing."""
     if logger.name == "none":
         return None
@@ -248,6 +257,7 @@ def _mirror(planned: Planned, logger: Logger) -> LightningLogger | None:
     cell = planned.cell
     return WandbLogger(
         project=logger.project,
+        save_dir=folder,
         name=f"{cell.task.name}-{cell.arm.name}-{cell.budget.flops:g}-{cell.seed}",
         id=planned.identity,
         resume="allow",

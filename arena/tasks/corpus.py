@@ -110,7 +110,9 @@ def split_documents(documents: list[bytes], source: str, key: str = "task") -> C
         digest.update(hashlib.sha256(document).digest())
     if len(documents) < FEW_FILES:
         block = min(LARGEST_BLOCK, max(LEAST_BLOCK, sum(map(len, documents)) // FEW_FILES))
-        documents = [d[i : i + block] for d in documents for i in range(0, len(d), block)]
+        # A short rest joins the block before it: alone it could be a whole held-out split.
+        starts = [(d, range(0, max(1, len(d) - block + 1), block)) for d in documents]
+        documents = [d[i : i + block if i + 2 * block <= len(d) else len(d)] for d, r in starts for i in r]
     unique: dict[bytes, bytes] = {}
     for document in documents:
         if document.strip():

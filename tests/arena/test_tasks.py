@@ -67,6 +67,8 @@ def test_no_held_out_problem_is_ever_trained_on() -> None:
     assert not seen["train"] & seen["val"]
     assert not seen["train"] & seen["test"]
     assert not seen["val"] & seen["test"]
+    mirrored = {(*p[3:5], PLUS, *p[:2], EQUALS) for p in seen["train"]}
+    assert not mirrored & (seen["val"] | seen["test"])
     # About one pair in twenty belongs to each held-out split.
     assert 250 < len({task.problem("val", 0, i).prompt for i in range(4000)}) < 560
 

@@ -117,7 +117,7 @@ def test_weights_and_biases_mirrors_a_cell_offline(planned, tmp_path, monkeypatc
     monkeypatch.setenv("WANDB_SILENT", "true")
     record = run(planned(EBTArm(name="ebt_s1"), flops=4e8), tmp_path, Logger(name="wandb", mode="offline"))
     assert record.status == "done", record.traceback
-    assert list(tmp_path.glob("wandb/offline-run-*"))
+    assert list(tmp_path.glob(f"cells/{record.cell}/wandb/offline-run-*"))
     import wandb
 
     assert wandb.run is None
