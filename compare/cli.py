@@ -20,7 +20,7 @@ from arena.config import ConfigError
 from compare import manifest
 from compare.config import Root, conf_folder, register
 from compare.display import Display, plan_table
-from compare.plan import Planned, Request, expand
+from compare.plan import Planned, Request, expand, narrow
 from compare.record import Record, RecordError
 from compare.run import run, workers_by_default
 from compare.store import Store
@@ -59,7 +59,8 @@ def _task(config: DictConfig) -> None:
         console.width = 140
     store = Store(root.runs)
     store.check()
-    plan = expand(request)
+    grid = expand(request)
+    plan = narrow(grid, request)
     records = {p.identity: r for p in plan if (r := store.record(p.identity)) is not None}
     done = {i for i, r in records.items() if r.status == "done" or root.retry == "none"}
     workers = root.workers or workers_by_default(root.trainer.threads)
@@ -72,7 +73,7 @@ def _task(config: DictConfig) -> None:
     waiting = [p for p in plan if p.identity not in done]
     console.print(f"{len(plan)} cells, {len(done)} done before, {len(waiting)} to run", highlight=False)
     failed = [i for i in done if records[i].status == "failed"]
-    _write_manifest(request, plan, store, commit)
+    _write_manifest(request, grid, store, commit)
     if waiting:
         count = min(workers, len(waiting))
         with Display(console, waiting, rates, count) as display:
@@ -87,7 +88,7 @@ def _task(config: DictConfig) -> None:
                 spent=display.spent,
             )
         failed += [o.planned.identity for o in outcomes if o.status == "failed"]
-        _write_manifest(request, plan, store, commit)
+        _write_manifest(request, grid, store, commit)
     _report(store, request.name, console)
     if failed:
         raise CellsFailed(
@@ -117,7 +118,7 @@ def _rates(records: Any) -> dict[str, float]:
 
 
 def _write_manifest(request: Request, plan: list[Planned], store: Store, commit: str) -> None:
-    """The plan, beside the records. Cells run one by one share one manifest: all that the store holds."""
+    """The grid, beside the records. Cells run one by one share one manifest: all that the store holds."""
     experiment = request.root.experiment
     # The report shows studies as the experiment's file lists them, not as the plan runs them.
     names = list(experiment.studies) if experiment else ["cells"]
@@ -135,23 +136,15 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
         for p in ordered
     )
     if experiment is not None:
-        arms = {(cell.study, cell.arm) for cell in cells}
-        wanted = [
+        contrasts = tuple(
             manifest.Contrast(
                 study=c.study, arm=c.arm, baseline=c.baseline, quantity=c.quantity, margin=float(c.margin)
             )
             for c in experiment.contrasts
-        ]
-        # A narrowed grid leaves out contrasts whose arms it does not run.
-        kept = tuple(
-            c
-            for c in wanted
-            if (c.study, c.arm) in arms
-            and (c.baseline == manifest.WARM_START or (c.study, c.baseline) in arms)
         )
         title, question = experiment.title, experiment.question
     else:
-        kept, title, question = (), "Cells run one by one", "What did these cells measure?"
+        contrasts, title, question = (), "Cells run one by one", "What did these cells measure?"
         one_by_one = {cell.cell: cell for cell in cells}
         for record in store.records():
             study = f"{record.task} {record.size}"
@@ -171,7 +164,7 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
         question=question,
         command=shlex.join(["python", "-m", "compare", *request.overrides]),
         commit=commit,
-        contrasts=kept,
+        contrasts=contrasts,
         cells=cells,
     )
     try:

@@ -56,9 +56,7 @@ class Request:
 
 
 def expand(request: Request) -> list[Planned]:
-    """The cells of a request, cheapest budget first.
-
-    On the command line, arm=, task=, size=, budget= and seed= narrow an experiment's grid.
+    """The whole grid of a request, cheapest budget first; `narrow` says which cells to run.
 
     Raises:
         ConfigError: any value that cannot be used; nothing has been trained by then.
@@ -69,18 +67,11 @@ def expand(request: Request) -> list[Planned]:
     if root.experiment is None:
         cell = _cell(root, root.seed)
         return [_planned("cells", cell, tasks)]
-    given = _given(request.overrides)
     planned = [
         _planned(name, cell, tasks)
         for name, study in root.experiment.studies.items()
         for cell in _study_cells(name, study, root.experiment, _passed_on(request.overrides))
-        if all(_matches(cell, root, key) for key in given)
     ]
-    if not planned:
-        raise ConfigError(
-            f"{' '.join(f'{k}={given[k]}' for k in given)}: no cell of experiment {root.experiment.name} "
-            "matches; leave it out, or give a value that the experiment's file lists"
-        )
     identities = [p.identity for p in planned]
     twice = next((p for p in planned if identities.count(p.identity) > 1), None)
     if twice is not None:
@@ -89,6 +80,27 @@ def expand(request: Request) -> list[Planned]:
             f"{twice.cell.budget.flops:g}, seed {twice.cell.seed} twice; remove the repetition"
         )
     return sorted(planned, key=lambda p: p.cell.budget.flops)
+
+
+def narrow(plan: list[Planned], request: Request) -> list[Planned]:
+    """The cells to run now: arm=, task=, size=, budget= and seed= on the command line pick from a grid.
+
+    The grid itself, and with it the contrasts and their correction, stays what the experiment's file
+    says: cells left out are missing in the report, not undone.
+
+    Raises:
+        ConfigError: nothing matches, or a setting is given that an experiment has to make.
+    """
+    if request.root.experiment is None:
+        return plan
+    given = _given(request.overrides)
+    chosen = [p for p in plan if all(_matches(p.cell, request.root, key) for key in given)]
+    if not chosen:
+        raise ConfigError(
+            f"{' '.join(f'{k}={given[k]}' for k in given)}: no cell of experiment {request.name} matches; "
+            "leave it out, or give a value that the experiment's file lists"
+        )
+    return chosen
 
 
 def identity(cell: Cell, data: dict[str, Any]) -> str:

@@ -90,6 +90,38 @@ def workers_by_default(threads: int) -> int:
     return 1 if gpu else max(1, cores // threads)
 
 
+class _Lane:
+    """One worker process and its channel: when it dies, it is known which cell it was on."""
+
+    def __init__(self, threads: int) -> None:
+        self._context, self._threads = multiprocessing.get_context("spawn"), threads
+        self.planned: Planned | None = None
+        self.future: Future[Outcome] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start a fresh worker, with a channel that no dead one can have locked."""
+        self.channel: Any = self._context.Queue()
+        self.executor = ProcessPoolExecutor(
+            1, self._context, initializer=_start_worker, initargs=(self.channel, self._threads)
+        )
+
+    def submit(self, planned: Planned, *arguments: Any) -> None:
+        """Put a cell on this lane; a worker that died while idle is replaced first."""
+        try:
+            self.future = self.executor.submit(_work, planned, *arguments)
+        except BrokenProcessPool:
+            self.start()
+            self.future = self.executor.submit(_work, planned, *arguments)
+        self.planned = planned
+
+    def stop(self) -> None:
+        """End the worker now, whatever it does."""
+        for process in list((self.executor._processes or {}).values()):
+            process.terminate()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
 def run(
     plan: list[Planned],
     store: Store,
@@ -103,87 +135,83 @@ def run(
 ) -> list[Outcome]:
     """Run every cell of a plan once, most expensive first, and return how each ended.
 
-    A worker that dies takes no other cell down: its cell becomes a failed outcome and the pool is
-    built anew. A cell that another process claims is waited for.
+    A worker that dies takes no other cell down: its cell becomes a failed record and the worker is
+    replaced. A cell that another process claims is waited for.
 
     Args:
         ended: called as each cell ends.
         spent: called with (identity, FLOPs) as cells progress.
     """
-    context = multiprocessing.get_context("spawn")
-    channel = context.Queue()
-    threads = plan[0].cell.trainer.threads
     # The longest first, so that no worker is left alone with a long cell at the end.
     waiting = deque(sorted(plan, key=lambda p: p.cell.budget.flops, reverse=True))
-    outcomes: list[Outcome] = []
     not_before: dict[str, float] = {}
-    strikes: dict[str, int] = {}
-
-    def pool() -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(workers, context, _start_worker, (channel, threads))
-
-    def finish(outcome: Outcome) -> None:
-        outcomes.append(outcome)
-        ended(outcome)
-
-    executor = pool()
-    running: dict[Future[Outcome], Planned] = {}
+    outcomes: list[Outcome] = []
+    lanes = [_Lane(plan[0].cell.trainer.threads) for _ in range(workers)]
     try:
-        while waiting or running:
-            for _ in range(len(waiting)):
-                if len(running) >= workers:
-                    break
-                planned = waiting.popleft()
-                if not_before.get(planned.identity, 0.0) > time.monotonic():
-                    waiting.append(planned)
-                    continue
-                running[executor.submit(_work, planned, str(store.root), commit, logger, again)] = planned
-            done, _ = wait(running, timeout=0.25, return_when=FIRST_COMPLETED) if running else (set(), None)
-            if not running:
+        while waiting or any(lane.future for lane in lanes):
+            for lane in lanes:
+                planned = _next(waiting, not_before) if lane.future is None else None
+                if planned is not None:
+                    lane.submit(planned, str(store.root), commit, logger, again)
+            futures = [lane.future for lane in lanes if lane.future is not None]
+            if futures:
+                wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
+            else:
                 time.sleep(0.25)
-            _drain(channel, spent)
-            broken: list[Planned] = []
-            for future in done:
-                planned = running.pop(future)
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    broken.append(planned)
+            for lane in lanes:
+                _drain(lane.channel, spent)
+                if lane.future is None or not lane.future.done():
                     continue
-                except Exception as error:
-                    # The cell's own errors are in its record; this one kept the record from being written.
-                    outcome = Outcome(
-                        planned=planned, status="failed", reason=f"{type(error).__name__}: {error}"
-                    )
+                outcome = _outcome(lane, store, commit)
+                lane.future = None
                 if outcome.status == "busy":
-                    not_before[planned.identity] = time.monotonic() + RETRY_AFTER
-                    waiting.append(planned)
+                    not_before[outcome.planned.identity] = time.monotonic() + RETRY_AFTER
+                    waiting.append(outcome.planned)
                 else:
-                    finish(outcome)
-            if broken:
-                # Which worker died is not told: all that were in flight get one more try, alone.
-                broken += running.values()
-                running.clear()
-                executor.shutdown(wait=False, cancel_futures=True)
-                executor = pool()
-                for planned in broken:
-                    strikes[planned.identity] = strikes.get(planned.identity, 0) + 1
-                    if strikes[planned.identity] < 2:
-                        waiting.append(planned)
-                        continue
-                    reason = "its worker process died twice (out of memory?); lower task.batch or workers"
-                    store.write(
-                        dataclasses.replace(blank_record(planned, commit), status="failed", reason=reason)
-                    )
-                    finish(Outcome(planned=planned, status="failed", reason=reason))
+                    outcomes.append(outcome)
+                    ended(outcome)
     except BaseException:
-        for process in list((executor._processes or {}).values()):
-            process.terminate()
-        executor.shutdown(wait=False, cancel_futures=True)
+        for lane in lanes:
+            lane.stop()
         raise
-    executor.shutdown()
-    _drain(channel, spent)
+    for lane in lanes:
+        lane.executor.shutdown()
     return outcomes
+
+
+def _next(waiting: deque[Planned], not_before: dict[str, float]) -> Planned | None:
+    """The first waiting cell that may be looked at now."""
+    for _ in range(len(waiting)):
+        planned = waiting.popleft()
+        if not_before.get(planned.identity, 0.0) <= time.monotonic():
+            return planned
+        waiting.append(planned)
+    return None
+
+
+def _outcome(lane: _Lane, store: Store, commit: str) -> Outcome:
+    """How the lane's cell ended; a worker that died leaves a failed record and is replaced."""
+    assert lane.future is not None
+    assert lane.planned is not None
+    planned = lane.planned
+    try:
+        return lane.future.result()
+    except BrokenProcessPool:
+        lane.start()
+        reason = "its worker process died (out of memory?); lower task.batch or workers"
+        with store.claim(planned.identity) as ours:
+            if not ours:
+                return Outcome(planned=planned, status="busy")
+            record = store.record(planned.identity)
+            if record is None:
+                record = dataclasses.replace(blank_record(planned, commit), status="failed", reason=reason)
+                store.write(record)
+        return Outcome(
+            planned=planned, status=record.status, reason=record.reason, headline=_headline(record)
+        )
+    except Exception as error:
+        # The cell's own errors are in its record; this one kept the record from being written.
+        return Outcome(planned=planned, status="failed", reason=f"{type(error).__name__}: {error}")
 
 
 def _drain(channel: Any, spent: Callable[[str, float], None]) -> None:

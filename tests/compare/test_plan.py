@@ -7,7 +7,7 @@ from hydra import initialize_config_dir
 
 from arena.config import Addition, Budget, Cell, ConfigError, Text, TrainerConfig
 from compare.config import conf_folder, register
-from compare.plan import Request, expand, identity
+from compare.plan import Request, expand, identity, narrow
 from ebt.config import EBTArm
 from tests.compare.test_config import root
 from tests.conftest import TINY
@@ -55,7 +55,8 @@ def test_where_it_runs_does_not() -> None:
 
 def plan(*overrides: str):
     given = ("+experiment=scaling", *overrides)
-    return expand(Request(root=root(*given), overrides=given))
+    request = Request(root=root(*given), overrides=given)
+    return narrow(expand(request), request)
 
 
 def test_the_command_line_narrows_the_grid() -> None:
