@@ -1,6 +1,8 @@
 """Run a plan: a pool of workers, claims on the store, one display with the time left."""
 
+import contextlib
 import dataclasses
+import math
 import multiprocessing
 import os
 import queue
@@ -11,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from compare.config import Logger
@@ -87,6 +90,10 @@ def workers_by_default(threads: int) -> int:
     """One worker a CPU core; with a GPU, which cells would share, one in all."""
     gpu = any(os.path.exists(p) for p in ("/dev/nvidia0", "/dev/kfd"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        # A container may see every core of its host and be allowed a few.
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
     return 1 if gpu else max(1, cores // threads)
 
 

@@ -7,8 +7,10 @@ store/
   reports/<name>/
 """
 
+import contextlib
 import json
 import os
+import secrets
 import socket
 import tempfile
 import threading
@@ -106,7 +108,7 @@ class Store:
         path = folder / "claim.json"
         if path.exists() and _dead(path):
             _remove_dead(path)
-        owner = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
+        owner = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)})
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
@@ -115,14 +117,15 @@ class Store:
         with os.fdopen(handle, "w") as file:
             file.write(owner)
         stop = threading.Event()
-        beat = threading.Thread(target=_beat, args=(path, stop), daemon=True)
+        beat = threading.Thread(target=_beat, args=(path, owner, stop), daemon=True)
         beat.start()
         try:
             yield True
         finally:
             stop.set()
             beat.join()
-            path.unlink(missing_ok=True)
+            if _holds(path, owner):
+                path.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -141,12 +144,18 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT):
-        try:
+def _beat(path: Path, owner: str, stop: threading.Event) -> None:
+    # After a long stall the claim may be another's by now: that one is left to its owner.
+    while not stop.wait(HEARTBEAT) and _holds(path, owner):
+        with contextlib.suppress(OSError):
             os.utime(path)
-        except OSError:
-            return
+
+
+def _holds(path: Path, owner: str) -> bool:
+    try:
+        return path.read_text() == owner
+    except OSError:
+        return False
 
 
 def _dead(path: Path) -> bool:

@@ -28,9 +28,9 @@ class RLArm:
     """Contender family."""
     name: str = MISSING
     """Label in tables and records."""
-    warm_start: float = 0.4
-    """Share of the budget spent on next-token training. At 0.2 the default addition is answered too
-    rarely for rewards to teach anything."""
+    warm_start: float = 0.2
+    """Share of the budget spent on next-token training. At 0.4 the default addition is solved at the
+    largest default budget before reward has anything to add."""
     lr_scale: float = 0.05
     """Learning rate of reinforcement learning over the size's peak learning rate."""
     prompts: int = 32

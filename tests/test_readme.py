@@ -79,3 +79,13 @@ def test_every_command_of_the_readme_is_covered() -> None:
     kinds = {"compare", "compare.report", "benchmarks.ebt_step", "benchmarks.alpha_rule"}
     assert all(c[:2] == ["python", "-m"] and c[2] in kinds for c in USE)
     assert len(USE) >= 10
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*.md"))]
+)
+def test_pages_are_finished_and_their_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert not re.search(r"^(RESULT|TABLE|TODO)$|\bTIME\b", text, re.MULTILINE)
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert ((ROOT / page).parent / target).exists(), target

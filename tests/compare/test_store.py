@@ -57,6 +57,15 @@ def test_a_silent_claim_of_another_host_is_taken_over(tmp_path) -> None:
         assert ours
 
 
+def test_a_claim_that_another_took_over_is_left_to_it(tmp_path) -> None:
+    store = Store(tmp_path)
+    path = store.folder("a") / "claim.json"
+    with store.claim("a") as ours:
+        assert ours
+        write_atomically(path, json.dumps({"host": "elsewhere", "pid": 1, "token": "x"}))
+    assert json.loads(path.read_text())["host"] == "elsewhere"
+
+
 def test_a_heartbeat_keeps_a_claim_fresh(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT", 0.05)
     store = Store(tmp_path)
