@@ -64,16 +64,27 @@ def lm_sample(
     return total
 
 
-def energy_forward(size: Size, vocabulary: int, *, candidates: float, pairs: float) -> float:
-    """One candidate pass: vocabulary map, backbone, energy head.
+def energy_forward(
+    size: Size, vocabulary: int, *, candidates: float, pairs: float, outputs: int = 1
+) -> float:
+    """One candidate pass: vocabulary map, backbone, energy head (or a head of more outputs).
 
     `pairs` counts candidate-context pairs; a candidate's score with itself is no matrix product.
     """
     return (
         linear(candidates, vocabulary, size.width)
         + backbone(size, candidates, pairs)
-        + linear(candidates, size.width, 1)
+        + linear(candidates, size.width, outputs)
     )
+
+
+def ebt_context(
+    size: Size, vocabulary: int, *, tokens: float, context_pairs: float, predicted: float = 0
+) -> float:
+    """The observed stream, once: keys and values, and a language-model head's logits if `predicted`."""
+    if predicted:
+        return lm_forward(size, vocabulary, tokens=tokens, pairs=context_pairs, predicted=predicted)
+    return context(size, tokens, context_pairs)
 
 
 def ebt_think(
@@ -84,11 +95,15 @@ def ebt_think(
     context_pairs: float,
     candidates: float,
     pairs: float,
-    steps: int,
+    passes: float,
+    predicted: float = 0,
+    outputs: int = 1,
 ) -> float:
-    """Inference: the context once, then forward and input gradient a step."""
-    once = context(size, tokens, context_pairs)
-    return once + 2 * steps * energy_forward(size, vocabulary, candidates=candidates, pairs=pairs)
+    """Inference: the context once, then `passes` candidate passes; a step takes two, its forward and
+    its input gradient."""
+    once = ebt_context(size, vocabulary, tokens=tokens, context_pairs=context_pairs, predicted=predicted)
+    energy = energy_forward(size, vocabulary, candidates=candidates, pairs=pairs, outputs=outputs)
+    return once + passes * energy
 
 
 def ebt_train(
@@ -100,16 +115,42 @@ def ebt_train(
     candidates: float,
     pairs: float,
     steps: int,
+    graph: str = "step",
+    contrast: bool = False,
+    predicted: float = 0,
 ) -> float:
-    """S1 training step: context forward and backward, six energy passes an inner step.
+    """Training step: context forward and backward, and six energy passes a differentiated step.
 
-    Six: forward 1, gradient with respect to the candidate 1, backward through both 4. The candidate
-    is a constant of its step, so the loss never asks for its gradient: that product with the
-    vocabulary map is saved.
+    Six: forward 1, gradient with respect to the candidate 1, backward through both 4. A candidate
+    that is a constant of its step is not asked for its gradient: that product with the vocabulary map
+    is saved at every step of graph `step`, at the one of `last`, at the first of `all`. Steps that are
+    not differentiated cost two passes; the contrastive term a forward and a backward.
     """
     energy = energy_forward(size, vocabulary, candidates=candidates, pairs=pairs)
     saved = linear(candidates, vocabulary, size.width)
-    return 3 * context(size, tokens, context_pairs) + steps * (6 * energy - saved)
+    once = 3 * ebt_context(size, vocabulary, tokens=tokens, context_pairs=context_pairs, predicted=predicted)
+    if graph == "last":
+        descent = 2 * (steps - 1) * energy + 6 * energy - saved
+    else:
+        descent = 6 * steps * energy - (steps if graph == "step" else 1) * saved
+    return once + descent + (3 * energy - saved if contrast else 0.0)
+
+
+def ebt_correct(
+    size: Size,
+    vocabulary: int,
+    *,
+    tokens: float,
+    context_pairs: float,
+    candidates: float,
+    pairs: float,
+    steps: int,
+    predicted: float,
+) -> float:
+    """Training step of the control that corrects logits without an energy: three passes a step."""
+    once = 3 * ebt_context(size, vocabulary, tokens=tokens, context_pairs=context_pairs, predicted=predicted)
+    forward = energy_forward(size, vocabulary, candidates=candidates, pairs=pairs, outputs=vocabulary)
+    return once + steps * (3 * forward - linear(candidates, vocabulary, size.width))
 
 
 def backbone_parameters(size: Size) -> int:

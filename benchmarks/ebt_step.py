@@ -15,8 +15,9 @@ from arena import flops
 from arena.config import Size
 from benchmarks.common import device_in_use, last_line, peak_bytes, seconds_in_turn
 from benchmarks.reference import dense_s1_backward
+from ebt.config import EBTArm
 from ebt.energy import EnergyModel
-from ebt.objective import s1_backward
+from ebt.objective import backward
 
 VOCABULARY, LENGTH, BATCH, STEPS = 64, 64, 32, 2
 SIZE = Size(name="benchmark", layers=4, heads=4, width=128, lr=1e-3)
@@ -26,10 +27,11 @@ def main(runs: int = 7) -> None:
     """Time, measure, compare the two gradients, print."""
     device = device_in_use()
     torch.manual_seed(0)
-    model = EnergyModel(SIZE, VOCABULARY, STEPS, step_embedding=True).to(device)
+    model = EnergyModel(SIZE, VOCABULARY, STEPS).to(device)
     tokens = torch.randint(VOCABULARY, (BATCH, LENGTH), device=device)
     targets = torch.randint(VOCABULARY, (BATCH, LENGTH), device=device)
-    supervised = torch.ones_like(targets, dtype=torch.bool)
+    weights = torch.full(targets.shape, 1 / targets.numel(), device=device)
+    arm = EBTArm(name="ebt_s1", steps=STEPS)
     y = torch.randn(BATCH, LENGTH, VOCABULARY, device=device)
     alpha = torch.nn.Parameter(torch.tensor(10.0, device=device))
     parameters = [*model.parameters(), alpha]
@@ -40,15 +42,15 @@ def main(runs: int = 7) -> None:
 
     def ours() -> None:
         clear()
-        s1_backward(
+        backward(
+            arm,
             model,
             model.observe(tokens),
             y,
             targets,
-            supervised,
+            weights,
             steps=STEPS,
             alpha=alpha,
-            parametrisation="probs",
             parameters=parameters,
         )
 

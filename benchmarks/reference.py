@@ -19,6 +19,7 @@ def dense_energy(model: EnergyModel, tokens_BS: Tensor, p_BSV: Tensor, step: int
     """Energies (B, S) from one pass over observed and candidate tokens together."""
     length = tokens_BS.shape[1]
     order = torch.arange(length, device=tokens_BS.device)
+    assert model.candidate is not None
     candidate = model.candidate(p_BSV)
     if model.step is not None:
         candidate = candidate + model.step.weight[step]

@@ -1,42 +1,89 @@
 """What an energy-based arm costs, before anything is trained. No torch here."""
 
+import math
+
 from arena import flops
-from arena.config import Cell
+from arena.config import Cell, Size
 from arena.tasks.base import Task
 from ebt.config import EBTArm
+
+CALIBRATION_PROBLEMS = 16
+"""Problems on which the step size is calibrated."""
 
 
 def minimum_flops(cell: Cell, task: Task) -> float:
     """One training step at the longest prompt and completion, and the calibration before it."""
-    assert isinstance(cell.arm, EBTArm)
+    arm = cell.arm
+    assert isinstance(arm, EBTArm)
     prompt, completion = task.longest()
     observed = prompt + completion - 1
     total = 0.0
-    if cell.arm.alpha is None:
-        batch = min(CALIBRATION_PROBLEMS, cell.task.batch)
-        total += flops.ebt_think(cell.size, task.vocabulary, steps=1, **_shape(batch, observed, completion))
-    batch = cell.task.batch
-    return total + flops.ebt_train(
-        cell.size, task.vocabulary, steps=cell.arm.steps, **_shape(batch, observed, completion)
+    if arm.alpha is None:
+        problems = min(CALIBRATION_PROBLEMS, cell.task.batch)
+        total += flops.ebt_think(
+            cell.size,
+            task.vocabulary,
+            tokens=problems * observed,
+            context_pairs=problems * observed**2,
+            candidates=problems * completion,
+            pairs=problems * completion * observed,
+            passes=2,
+            predicted=problems * completion if arm.start == "head" else 0,
+        )
+    problems = cell.task.batch * (2 if arm.replay else 1)
+    return total + train_flops(
+        arm,
+        cell.size,
+        task.vocabulary,
+        problems=problems,
+        observed=observed,
+        predicted=completion,
+        steps=arm.full_steps,
     )
+
+
+def train_flops(
+    arm: EBTArm,
+    size: Size,
+    vocabulary: int,
+    *,
+    problems: int,
+    observed: int,
+    predicted: int,
+    steps: int,
+) -> float:
+    """One training step on `problems` rows of `observed` tokens with `predicted` targets."""
+    candidates = gated(arm, predicted)
+    passes = flops.ebt_correct if arm.refiner == "head" else flops.ebt_train
+    return passes(
+        size,
+        vocabulary,
+        tokens=problems * observed,
+        context_pairs=problems * observed**2,
+        candidates=problems * candidates,
+        pairs=problems * candidates * observed,
+        steps=steps,
+        predicted=problems * predicted if arm.start == "head" else 0,
+        **({} if arm.refiner == "head" else {"graph": arm.graph, "contrast": arm.contrastive > 0}),
+    )
+
+
+def gated(arm: EBTArm, candidates: int) -> int:
+    """Positions of a problem that descend in training."""
+    return candidates if arm.gate == "none" else max(1, math.ceil(arm.gate_share * candidates))
 
 
 def parameters(cell: Cell, task: Task) -> tuple[int, int]:
     """Parameters in all and without the vocabulary maps."""
-    assert isinstance(cell.arm, EBTArm)
-    own = cell.size.width * (1 + (cell.arm.steps if cell.arm.step_embedding else 0)) + 1
-    inner = flops.backbone_parameters(cell.size) + own
-    return inner + 2 * task.vocabulary * cell.size.width, inner
-
-
-def _shape(batch: int, observed: int, predicted: int) -> dict[str, float]:
-    return {
-        "tokens": batch * observed,
-        "context_pairs": batch * observed**2,
-        "candidates": batch * predicted,
-        "pairs": batch * predicted * observed,
-    }
-
-
-CALIBRATION_PROBLEMS = 16
-"""Problems on which the step size is calibrated."""
+    arm, width = cell.arm, cell.size.width
+    assert isinstance(arm, EBTArm)
+    conditioning = {
+        "none": 0,
+        "step": arm.steps,
+        "adaln": arm.steps * (6 * cell.size.layers + 2),
+        "adaln_zero": arm.steps * (6 * cell.size.layers + 2),
+    }[arm.conditioning]
+    energy_head = 0 if arm.refiner == "head" else width
+    inner = flops.backbone_parameters(cell.size) + conditioning * width + energy_head + 1
+    maps = 1 + (arm.vocabulary_map == "learned") + (arm.start == "head") + (arm.refiner == "head")
+    return inner + maps * task.vocabulary * width, inner

@@ -8,7 +8,7 @@ Source: arXiv 2507.02092, autoregressive EBT; derived there or from its code: th
 stream never sees a candidate, so that its keys and values serve every step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -27,37 +27,100 @@ class Context:
     mask: Tensor
     """Additive mask, 0 or -inf, (1 or B, 1, M, S): which observed tokens a candidate attends to."""
     rotary: tuple[Tensor, Tensor]
-    """Cosines and sines at the candidates' positions."""
+    """Cosines and sines at the candidates' positions, (M, D) or (B, 1, M, D)."""
+    start_BMV: Tensor | None = None
+    """Logits of the language-model head on the observed stream, if the model has one."""
 
     def detached(self) -> "Context":
-        """The same values as leaves that collect gradients of their own."""
+        """The same keys and values as leaves that collect gradients of their own."""
         leaves = [(k.detach().requires_grad_(), v.detach().requires_grad_()) for k, v in self.keys_values]
-        return Context(keys_values=leaves, mask=self.mask, rotary=self.rotary)
+        return replace(self, keys_values=leaves)
+
+    def select(self, index_BN: Tensor) -> "Context":
+        """The context of some of the candidates, by their index into M."""
+        batch = index_BN.shape[0]
+        mask = self.mask.expand(batch, -1, -1, -1)
+        rows = index_BN[:, None, :, None]
+        cos, sin = (t.expand(batch, 1, *t.shape[-2:]) for t in self.rotary)
+        return Context(
+            keys_values=self.keys_values,
+            mask=mask.gather(2, rows.expand(-1, -1, -1, mask.shape[-1])),
+            rotary=(
+                cos.gather(2, rows.expand(-1, -1, -1, cos.shape[-1])),
+                sin.gather(2, rows.expand(-1, -1, -1, sin.shape[-1])),
+            ),
+        )
 
 
 class EnergyModel(nn.Module):
-    """Energy of a candidate distribution given the tokens before it."""
+    """Energy of a candidate distribution given the tokens before it.
 
-    def __init__(self, size: Size, vocabulary: int, steps: int, step_embedding: bool) -> None:
+    Args:
+        steps: steps of thinking that the conditioning tells apart.
+        conditioning, vocabulary_map: see ebt.config.EBTArm.
+        start_head: give the observed stream a language-model head.
+        correct: a linear map of the candidate stream to logits in place of the energy head.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        vocabulary: int,
+        steps: int,
+        *,
+        conditioning: str = "step",
+        vocabulary_map: str = "learned",
+        start_head: bool = False,
+        correct: bool = False,
+    ) -> None:
         super().__init__()
-        self.vocabulary = vocabulary
+        self.vocabulary, self.steps = vocabulary, steps
         self.embedding = nn.Embedding(vocabulary, size.width)
         embed(self.embedding.weight)
-        self.candidate = nn.Linear(vocabulary, size.width, bias=False)
-        # A one-hot candidate then enters at the scale of an observed token's embedding.
-        embed(self.candidate.weight.mT)
-        self.step = nn.Embedding(steps, size.width) if step_embedding else None
-        if self.step is not None:
+        self.candidate: nn.Linear | None = None
+        if vocabulary_map == "learned":
+            self.candidate = nn.Linear(vocabulary, size.width, bias=False)
+            # A one-hot candidate then enters at the scale of an observed token's embedding.
+            embed(self.candidate.weight.mT)
+        self.step: nn.Embedding | None = None
+        if conditioning == "step":
+            self.step = nn.Embedding(steps, size.width)
             embed(self.step.weight)
         self.backbone = Backbone(size)
-        self.head = nn.Linear(size.width, 1, bias=False)
+        self.modulation: nn.Parameter | None = None
+        if conditioning in ("adaln", "adaln_zero"):
+            # Shift, scale and gate of attention, of the MLP, then shift and scale of the last norm. The
+            # step takes few values, so that a table holds what DiT computes from its embedding.
+            table = torch.zeros(steps, 6 * size.layers + 2, size.width)
+            if conditioning == "adaln":
+                table[:, 2:-2:3] = 1.0
+            self.modulation = nn.Parameter(table)
+        self.head = nn.Linear(size.width, vocabulary if correct else 1, bias=False)
         initialise(self.head)
+        if conditioning == "adaln_zero":
+            nn.init.zeros_(self.head.weight)
+        self.start: nn.Linear | None = None
+        if start_head:
+            self.start = nn.Linear(size.width, vocabulary, bias=False)
+            initialise(self.start)
+
+    @property
+    def knows_steps(self) -> bool:
+        """Whether the energy depends on the step."""
+        return self.step is not None or self.modulation is not None
 
     def observe(self, tokens_BS: Tensor, positions_BM: Tensor | None = None) -> Context:
         """Context for candidates after the given observed positions (none: after every one)."""
         length = tokens_BS.shape[1]
         order = torch.arange(length, device=tokens_BS.device)
-        keys_values = self.backbone.keys_values(self.embedding(tokens_BS), order)
+        start, x = None, self.embedding(tokens_BS)
+        if self.start is None:
+            keys_values = self.backbone.keys_values(x, order)
+        else:
+            hidden, keys_values = self.backbone.observe(x, order)
+            if positions_BM is not None:
+                hidden = hidden.gather(1, positions_BM[..., None].expand(-1, -1, hidden.shape[-1]))
+            start = self.start(self.backbone.norm(hidden))
         if positions_BM is None:
             allowed = (order <= order[:, None])[None, None]
             places = order + 1
@@ -68,24 +131,49 @@ class EnergyModel(nn.Module):
             keys_values=keys_values,
             mask=additive(allowed, self.embedding.weight.dtype),
             rotary=rotary_tables(places, self.backbone.head_width),
+            start_BMV=start,
         )
+
+    def hidden(self, p_BMV: Tensor, context: Context, step: int = 0) -> Tensor:
+        """The candidate stream (B, M, W) after the last norm, at a step of thinking."""
+        x = p_BMV @ self.embedding.weight if self.candidate is None else self.candidate(p_BMV)
+        # Beyond the known steps the last one goes on; think() asks before it comes to that.
+        step = min(step, self.steps - 1)
+        if self.step is not None:
+            x = x + self.step.weight[step]
+        rows = None if self.modulation is None else self.modulation[step]
+        for i, (block, (k, v)) in enumerate(zip(self.backbone.blocks, context.keys_values, strict=True)):
+            assert isinstance(block, Block)
+            if rows is None:
+                q, k_self, v_self = block.project(x, context.rotary)
+                x = block.finish(x, attend(q, k_self, v_self, k, v, context.mask))
+            else:
+                shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = rows[6 * i : 6 * i + 6]
+                normed = modulate(block.norm_attention(x), shift, scale)
+                q, k_self, v_self = block.attention.project(normed, context.rotary)
+                attended = attend(q, k_self, v_self, k, v, context.mask)
+                x = x + gate * block.attention.merge(attended)
+                x = x + gate_mlp * block.mlp(modulate(block.norm_mlp(x), shift_mlp, scale_mlp))
+        x = self.backbone.norm(x)
+        return x if rows is None else modulate(x, rows[-2], rows[-1])
 
     def forward(self, p_BMV: Tensor, context: Context, step: int = 0) -> Tensor:
         """Energies (B, M) of candidate distributions at a step of thinking."""
-        x = self.candidate(p_BMV)
-        if self.step is not None:
-            # Beyond the trained steps the last embedding goes on.
-            x = x + self.step.weight[min(step, self.step.num_embeddings - 1)]
-        for block, (k, v) in zip(self.backbone.blocks, context.keys_values, strict=True):
-            assert isinstance(block, Block)
-            q, k_self, v_self = block.project(x, context.rotary)
-            q = q * q.shape[-1] ** -0.5
-            scores = torch.cat((q @ k.mT + context.mask, (q * k_self).sum(-1, keepdim=True)), dim=-1)
-            # Not the fused kernel: it has no double backward.
-            weights = scores.softmax(-1)
-            attended = weights[..., :-1] @ v + weights[..., -1:] * v_self
-            x = block.finish(x, attended)
-        return rearrange(self.head(self.backbone.norm(x)), "b m 1 -> b m")
+        return rearrange(self.head(self.hidden(p_BMV, context, step)), "b m 1 -> b m")
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Adaptive layer norm's shift and scale (DiT, arXiv 2212.09748)."""
+    return x * (1 + scale) + shift
+
+
+def attend(q: Tensor, k_self: Tensor, v_self: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Each candidate's attention (B, H, M, D) to the context and to itself."""
+    q = q * q.shape[-1] ** -0.5
+    scores = torch.cat((q @ k.mT + mask, (q * k_self).sum(-1, keepdim=True)), dim=-1)
+    # Not the fused kernel: it has no double backward.
+    weights = scores.softmax(-1)
+    return weights[..., :-1] @ v + weights[..., -1:] * v_self
 
 
 def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:

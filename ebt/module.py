@@ -1,37 +1,48 @@
 """The energy-based arm as a LightningModule."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arena import flops, optim
-from arena.config import Cell
+from arena.config import Cell, Size
 from arena.contender import Contender, Likelihood, Solutions
 from arena.data import Batch, collate
 from arena.seeding import generator
 from arena.tasks.base import Problem, Task
-from ebt.config import EBTArm
-from ebt.cost import CALIBRATION_PROBLEMS
+from ebt.config import MIN_ALPHA, EBTArm, Thinking
+from ebt.cost import CALIBRATION_PROBLEMS, gated, train_flops
+from ebt.decode import generate
 from ebt.energy import Context, EnergyModel
-from ebt.generate import generate
-from ebt.objective import s1_backward
-from ebt.think import descend, initial_candidate, think
+from ebt.infer import EBT, Noise, entropy, infer, starts, think_flops, untouched
+from ebt.objective import backward, cross_entropy
+from ebt.replay import Replay
+from ebt.think import Thought, descend
 
-MIN_ALPHA = 1e-4
+START = "start"
+CUT_MEMORY = 0.98
+"""Share of the gate's threshold that a training step keeps."""
 
 
 class EBTModule(Contender):
-    """Autoregressive EBT, recipe S1 (arXiv 2507.02092)."""
+    """Autoregressive EBT (arXiv 2507.02092) and what the arm's configuration makes of it."""
 
     def __init__(self, cell: Cell, task: Task) -> None:
         super().__init__(cell, task)
         assert isinstance(cell.arm, EBTArm)
-        self.arm = cell.arm
-        self.model = EnergyModel(cell.size, task.vocabulary, self.arm.steps, self.arm.step_embedding)
-        start = torch.tensor(float("nan") if self.arm.alpha is None else self.arm.alpha)
-        self.alpha = nn.Parameter(start, requires_grad=self.arm.alpha_lr > 0)
+        self.arm = arm = cell.arm
+        self.model = build(arm, cell.size, task.vocabulary)
+        self.alpha = nn.Parameter(
+            torch.tensor(float("nan") if arm.alpha is None else arm.alpha), requires_grad=arm.alpha_lr > 0
+        )
+        # Entropies grow towards the uniform distribution's: until a cut is known nothing passes it.
+        self.register_buffer("cut", torch.tensor(arm.gate_share if arm.gate == "random" else float("inf")))
+        self.cut: Tensor
+        self.replay = Replay(arm.replay)
 
     def on_fit_start(self) -> None:
         if torch.isnan(self.alpha):
@@ -41,7 +52,8 @@ class EBTModule(Contender):
         """Set alpha so that the first update has the root mean square arm.alpha_target.
 
         The gradient's scale follows from the vocabulary, the width and the initialisation; measuring
-        it on one small batch spares a user from tuning alpha for each.
+        it on one small batch spares a user from tuning alpha for each. A head that starts at zero
+        (adaln_zero) is measured at the scale of any other.
         """
         problems = [
             self.task.problem("train", self.cell.seed, i)
@@ -49,15 +61,30 @@ class EBTModule(Contender):
         ]
         batch = collate(problems, self.task.pad).to(self.device)
         context = self.observe(batch)
-        y = self.start(batch, "calibrate")
+        y = self.start(batch, context, "calibrate")
         one = torch.ones((), device=self.device)
-        _, _, gradient = descend(self.model, y, context, 0, one, self.arm.parametrisation, create_graph=False)
-        scale = gradient[batch.supervised_BM].square().mean().sqrt()
+        weight = self.model.head.weight
+        kept = weight.detach().clone()
         with torch.no_grad():
+            if not weight.any():
+                random = generator(self.device, self.cell.seed, "calibrate", "head")
+                weight.normal_(std=weight.shape[1] ** -0.5, generator=random)
+            _, _, gradient = descend(self.model, y, context, 0, one, self.arm.parametrisation)
+            weight.copy_(kept)
+            scale = gradient[batch.supervised_BM].square().mean().sqrt()
             self.alpha.fill_(float(self.arm.alpha_target / scale.clamp_min(1e-12)))
-        self.spend(
-            "calibrate", flops.ebt_think(self.cell.size, self.task.vocabulary, steps=1, **shape(batch))
+        counts = shape(batch)
+        cost = flops.ebt_think(
+            self.cell.size,
+            self.task.vocabulary,
+            tokens=counts["tokens"],
+            context_pairs=counts["context_pairs"],
+            candidates=counts["candidates"],
+            pairs=counts["pairs"],
+            passes=2,
+            predicted=counts["candidates"] if self.arm.start == "head" else 0,
         )
+        self.spend("calibrate", cost)
         rates = self.optimizers()
         assert not isinstance(rates, list)
         rates.optimizer.param_groups[-1]["peak_lr"] = self.alpha_rate()
@@ -76,91 +103,221 @@ class EBTModule(Contender):
         """Context of a batch's supervised positions."""
         return self.model.observe(batch.tokens_BS, None if batch.everywhere else batch.positions_BM)
 
-    def start(self, batch: Batch, *key: object) -> Tensor:
+    def start(self, batch: Batch, context: Context, *key: object) -> Tensor:
         """First candidates of a batch; the noise follows from the cell's seed and `key`."""
         size = (*batch.targets_BM.shape, self.task.vocabulary)
-        noise = generator(self.device, self.cell.seed, "candidate", *key)
-        return initial_candidate(size, self.arm.start, self.device, noise)
+        return starts(self.arm, context, size, self.device, Noise(self.device, *self._candidate(*key)))(0)
+
+    def _candidate(self, *key: object) -> tuple[object, ...]:
+        return self.cell.seed, "candidate", *key
 
     def step_flops(self, batch: Batch) -> float:
-        return flops.ebt_train(self.cell.size, self.task.vocabulary, steps=self.arm.steps, **shape(batch))
+        return self._flops(batch, self.arm.full_steps, rows=2 if self.arm.replay else 1)
+
+    def _flops(self, batch: Batch, steps: int, rows: int = 1) -> float:
+        (b, s), m = batch.tokens_BS.shape, batch.targets_BM.shape[1]
+        if rows > 1:  # replayed problems may be longer than the batch's own
+            prompt, completion = self.task.longest()
+            s, m = max(s, prompt + completion - 1), max(m, completion)
+        return train_flops(
+            self.arm,
+            self.cell.size,
+            self.task.vocabulary,
+            problems=rows * b,
+            observed=s,
+            predicted=m,
+            steps=steps,
+        )
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
-        cost = self.step_flops(batch)
         factor = optim.schedule(self.share_spent, self.cell.trainer)
-        parameters = [*self.model.parameters(), *([self.alpha] if self.alpha.requires_grad else [])]
-        losses = s1_backward(
-            self.model,
-            self.observe(batch),
-            self.start(batch, "train", self.steps),
-            batch.targets_BM,
-            batch.supervised_BM,
-            steps=self.arm.steps,
-            alpha=self.alpha,
-            parametrisation=self.arm.parametrisation,
-            parameters=parameters,
-        )
+        figures, cost = self.backpropagate(batch)
         norm = self.optimise(factor)
         with torch.no_grad():
             self.alpha.clamp_(min=MIN_ALPHA)
         self.spend("train", cost)
         self.problems += len(batch.problems)
-        self.history.add(
-            step=self.steps,
-            flops=self.flops_spent,
-            loss=losses[-1],
-            first_loss=losses[0],
-            gradient_norm=norm,
-            alpha=self.alpha.detach().clone(),
+        alpha = self.alpha.detach().clone()
+        self.history.add(step=self.steps, flops=self.flops_spent, **figures, gradient_norm=norm, alpha=alpha)
+
+    def backpropagate(self, batch: Batch) -> tuple[dict[str, Tensor], float]:
+        """Add the gradient of a batch to `.grad`; the losses for the history, and the FLOPs."""
+        arm, fresh = self.arm, len(batch.problems)
+        batch, replayed = self.with_replayed(batch)
+        context = place = self.observe(batch)
+        y_BMV = self.start(batch, context, "train", self.steps)
+        for row, kept in enumerate(replayed, fresh):
+            y_BMV[row, : len(kept)] = kept
+        targets_BM, weights_BM = batch.targets_BM, batch.supervised_BM.to(torch.float32)
+        weights_BM = weights_BM / weights_BM.sum()
+        start_loss = None
+        if context.start_BMV is not None:
+            start_loss = cross_entropy(context.start_BMV, targets_BM, weights_BM)
+        if arm.gate != "none":
+            index_BN = self.let_through(y_BMV, batch)
+            place = context.select(index_BN)
+            y_BMV = y_BMV.gather(1, index_BN[..., None].expand(-1, -1, y_BMV.shape[-1]))
+            targets_BM, weights_BM = targets_BM.gather(1, index_BN), weights_BM.gather(1, index_BN)
+            weights_BM = weights_BM / weights_BM.sum()
+        steps, spread = self.drawn(y_BMV)
+        trained = backward(
+            arm,
+            self.model,
+            place,
+            y_BMV,
+            targets_BM,
+            weights_BM,
+            steps=steps,
+            alpha=self.alpha,
+            factor=spread,
+            parameters=[*self.model.parameters(), *([self.alpha] if self.alpha.requires_grad else [])],
+            extra=start_loss,
+            noise=generator(self.device, self.cell.seed, "langevin", self.steps) if arm.langevin else None,
         )
+        if arm.replay:
+            self.replay.add(batch.problems, trained.logits_BMV)
+        first = trained.losses[0] if start_loss is None else start_loss
+        return {"loss": trained.losses[-1], "first_loss": first}, self._flops(batch, steps)
+
+    def with_replayed(self, batch: Batch) -> tuple[Batch, list[Tensor]]:
+        """The batch with as many problems from the replay buffer, and their candidates (M, V)."""
+        if not self.arm.replay:
+            return batch, []
+        random = generator("cpu", self.cell.seed, "replay", self.steps)
+        entries = self.replay.draw(len(batch.problems), random)
+        if not entries:
+            return batch, []
+        problems = [*batch.problems, *(problem for problem, _ in entries)]
+        return collate(problems, self.task.pad).to(self.device), [kept for _, kept in entries]
+
+    def drawn(self, y_BMV: Tensor) -> tuple[int, Tensor | None]:
+        """This forward's number of steps and each position's factor of alpha (B, M, 1)."""
+        arm = self.arm
+        steps, spread = arm.steps, None
+        if arm.extra_steps:
+            random = generator("cpu", self.cell.seed, "steps", self.steps)
+            steps += int(torch.randint(arm.extra_steps + 1, (), generator=random))
+        if arm.alpha_spread > 1:
+            random = generator(self.device, self.cell.seed, "spread", self.steps)
+            uniform = torch.rand((*y_BMV.shape[:2], 1), device=self.device, generator=random)
+            low = 1 / arm.alpha_spread
+            spread = low + uniform * (arm.alpha_spread - low)
+        return steps, spread
+
+    def let_through(self, start_BMV: Tensor, batch: Batch) -> Tensor:
+        """Indices (B, N) of the positions that descend in training; moves the gate's threshold."""
+        supervised_BM = batch.supervised_BM
+        count = gated(self.arm, supervised_BM.shape[1])
+        if self.arm.gate == "random":
+            random = generator(self.device, self.cell.seed, "gate", self.steps)
+            ranks_BM = torch.rand(supervised_BM.shape, device=self.device, generator=random)
+            return ranks_BM.masked_fill(~supervised_BM, -1.0).topk(count, dim=1).indices
+        ranks_BM = entropy(start_BMV).masked_fill(~supervised_BM, -1.0)
+        top_BN, index_BN = ranks_BM.topk(count, dim=1)
+        lowest_B = top_BN.masked_fill(top_BN < 0, float("inf")).amin(1)
+        cut = lowest_B[lowest_B.isfinite()].mean()
+        self.cut.copy_(torch.where(self.cut.isfinite(), CUT_MEMORY * self.cut + (1 - CUT_MEMORY) * cut, cut))
+        return index_BN
 
     def likelihood_efforts(self) -> tuple[str, ...]:
-        return (f"think_{self.arm.steps}",)
+        return self.efforts()
 
     def efforts(self) -> tuple[str, ...]:
-        return (f"think_{self.arm.steps}",)
+        thinking = f"think_{self.arm.full_steps}"
+        return (START, thinking) if self.arm.start == "head" else (thinking,)
+
+    @property
+    def ebt(self) -> EBT:
+        """What inference needs of the arm."""
+        return EBT(arm=self.arm, model=self.model, alpha=self.alpha, cut=self.cut)
+
+    def infer(
+        self,
+        context: Context,
+        batch: Batch,
+        thinking: Thinking,
+        *,
+        energy: bool = False,
+        trajectory: bool = False,
+    ) -> Thought:
+        """Think at a batch's supervised positions."""
+        return infer(
+            self.ebt,
+            context,
+            (batch.targets_BM.shape[0], batch.targets_BM.shape[1]),
+            thinking,
+            noise=Noise(self.device, *self._candidate("evaluate")),
+            langevin=Noise(self.device, self.cell.seed, "langevin", "evaluate"),
+            energy=energy,
+            trajectory=trajectory,
+        )
 
     def evaluate(self, batch: Batch, effort: str | None = None) -> Likelihood:
-        steps = steps_of(effort or self.likelihood_efforts()[-1])
+        thinking = thinking_of(effort or self.likelihood_efforts()[-1])
         with torch.no_grad():
-            logits = think(
-                self.model,
-                self.start(batch, "evaluate"),
-                self.observe(batch),
-                steps,
-                self.alpha,
-                self.arm.parametrisation,
-            )
-            nats = F.cross_entropy(logits.float().mT, batch.targets_BM, reduction="none")
+            context = self.observe(batch)
+            if thinking is None:
+                assert context.start_BMV is not None
+                thought = untouched(context.start_BMV)
+            else:
+                thought = self.infer(context, batch, thinking)
+            nats = F.cross_entropy(thought.logits_BMV.float().mT, batch.targets_BM, reduction="none")
         supervised = batch.supervised_BM
+        counts = shape(batch)
         return Likelihood(
             nats_B=(nats * supervised).sum(1),
             tokens_B=supervised.sum(1),
-            flops=flops.ebt_think(self.cell.size, self.task.vocabulary, steps=steps, **shape(batch)),
+            flops=think_flops(
+                self.ebt,
+                self.cell.size,
+                thought,
+                tokens=counts["tokens"],
+                context_pairs=counts["context_pairs"],
+                keys=batch.tokens_BS.shape[1],
+                predicted=counts["candidates"],
+            ),
         )
 
     def solve(self, problems: Sequence[Problem], effort: str, key: Sequence[object] = ()) -> Solutions:
         return generate(
-            self.model,
+            self.ebt,
             problems,
             self.task,
-            steps=steps_of(effort),
-            alpha=self.alpha,
-            parametrisation=self.arm.parametrisation,
-            start=self.arm.start,
-            noise=generator(self.device, self.cell.seed, "solve", *key),
-            size=self.cell.size,
+            self.cell.size,
+            thinking_of(effort),
+            noise=Noise(self.device, self.cell.seed, "solve", *key),
         )
 
     def non_embedding_parameters(self) -> int:
-        maps = (self.model.embedding, self.model.candidate)
+        maps = [m for m in (self.model.embedding, self.model.candidate, self.model.start) if m is not None]
+        if self.arm.refiner == "head":
+            maps.append(self.model.head)
         embedding = sum(p.numel() for module in maps for p in module.parameters())
         return sum(p.numel() for p in self.parameters()) - embedding
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["cell"] = dataclasses.asdict(self.cell)
 
-def steps_of(effort: str) -> int:
-    """Steps of thinking of an effort named `think_K`."""
-    return int(effort.removeprefix("think_"))
+
+def build(arm: EBTArm, size: Size, vocabulary: int) -> EnergyModel:
+    """The energy model that an arm's configuration asks for."""
+    return EnergyModel(
+        size,
+        vocabulary,
+        arm.steps,
+        conditioning=arm.conditioning,
+        vocabulary_map=arm.vocabulary_map,
+        start_head=arm.start == "head",
+        correct=arm.refiner == "head",
+    )
+
+
+def thinking_of(effort: str) -> Thinking | None:
+    """Thinking of an effort named `think_K` or `think_KxG` (G restarts); none for `start`."""
+    if effort == START:
+        return None
+    steps, _, restarts = effort.removeprefix("think_").partition("x")
+    return Thinking(steps=int(steps), restarts=int(restarts or 1), hold_last=True)
 
 
 def shape(batch: Batch) -> dict[str, float]:

@@ -1,52 +1,134 @@
-"""Recipe S1: cross-entropy after every step, each step differentiated on its own."""
+"""Training: cross-entropy of the candidates along a descent, and what its gradient crosses.
+
+Recipes (arXiv 2507.02092): S1 differentiates every step on its own, S2 the last step alone; a full
+unroll differentiates the whole descent.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ebt.config import EBTArm
 from ebt.energy import Context, EnergyModel
 from ebt.think import descend
 
 
-def cross_entropy(logits_BMV: Tensor, targets_BM: Tensor, weights_BM: Tensor) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What one training step leaves behind besides the gradients; detached."""
+
+    losses: Tensor
+    """Nats a supervised token after each step that the loss saw."""
+    logits_BMV: Tensor
+    """The last candidates."""
+
+
+def cross_entropy(
+    logits_BMV: Tensor, targets_BM: Tensor, weights_BM: Tensor, smoothing: float = 0.0
+) -> Tensor:
     """Weighted sum of the negative log-likelihoods, nats."""
-    losses = F.cross_entropy(logits_BMV.flatten(0, 1), targets_BM.flatten(), reduction="none")
+    losses = F.cross_entropy(
+        logits_BMV.flatten(0, 1), targets_BM.flatten(), reduction="none", label_smoothing=smoothing
+    )
     return (losses * weights_BM.flatten()).sum()
 
 
-def s1_backward(
+def contrast(
+    model: EnergyModel, energy_BM: Tensor, targets_BM: Tensor, weights_BM: Tensor, context: Context, step: int
+) -> Tensor:
+    """-log of the true token's share in exp(-E), against the candidates whose energy is given.
+
+    Source: the released code's calculate_contrastive_loss, with one-hot true candidates.
+    """
+    true = F.one_hot(targets_BM, model.vocabulary).to(energy_BM.dtype)
+    gap_BM = model(true, context, step) - energy_BM
+    return (F.softplus(gap_BM) * weights_BM).sum()
+
+
+def backward(
+    arm: EBTArm,
     model: EnergyModel,
     context: Context,
     y_BMV: Tensor,
     targets_BM: Tensor,
-    supervised_BM: Tensor,
+    weights_BM: Tensor,
     *,
     steps: int,
     alpha: Tensor,
-    parametrisation: str,
+    factor: Tensor | None = None,
     parameters: Sequence[nn.Parameter],
-) -> Tensor:
-    """Add the gradient of the mean loss over steps to `.grad` of the parameters.
+    extra: Tensor | None = None,
+    noise: torch.Generator | None = None,
+) -> Trained:
+    """Add the gradient of the arm's loss to `.grad` of the parameters.
 
-    The candidate is detached between steps, so each step is backpropagated as soon as it is taken:
-    one step's graph is alive at a time, and the context's own graph is walked once, at the end.
+    With arm.graph=step each step is backpropagated as soon as it is taken: one step's graph is alive
+    at a time. In every case the context's own graph is walked once, at the end.
 
-    Returns:
-        losses (steps,), nats a supervised token after each step, detached.
+    Args:
+        y_BMV: first candidates, a constant.
+        weights_BM: weight of each target; they sum to 1.
+        alpha: step size, a scalar.
+        factor: of each position's alpha, (B, M, 1), the same at every step.
+        extra: one more loss, on the context's graph (the language-model head's).
+        noise: of the Langevin steps.
     """
-    weights = supervised_BM.to(torch.float32)
-    weights = weights / weights.sum()
     leaves = context.detached()
     flat = [t for pair in leaves.keys_values for t in pair]
+    # Named inputs: the candidate is a leaf too, and nobody wants its gradient.
+    inputs = [*parameters, *flat]
     losses: list[Tensor] = []
+    kept: list[Tensor] = []
     for step in range(steps):
-        y_BMV, _, _ = descend(model, y_BMV, leaves, step, alpha, parametrisation, create_graph=True)
-        loss = cross_entropy(y_BMV, targets_BM, weights)
-        # Named inputs: the candidate is a leaf too, and nobody wants its gradient.
-        (loss / steps).backward(inputs=[*parameters, *flat])
+        last = step + 1 == steps
+        graph = arm.graph if arm.graph != "last" or last else "none"
+        if graph == "last":
+            graph = "step"
+        if arm.langevin:
+            y_BMV = y_BMV + arm.langevin * torch.randn(
+                y_BMV.shape, device=y_BMV.device, dtype=y_BMV.dtype, generator=noise
+            )
+        rate = alpha if factor is None else alpha * factor
+        if arm.refiner == "head":
+            y_BMV, energy_BM = correct(model, y_BMV, leaves, step, rate), None
+        else:
+            y_BMV, energy_BM, _ = descend(
+                model,
+                y_BMV,
+                leaves,
+                step,
+                rate,
+                arm.parametrisation,
+                graph=graph,
+                max_update=arm.max_update,
+            )
+        if arm.loss == "last" and not last:
+            continue
+        smoothing = arm.soft_targets * (1 - step / (steps - 1)) if steps > 1 else 0.0
+        loss = cross_entropy(y_BMV, targets_BM, weights_BM, smoothing)
         losses.append(loss.detach())
+        if arm.loss == "all":
+            loss = loss / steps
+        if last and arm.contrastive and energy_BM is not None:
+            loss = loss + arm.contrastive * contrast(model, energy_BM, targets_BM, weights_BM, leaves, step)
+        if arm.graph == "all":
+            kept.append(loss)
+        else:
+            loss.backward(inputs=inputs)
+            y_BMV = y_BMV.detach()
+    if kept:
+        torch.stack(kept).sum().backward(inputs=inputs)
     outputs = [t for pair in context.keys_values for t in pair]
-    torch.autograd.backward(outputs, [t.grad for t in flat], inputs=list(parameters))
-    return torch.stack(losses)
+    gradients = [t.grad for t in flat]
+    if extra is not None:
+        outputs, gradients = [*outputs, extra], [*gradients, None]
+    torch.autograd.backward(outputs, gradients, inputs=list(parameters))
+    return Trained(losses=torch.stack(losses), logits_BMV=y_BMV.detach())
+
+
+def correct(model: EnergyModel, y_BMV: Tensor, context: Context, step: int, alpha: Tensor) -> Tensor:
+    """The control without an energy: the candidate stream's own logits are added."""
+    return y_BMV.detach() + alpha * model.head(model.hidden(y_BMV.detach().softmax(-1), context, step))

@@ -15,7 +15,7 @@ VOCABULARY, LENGTH = 11, 7
 @pytest.fixture
 def model() -> EnergyModel:
     torch.manual_seed(0)
-    return EnergyModel(SIZE, VOCABULARY, steps=2, step_embedding=True).double()
+    return EnergyModel(SIZE, VOCABULARY, steps=2).double()
 
 
 @pytest.fixture

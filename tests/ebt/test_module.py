@@ -7,7 +7,7 @@ from arena.config import Addition, Size, Text
 from arena.data import Problems, collate
 from arena.seeding import generator, seed_everything
 from arena.tasks import build_task
-from ebt.config import EBTArm
+from ebt.config import EBTArm, Thinking
 from ebt.module import EBTModule
 from ebt.think import descend, initial_candidate, think
 from tests.conftest import parameters_of, quiet_trainer
@@ -65,10 +65,8 @@ def test_calibration_hits_its_target(trainer, tiny_cell, parametrisation: str, w
     module = fit(trainer, cell)
     task = module.task
     batch = collate([task.problem("train", 0, i) for i in range(4)], task.pad)
-    y = module.start(batch, "calibrate")
-    out, _, gradient = descend(
-        module.model, y, module.observe(batch), 0, module.alpha, parametrisation, False
-    )
+    y = module.start(batch, module.observe(batch), "calibrate")
+    out, _, gradient = descend(module.model, y, module.observe(batch), 0, module.alpha, parametrisation)
     update = (out - (y.softmax(-1) if parametrisation == "probs" else y)).square().mean().sqrt()
     assert float(update) == pytest.approx(0.5, rel=1e-3)
     assert float(module.alpha) == pytest.approx(0.5 / float(gradient.square().mean().sqrt()), rel=1e-3)
@@ -102,7 +100,9 @@ def test_cached_decoding_equals_recomputing_the_prefix(tiny_cell, steps: int) ->
         for _ in range(task.longest()[1]):
             context = module.model.observe(rows, torch.full((6, 1), rows.shape[1] - 1))
             y = initial_candidate((6, 1, task.vocabulary), "noise", rows.device, noise)
-            token = think(module.model, y, context, steps, module.alpha, "probs")[:, 0].argmax(-1)
+            thinking = Thinking(steps=steps)
+            thought = think(module.model, lambda _, y=y: y, context, thinking, module.alpha, "probs")
+            token = thought.logits_BMV[:, 0].argmax(-1)
             rows = torch.cat((rows, token[:, None]), dim=1)
     for row, completion in zip(rows[:, length:].tolist(), cached, strict=True):
         assert tuple(row[: len(completion)]) == completion
