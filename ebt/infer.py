@@ -155,7 +155,7 @@ def _refine(
 
 def untouched(start_BMV: Tensor) -> Thought:
     """The start as an answer: no step of thinking."""
-    steps_BM = torch.zeros(start_BMV.shape, dtype=torch.long, device=start_BMV.device)
+    steps_BM = torch.zeros(start_BMV.shape[:2], dtype=torch.long, device=start_BMV.device)
     return Thought(logits_BMV=start_BMV, energy_BM=None, steps_BM=steps_BM, gradients=0, forwards=0)
 
 
