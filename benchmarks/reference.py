@@ -58,3 +58,15 @@ def dense_s1_backward(
         losses.append(F.cross_entropy(y_BSV.flatten(0, 1), targets_BS.flatten()))
     torch.stack(losses).mean().backward()
     return torch.stack(losses).detach()
+
+
+def dense_think(
+    model: EnergyModel, tokens_BS: Tensor, y_BSV: Tensor, *, steps: int, alpha: Tensor
+) -> Tensor:
+    """Logits (B, S, V) after `steps` steps, parametrisation probs, everything recomputed each step."""
+    for step in range(steps):
+        p = y_BSV.softmax(-1).detach().requires_grad_()
+        energy = dense_energy(model, tokens_BS, p, step)
+        (gradient,) = torch.autograd.grad(energy.sum(), p)
+        y_BSV = (p - alpha * gradient).detach()
+    return y_BSV
