@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from arena.config import require, require_choice
+from arena.config import asdict, require, require_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +151,11 @@ class RLArm:
         """Whether credit or shaping depends on the current policy's entropy at each token."""
         return self.credit in ("top_entropy", "bottom_entropy") or self.entropy == "shaped"
 
+    def younger_at_default(self) -> list[str]:
+        """Settings younger than the first records that are at their defaults: what they did before."""
+        plain, own = asdict(RLArm(name=self.name)), asdict(self)
+        return [name for name in own if name not in FIRST and own[name] == plain[name]]
+
     def validate(self) -> None:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
         self._validate_stage()
@@ -274,6 +279,12 @@ class RLArm:
         require(self.temperature_max > 1, f"arm.temperature_max={self.temperature_max}: must be above 1")
 
 
+FIRST = (
+    *("kind", "name", "warm_start", "lr_scale", "prompts", "group", "updates", "temperature", "advantage"),
+    *("aggregation", "loss", "clip_low", "clip_high", "dual_clip", "cov_share", "cov_bounds", "cov_low"),
+    *("cov_high", "kl_coef", "nll_coef"),
+)
+"""Settings of RLArm that every record holds."""
 REWARDS = ("verifier", "coin")
 ADVANTAGES = ("grpo", "dr_grpo", "rloo", "reinforce_pp", "pass_at_k")
 AGGREGATIONS = ("token_mean", "seq_mean_token_sum", "seq_mean_token_mean", "sum_norm")
