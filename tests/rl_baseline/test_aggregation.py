@@ -24,6 +24,13 @@ def test_t6_aggregation(how: str, expected: float, with_an_empty_row: float) -> 
     assert aggregate(VALUES, torch.zeros_like(mask), how).item() == 0
 
 
+def test_denominators_count_the_tokens_that_they_are_told_to() -> None:
+    counted = torch.tensor([[1, 1, 1], [1, 0, 0]], dtype=torch.bool)
+    kept = torch.tensor([[0, 0, 1], [1, 0, 0]], dtype=torch.bool)
+    found = [aggregate(VALUES, kept, how, counted_BT=counted).item() for how in AGGREGATIONS]
+    assert found == pytest.approx([7 / 4, 7 / 2, (3 / 3 + 4) / 2, 7 / 6])
+
+
 def test_sum_norm_divides_by_a_given_length() -> None:
     mask = torch.tensor([[1, 1, 1], [1, 0, 0]], dtype=torch.bool)
     assert aggregate(VALUES, mask, "sum_norm", length=10).item() == pytest.approx(0.5)

@@ -52,6 +52,11 @@ def test_t12_the_entropy_shaped_advantage() -> None:
     ]
 
 
+def test_an_advantage_carries_no_gradient_of_the_entropy() -> None:
+    entropy = torch.ones(1, 2, requires_grad=True)
+    assert not shape(torch.ones(1, 2), entropy, scale=0.4, bound=2.0).requires_grad
+
+
 def test_shaping_reads_the_current_entropy_and_gives_it_no_gradient() -> None:
     logp, samples = random_case(8)
     entropy = torch.rand(6, 5, generator=generator(2), dtype=torch.float64).requires_grad_()
