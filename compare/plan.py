@@ -15,6 +15,7 @@ from arena.tasks.base import Task
 from compare.arms import check, family
 from compare.config import Experiment, Root, Study
 from compare.record import Record
+from rl_baseline.config import RLArm
 
 IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
@@ -112,6 +113,9 @@ def identity(cell: Cell, data: dict[str, Any]) -> str:
     if cell.trainer.split == "test":
         # A setting younger than the first records: at its default it is left out, and they stay valid.
         content["trainer"].pop("split")
+    if isinstance(cell.arm, RLArm):
+        for name in cell.arm.younger_at_default():  # likewise
+            content["arm"].pop(name)
     text = json.dumps({"version": IDENTITY_VERSION, "data": data, **content}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -6,7 +6,7 @@ whenever a batch holds one such problem.
 
 from arena import flops
 from arena.config import Cell, ConfigError, Size, require
-from arena.tasks.base import Task
+from arena.tasks.base import PLAN, Task
 from rl_baseline.config import RLArm, TransformerArm
 
 
@@ -44,8 +44,20 @@ def rollout(size: Size, task: Task, arm: RLArm) -> float:
 
 
 def rl_iteration(size: Size, task: Task, arm: RLArm) -> float:
-    """One rollout and its updates, which together pass over every sample once."""
-    return rollout(size, task, arm) + supervised_step(size, task, arm.prompts * arm.group)
+    """One rollout and its updates, which together pass over every sample once.
+
+    Where micro-batches need a survey of the whole optimiser step first, that is one more forward pass.
+    """
+    samples = arm.prompts * arm.group
+    passes = supervised_step(size, task, samples)
+    if arm.surveys:
+        passes += supervised_step(size, task, samples) / 3
+    return rollout(size, task, arm) + passes
+
+
+def plans(task: Task) -> bool:
+    """Whether the task's chains hold planning tokens, judged by its first training problems."""
+    return any(PLAN in task.problem("train", 0, index).classes for index in range(8))
 
 
 def minimum_flops(cell: Cell, task: Task) -> float:
@@ -55,7 +67,8 @@ def minimum_flops(cell: Cell, task: Task) -> float:
     share, and one rollout with its updates within the rest.
 
     Raises:
-        ConfigError: a rollout wants more problems than a batch holds, or the arm is not of this package.
+        ConfigError: a rollout wants more problems than a batch holds, the credit rule wants planning
+            tokens and the task has none, or the arm is not of this package.
     """
     arm = cell.arm
     if isinstance(arm, TransformerArm):
@@ -66,6 +79,11 @@ def minimum_flops(cell: Cell, task: Task) -> float:
         arm.prompts <= cell.task.batch,
         f"arm.prompts={arm.prompts}: more than task.batch={cell.task.batch} offers; lower arm.prompts or "
         "raise task.batch",
+    )
+    require(
+        arm.credit not in ("hicra", "hicra_placebo") or plans(task),
+        f"arm.credit={arm.credit} with task={cell.task.name}: its chains hold no planning token; choose a "
+        "task whose chains plan, or another arm",
     )
     warm = supervised_step(cell.size, task, cell.task.batch) / arm.warm_start
     return max(warm, rl_iteration(cell.size, task, arm) / (1 - arm.warm_start))

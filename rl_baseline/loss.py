@@ -1,16 +1,12 @@
-"""Policy losses on sampled tokens: PPO, Clip-Cov, KL-Cov, GPPO.
+"""Policy losses of single tokens: PPO, GPPO, CE-GPPO, CISPO, Clip-Cov, KL-Cov, likelihood.
 
-Shapes (suffixes): B samples of one optimiser step, T tokens. `logp`, `old_logp`, `advantages` and
-`mask` (bool) are all (B, T); the ratio is exp(logp - old_logp); losses are minimised. Tokens are
-selected over the whole (B, T) at hand, so a caller who splits an optimiser step into micro-batches
-must not call these on the parts.
-
-Every loss returns the scalar and detached metrics: `kl` (mean of old_logp - logp), `clip_fraction`
-(share of tokens whose pessimistic bound binds), `covariance` and `selected` (share of tokens that
-Clip-Cov frees or KL-Cov penalises).
+Shapes (suffixes): B samples, T tokens. `logp`, `old_logp` and `advantages` are all (B, T); the ratio is
+exp(logp - old_logp); losses are minimised. A token's loss depends on that token alone, so an optimiser
+step may be taken in parts; what depends on all its tokens, which of them are selected and what the sum
+is divided by, is decided beforehand (`update.decide`).
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,38 +14,17 @@ from torch import Tensor
 from rl_baseline.config import RLArm
 
 LOG_RATIO_LIMIT = 20.0
-Metrics = Mapping[str, Tensor]
 
 
-def masked_mean(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Mean over the entries where `mask` holds; 0 if there are none."""
-    return values_BT.masked_fill(~mask_BT, 0.0).sum() / mask_BT.sum().clamp(min=1)
+@dataclass(frozen=True, kw_only=True)
+class TokenLoss:
+    """Loss of each token, and which bounds hold it."""
 
-
-def aggregate(loss_BT: Tensor, mask_BT: Tensor, how: str, length: int | None = None) -> Tensor:
-    """One number from token losses; sequences without tokens do not count.
-
-    Args:
-        how: `token_mean`, sum over all tokens / their number (DAPO, arXiv 2503.14476, eq. 8);
-            `seq_mean_token_sum`, mean over sequences of the sum;
-            `seq_mean_token_mean`, mean over sequences of the mean (GRPO, arXiv 2402.03300, eq. 3);
-            `sum_norm`, sum / (B * length), a constant (Dr. GRPO, arXiv 2503.20783).
-        length: the constant of `sum_norm`; none: the padded length T.
-    """
-    if how == "token_mean":
-        return masked_mean(loss_BT, mask_BT)
-    loss_BT = loss_BT.masked_fill(~mask_BT, 0.0)
-    if how == "sum_norm":
-        return loss_BT.sum() / (loss_BT.shape[0] * (length or loss_BT.shape[1]))
-    tokens_B = mask_BT.sum(dim=1)
-    sequences = (tokens_B > 0).sum().clamp(min=1)
-    if how == "seq_mean_token_sum":
-        return loss_BT.sum() / sequences
-    if how == "seq_mean_token_mean":
-        return (loss_BT.sum(dim=1) / tokens_B.clamp(min=1)).sum() / sequences
-    raise ValueError(
-        f"aggregation {how}: choose token_mean, seq_mean_token_sum, seq_mean_token_mean or sum_norm"
-    )
+    loss_BT: Tensor
+    binds_BT: Tensor
+    """Where the bound on the ratio decides instead of the ratio, bool."""
+    dual_BT: Tensor
+    """Where the dual clip decides, bool."""
 
 
 def log_ratio(logp_BT: Tensor, old_logp_BT: Tensor) -> Tensor:
@@ -57,191 +32,154 @@ def log_ratio(logp_BT: Tensor, old_logp_BT: Tensor) -> Tensor:
     return (logp_BT - old_logp_BT).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
 
 
-def covariances(logp_BT: Tensor, advantages_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """(A - mean A)(logp - mean logp) of each token, masked means, detached.
+def divergences(logp_BT: Tensor, reference_BT: Tensor) -> dict[str, Tensor]:
+    """Estimates k1, k2, k3 of KL(p || q) at tokens drawn from p: `logp` under p, `reference` under q.
 
-    Source: arXiv 2505.22617, eq. 10.
+    With d = log p - log q: d; d^2 / 2; exp(-d) - 1 + d, which is unbiased and never negative.
+    Source: Schulman 2020, "Approximating KL divergence".
     """
-    logp_BT = logp_BT.detach()
-    return (advantages_BT - masked_mean(advantages_BT, mask_BT)) * (logp_BT - masked_mean(logp_BT, mask_BT))
+    delta_BT = log_ratio(logp_BT, reference_BT)
+    return {"k1": delta_BT, "k2": delta_BT.square() / 2, "k3": torch.expm1(-delta_BT) + delta_BT}
 
 
 def ppo(
     logp_BT: Tensor,
     old_logp_BT: Tensor,
     advantages_BT: Tensor,
-    mask_BT: Tensor,
     *,
     clip_low: float,
     clip_high: float,
     dual_clip: float,
-    aggregation: str,
-    length: int | None = None,
-) -> tuple[Tensor, Metrics]:
+) -> TokenLoss:
     """max(-A r, -A clip(r, 1 - clip_low, 1 + clip_high)); for A < 0 at most -dual_clip A.
 
     Sources: PPO, arXiv 1707.06347, eq. 7; unequal bounds, DAPO, arXiv 2503.14476, eq. 10; dual clip,
     arXiv 1912.09729, eq. 5.
     """
-    delta_BT = log_ratio(logp_BT, old_logp_BT)
-    ratio_BT = delta_BT.exp()
+    ratio_BT = log_ratio(logp_BT, old_logp_BT).exp()
     clipped_BT = ratio_BT.clamp(1 - clip_low, 1 + clip_high)
     loss_BT, binds_BT = _pessimistic(ratio_BT, clipped_BT, advantages_BT)
-    loss_BT = _dual(loss_BT, advantages_BT, dual_clip)
-    metrics = _metrics(logp_BT, delta_BT, advantages_BT, mask_BT, binds=binds_BT)
-    return aggregate(loss_BT, mask_BT, aggregation, length), metrics
+    return _dual(loss_BT, binds_BT, advantages_BT, dual_clip)
 
 
 def gppo(
     logp_BT: Tensor,
     old_logp_BT: Tensor,
     advantages_BT: Tensor,
-    mask_BT: Tensor,
     *,
     clip_low: float,
     clip_high: float,
     dual_clip: float,
-    aggregation: str,
-    length: int | None = None,
-) -> tuple[Tensor, Metrics]:
+    beta_low: float = 1.0,
+    beta_high: float = 1.0,
+) -> TokenLoss:
     """PPO's value, but a clipped token keeps the gradient of its bound instead of none.
 
-    The bound b becomes b / sg(r) * r: value b, derivative with respect to logp b.
-    Source: Klear-Reasoner, arXiv 2508.07629, eq. 6; its likelihood term is `likelihood_of_correct`.
+    The bound b becomes b / sg(r) * r: value b, derivative with respect to logp b. CE-GPPO weighs tokens
+    clipped below (A < 0) by beta_low and tokens clipped above (A > 0) by beta_high, value and gradient.
+    Sources: Klear-Reasoner, arXiv 2508.07629, eq. 6; CE-GPPO, arXiv 2509.20712, eq. 7.
     """
-    delta_BT = log_ratio(logp_BT, old_logp_BT)
-    ratio_BT = delta_BT.exp()
+    ratio_BT = log_ratio(logp_BT, old_logp_BT).exp()
     fixed_BT = ratio_BT.detach()
     clipped_BT = fixed_BT.clamp(1 - clip_low, 1 + clip_high) / fixed_BT * ratio_BT
     loss_BT, binds_BT = _pessimistic(ratio_BT, clipped_BT, advantages_BT)
-    loss_BT = _dual(loss_BT, advantages_BT, dual_clip)
-    metrics = _metrics(logp_BT, delta_BT, advantages_BT, mask_BT, binds=binds_BT)
-    return aggregate(loss_BT, mask_BT, aggregation, length), metrics
+    if (beta_low, beta_high) != (1.0, 1.0):
+        # After the bound is found to bind: a weighted bound could look the more optimistic of the two.
+        beta_BT = torch.where(advantages_BT < 0, beta_low, torch.full_like(advantages_BT, beta_high))
+        loss_BT = torch.where(binds_BT, beta_BT * loss_BT, loss_BT)
+    return _dual(loss_BT, binds_BT, advantages_BT, dual_clip)
+
+
+def cispo(
+    logp_BT: Tensor, old_logp_BT: Tensor, advantages_BT: Tensor, *, clip_low: float, clip_high: float
+) -> TokenLoss:
+    """-sg(clip(r, 1 - clip_low, 1 + clip_high)) A logp: every token keeps a gradient, of bounded weight.
+
+    Source: CISPO, arXiv 2506.13585, eq. 4 and 5 (which leaves the lower bound open: clip_low = 1).
+    """
+    ratio_BT = log_ratio(logp_BT.detach(), old_logp_BT).exp()
+    weight_BT = ratio_BT.clamp(1 - clip_low, 1 + clip_high)
+    return TokenLoss(
+        loss_BT=-weight_BT * advantages_BT * logp_BT,
+        binds_BT=weight_BT != ratio_BT,
+        dual_BT=torch.zeros_like(ratio_BT, dtype=torch.bool),
+    )
 
 
 def clip_cov(
     logp_BT: Tensor,
     old_logp_BT: Tensor,
     advantages_BT: Tensor,
-    mask_BT: Tensor,
     *,
     clip_low: float,
     clip_high: float,
-    share: float,
-    bounds: str,
-    low: float,
-    high: float,
-    generator: torch.Generator,
-    aggregation: str,
-    length: int | None = None,
-) -> tuple[Tensor, Metrics]:
-    """PPO, but a random few of the tokens with high covariance teach nothing.
+    freed_BT: Tensor,
+) -> TokenLoss:
+    """PPO without dual clip, but the freed tokens (`covariance.freed`) teach nothing.
 
-    Of the tokens with low < covariance < high that PPO does not clip, max(1, int(share * tokens))
-    drawn from `generator` (on the CPU) get loss 0 and stay in the denominator. `bounds` is
-    `absolute`, or `quantile`: low and high are quantiles of the covariance over the tokens, and a
-    quantile of 0 or 1 bounds nothing. Source: arXiv 2505.22617, eq. 11 and 12, and the authors' code.
+    Their loss is 0 and they stay in the denominator. Source: arXiv 2505.22617, eq. 12.
     """
-    delta_BT = log_ratio(logp_BT, old_logp_BT)
-    ratio_BT = delta_BT.exp()
+    ratio_BT = log_ratio(logp_BT, old_logp_BT).exp()
     clipped_BT = ratio_BT.clamp(1 - clip_low, 1 + clip_high)
     loss_BT, binds_BT = _pessimistic(ratio_BT, clipped_BT, advantages_BT)
-    covariance_BT = covariances(logp_BT, advantages_BT, mask_BT)
-    lower, upper = _bounds(covariance_BT[mask_BT], bounds, low, high)
-    eligible_BT = mask_BT & ~binds_BT & (covariance_BT > lower) & (covariance_BT < upper)
-    rows, columns = eligible_BT.nonzero(as_tuple=True)
-    count = max(1, int(share * int(mask_BT.sum())))
-    chosen = torch.randperm(len(rows), generator=generator)[:count].to(rows.device)
-    freed_BT = torch.zeros_like(mask_BT)
-    freed_BT[rows[chosen], columns[chosen]] = True
-    loss_BT = loss_BT.masked_fill(freed_BT, 0.0)
-    metrics = _metrics(logp_BT, delta_BT, advantages_BT, mask_BT, binds=binds_BT, selected=freed_BT)
-    return aggregate(loss_BT, mask_BT, aggregation, length), metrics
+    return TokenLoss(
+        loss_BT=loss_BT.masked_fill(freed_BT, 0.0), binds_BT=binds_BT, dual_BT=torch.zeros_like(binds_BT)
+    )
 
 
 def kl_cov(
     logp_BT: Tensor,
     old_logp_BT: Tensor,
     advantages_BT: Tensor,
-    mask_BT: Tensor,
     *,
-    share: float,
     coef: float,
-    aggregation: str,
-    length: int | None = None,
-) -> tuple[Tensor, Metrics]:
-    """-A r, plus coef |logp - old_logp| on the max(1, int(share * tokens)) of highest covariance.
+    penalised_BT: Tensor,
+    slack: float = 0.0,
+) -> TokenLoss:
+    """-A r, plus coef |logp - old_logp| on the penalised tokens (`covariance.penalised`).
 
     Nothing is clipped. With logp = old_logp the penalty and its gradient vanish, so the first
-    update on a rollout is plain policy gradient. Source: arXiv 2505.22617, eq. 13 and 14.
+    update on a rollout is plain policy gradient. Source: arXiv 2505.22617, eq. 14.
+
+    Args:
+        slack: differences up to this are rounding, between sampling and training, and not penalised:
+            the penalty's gradient is +-coef however small the difference is.
     """
     delta_BT = log_ratio(logp_BT, old_logp_BT)
-    covariance_BT = covariances(logp_BT, advantages_BT, mask_BT)
-    tokens = int(mask_BT.sum())
-    ranked = covariance_BT.masked_fill(~mask_BT, -torch.inf).flatten()
-    top = ranked.topk(min(tokens, max(1, int(share * tokens)))).indices
-    penalised_BT = torch.zeros_like(mask_BT).flatten().index_fill(0, top, True).reshape(mask_BT.shape)
+    penalised_BT = penalised_BT & (delta_BT.detach().abs() > slack)
     loss_BT = -advantages_BT * delta_BT.exp() + coef * delta_BT.abs() * penalised_BT
-    metrics = _metrics(logp_BT, delta_BT, advantages_BT, mask_BT, selected=penalised_BT)
-    return aggregate(loss_BT, mask_BT, aggregation, length), metrics
+    nowhere_BT = torch.zeros_like(penalised_BT)
+    return TokenLoss(loss_BT=loss_BT, binds_BT=nowhere_BT, dual_BT=nowhere_BT)
 
 
-def likelihood_of_correct(logp_BT: Tensor, mask_BT: Tensor, correct_B: Tensor) -> Tensor:
-    """Mean negative log-likelihood over the tokens of the correct samples; 0 if there are none.
-
-    Source: arXiv 2508.07629, eq. 8.
-    """
-    return masked_mean(-logp_BT, mask_BT & correct_B.unsqueeze(1))
-
-
-def policy_loss(
-    arm: RLArm,
-    logp_BT: Tensor,
-    old_logp_BT: Tensor,
-    advantages_BT: Tensor,
-    mask_BT: Tensor,
-    correct_B: Tensor,
-    *,
-    generator: torch.Generator,
-    length: int,
-) -> tuple[Tensor, Metrics]:
+def token_loss(
+    arm: RLArm, logp_BT: Tensor, old_logp_BT: Tensor, advantages_BT: Tensor, selected_BT: Tensor
+) -> TokenLoss:
     """The loss that the arm's configuration asks for.
 
     Args:
-        correct_B: which samples earned the reward, bool.
-        generator: on the CPU; used by Clip-Cov only.
-        length: longest possible completion, the constant of `sum_norm`.
+        selected_BT: the tokens that Clip-Cov frees or KL-Cov penalises.
     """
-    tensors = (logp_BT, old_logp_BT, advantages_BT, mask_BT)
+    tensors = (logp_BT, old_logp_BT, advantages_BT)
+    low, high = arm.clip_low, arm.clip_high
+    if arm.loss == "nll":
+        nowhere_BT = torch.zeros_like(selected_BT)
+        return TokenLoss(loss_BT=-logp_BT, binds_BT=nowhere_BT, dual_BT=nowhere_BT)
     if arm.loss == "kl_cov":
-        loss, metrics = kl_cov(
-            *tensors, share=arm.cov_share, coef=arm.kl_coef, aggregation=arm.aggregation, length=length
-        )
-    elif arm.loss == "clip_cov":
-        loss, metrics = clip_cov(
-            *tensors,
-            clip_low=arm.clip_low,
-            clip_high=arm.clip_high,
-            share=arm.cov_share,
-            bounds=arm.cov_bounds,
-            low=arm.cov_low,
-            high=arm.cov_high,
-            generator=generator,
-            aggregation=arm.aggregation,
-            length=length,
-        )
-    else:
-        loss, metrics = (gppo if arm.loss == "gppo" else ppo)(
-            *tensors,
-            clip_low=arm.clip_low,
-            clip_high=arm.clip_high,
-            dual_clip=arm.dual_clip,
-            aggregation=arm.aggregation,
-            length=length,
-        )
-    if arm.nll_coef:
-        loss = loss + arm.nll_coef * likelihood_of_correct(logp_BT, mask_BT, correct_B)
-    return loss, metrics
+        return kl_cov(*tensors, coef=arm.kl_coef, penalised_BT=selected_BT, slack=arm.kl_slack)
+    if arm.loss == "clip_cov":
+        return clip_cov(*tensors, clip_low=low, clip_high=high, freed_BT=selected_BT)
+    if arm.loss == "cispo":
+        return cispo(*tensors, clip_low=low, clip_high=high)
+    if arm.loss == "ppo":
+        return ppo(*tensors, clip_low=low, clip_high=high, dual_clip=arm.dual_clip)
+    betas = {"beta_low": arm.beta_low, "beta_high": arm.beta_high} if arm.loss == "ce_gppo" else {}
+    return gppo(*tensors, clip_low=low, clip_high=high, dual_clip=arm.dual_clip, **betas)
+
+
+def binding(ratio_BT: Tensor, advantages_BT: Tensor, *, clip_low: float, clip_high: float) -> Tensor:
+    """Where PPO's bound on the ratio decides, bool."""
+    return _pessimistic(ratio_BT, ratio_BT.clamp(1 - clip_low, 1 + clip_high), advantages_BT)[1]
 
 
 def _pessimistic(ratio_BT: Tensor, clipped_BT: Tensor, advantages_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -252,34 +190,9 @@ def _pessimistic(ratio_BT: Tensor, clipped_BT: Tensor, advantages_BT: Tensor) ->
     return torch.where(binds_BT, bound_BT, free_BT), binds_BT
 
 
-def _dual(loss_BT: Tensor, advantages_BT: Tensor, dual_clip: float) -> Tensor:
+def _dual(loss_BT: Tensor, binds_BT: Tensor, advantages_BT: Tensor, dual_clip: float) -> TokenLoss:
     ceiling_BT = torch.where(advantages_BT < 0, -dual_clip * advantages_BT, torch.inf)
-    return torch.where(loss_BT > ceiling_BT, ceiling_BT, loss_BT)
-
-
-def _bounds(
-    covariance_N: Tensor, bounds: str, low: float, high: float
-) -> tuple[float | Tensor, float | Tensor]:
-    if bounds == "absolute" or not len(covariance_N):
-        return low, high
-    lower = torch.quantile(covariance_N, low) if low > 0 else -torch.inf
-    upper = torch.quantile(covariance_N, high) if high < 1 else torch.inf
-    return lower, upper
-
-
-def _metrics(
-    logp_BT: Tensor,
-    delta_BT: Tensor,
-    advantages_BT: Tensor,
-    mask_BT: Tensor,
-    *,
-    binds: Tensor | None = None,
-    selected: Tensor | None = None,
-) -> Metrics:
-    zero = torch.zeros((), device=mask_BT.device)
-    return {
-        "kl": masked_mean(-delta_BT.detach(), mask_BT),
-        "clip_fraction": zero if binds is None else masked_mean(binds.float(), mask_BT),
-        "covariance": masked_mean(covariances(logp_BT, advantages_BT, mask_BT), mask_BT),
-        "selected": zero if selected is None else masked_mean(selected.float(), mask_BT),
-    }
+    over_BT = loss_BT > ceiling_BT
+    return TokenLoss(
+        loss_BT=torch.where(over_BT, ceiling_BT, loss_BT), binds_BT=binds_BT, dual_BT=over_BT.detach()
+    )

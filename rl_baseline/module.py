@@ -3,6 +3,7 @@
 Shapes (suffixes): P problems, G samples a problem, B = P * G, T tokens.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,17 +11,26 @@ import torch
 from torch import Tensor
 
 from arena.config import Cell
+from arena.contender import Diverged
 from arena.data import Batch, collate
 from arena.seeding import generator
-from arena.tasks.base import Problem, Task
-from rl_baseline import cost
-from rl_baseline.advantage import ADVANTAGES, signal
+from arena.tasks.base import PLAN, Problem, Task
+from rl_baseline import cost, entropy, measure
+from rl_baseline.advantage import advantages
 from rl_baseline.config import RLArm
-from rl_baseline.loss import covariances, masked_mean, policy_loss
+from rl_baseline.credit import CLASSES, class_table
+from rl_baseline.probe import Probe
 from rl_baseline.rollout import Rollout, log_probabilities, predicted_logits, sample, sequence_seeds
 from rl_baseline.supervised import TransformerModule
+from rl_baseline.update import Metrics, Samples, decide, merge, policy_loss
 
 WARM_START, RL = "warm_start", "rl"
+LOGP_TOLERANCE = {True: 1e-3, False: 0.5}
+"""Default of arm.logp_tolerance, in fp32 and in 16 bits."""
+
+
+class NothingToLearn(UserWarning):
+    """No rollout of a whole run gave any gradient: every group's rewards were equal."""
 
 
 class RLModule(TransformerModule):
@@ -36,6 +46,13 @@ class RLModule(TransformerModule):
         assert isinstance(cell.arm, RLArm)
         self.arm = cell.arm
         self.stage = WARM_START
+        self.controller = entropy.controller(self.arm)
+        self.forecast = measure.EntropyForecast()
+        self.probe = Probe(cell, task, self.arm)
+        self.rollouts = 0
+        self.taught = 0
+        self.gap: Tensor | None = None
+        self.tolerance = 0.0
 
     def step_flops(self, batch: Batch) -> float:
         if self.stage == WARM_START:
@@ -59,6 +76,16 @@ class RLModule(TransformerModule):
         assert not isinstance(optimizer, list)
         optimizer.optimizer.state.clear()
 
+    def on_train_end(self) -> None:
+        self.check_gap()
+        if self.rollouts and not self.taught:
+            warnings.warn(
+                f"{self.arm.name}: none of {self.rollouts} rollouts taught anything, the rewards of every "
+                "group were equal; raise arm.warm_start or arm.group, or choose an easier task",
+                NothingToLearn,
+                stacklevel=2,
+            )
+
     def rate(self) -> float:
         """Learning rate of RL over the size's peak: a linear warm-up over RL's compute, then constant."""
         warmup = self.cell.trainer.warmup * (1 - self.arm.warm_start)
@@ -68,79 +95,163 @@ class RLModule(TransformerModule):
     def reward_step(self, problems: Sequence[Problem]) -> None:
         """One rollout on `problems` and the optimiser steps on it."""
         arm, key = self.arm, (self.cell.seed, "rollout", self.problems)
+        probed = self.probe.take(self.model) if self.probe.due(self.share_of_rl) else {}
         prompts = [p.prompt for p in problems]
-        length = self.task.longest()[1]
+        temperature = self.controller.temperature
         rollout = sample(
             self.model,
             self.task,
             self.cell.size,
             prompts,
-            length=length,
+            length=self.task.longest()[1],
             group=arm.group,
-            temperature=arm.temperature,
+            temperature=temperature,
             seeds=sequence_seeds(prompts, arm.group, *key),
         )
+        self.check_gap()
         self.spend("rollout", rollout.flops)
         self.problems += len(problems)
+        self.rollouts += 1
         repeated = [p for p in problems for _ in range(arm.group)]
         rewards_PG = self.rewards(repeated, rollout).unflatten(0, (len(problems), arm.group))
-        advantages_B = ADVANTAGES[arm.advantage](rewards_PG).flatten()
+        tokens_PG = rollout.mask_BT.sum(1).unflatten(0, (len(problems), arm.group))
+        advantages_B = advantages(arm.advantage, rewards_PG, tokens_PG).flatten()
         correct_B = rewards_PG.flatten() > 0
+        classes_BT = class_table(repeated, rollout.completions)
+        found = measure.of_rollout(rollout, rewards_PG, advantages_B, classes_BT)
 
-        metrics: list[dict[str, Tensor]] = []
-        # Without signal every gradient is zero and a step would only decay the weights.
-        if bool(advantages_B.any()) or (arm.nll_coef and bool(correct_B.any())):
+        updates: list[Metrics] = []
+        rate = self.rate()
+        taught = self.teaches(advantages_B, correct_B)
+        self.taught += taught
+        # Without signal every gradient is zero and a step would only decay the weights; a bonus needs none.
+        if taught or (self.controller.coefficient and arm.loss != "nll"):
+            planning_BT = torch.zeros_like(rollout.mask_BT)
+            if classes_BT is not None:
+                planning_BT = (classes_BT == CLASSES.index(PLAN)).to(self.device)
             batch = collate(repeated, self.task.pad, rollout.completions).to(self.device)
+            samples = Samples(
+                old_logp_BT=rollout.logp_BT,
+                advantages_BT=advantages_B[:, None].expand_as(rollout.logp_BT),
+                mask_BT=batch.supervised_BM,
+                planning_BT=planning_BT,
+                correct_B=correct_B,
+            )
             random = generator("cpu", *key, "updates")
             order = torch.randperm(len(repeated), generator=random).to(self.device)
-            rate = self.rate()
+            if arm.loss == "nll":
+                order = order[correct_B[order]]  # nothing is learnt from the others: do not pay for them
             for rows in order.chunk(arm.updates):
-                part = _rows(batch, rows)
-                logp_BT = log_probabilities(predicted_logits(self.model, part), part, arm.temperature)
-                loss, row = policy_loss(
-                    arm,
-                    logp_BT,
-                    rollout.logp_BT[rows],
-                    advantages_B[rows, None].expand_as(logp_BT),
-                    part.supervised_BM,
-                    correct_B[rows],
-                    generator=random,
-                    length=length,
-                )
-                self.manual_backward(loss)
-                metrics.append({**row, "gradient_norm": self.optimise(rate)})
-                self.spend("update", 3 * self.forward_flops(part))
-        self.record(rollout, rewards_PG, advantages_B, metrics)
+                metrics = self.update(_rows(batch, rows), samples.part(rows), temperature, random)
+                updates.append({**metrics, "gradient_norm": self.optimise(rate)})
+        if updates:
+            self.gap = updates[0]["logp_gap"]
+            self.tolerance = arm.logp_tolerance or LOGP_TOLERANCE[self.full_precision]
+        held = self.controller.observe(rollout.entropy_BT, rollout.logp_BT, rollout.mask_BT)
+        if self.flops_spent + cost.rl_iteration(self.cell.size, self.task, arm) > self.cell.budget.flops:
+            probed = self.probe.take(self.model)  # the last rollout: what the run ends with
+        self.history.add(
+            step=self.steps,
+            flops=self.flops_spent,
+            **found,
+            **measure.of_updates(arm, updates, self.device),
+            **self.forecast.columns(found, rate * self.cell.size.lr * len(updates)),
+            **held,
+            **probed,
+        )
+
+    def update(
+        self, batch: Batch, samples: Samples, temperature: float, random: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Gradients of one optimiser step into `.grad`, micro-batch by micro-batch; its metrics.
+
+        What is selected over the whole step is selected before it is split: from the same forward pass
+        if it is not split at all, else from one without gradient, which is paid for.
+        """
+        arm, length = self.arm, self.task.longest()[1]
+        everything = torch.arange(len(batch.problems), device=self.device)
+        parts = everything.split(arm.micro_batch or len(everything))
+        logp_BT = entropy_BT = None
+        if len(parts) == 1:
+            logp_BT, entropy_BT = self.policy(batch, temperature)
+        elif arm.reads_policy:
+            with torch.no_grad():
+                seen = [self.policy(_rows(batch, rows), temperature) for rows in parts]
+            self.spend("survey", self.forward_flops(batch))
+            logp_BT, entropy_BT = (torch.cat(column) for column in zip(*seen, strict=True))
+        step = decide(
+            arm,
+            samples,
+            None if logp_BT is None else logp_BT.detach(),
+            None if entropy_BT is None else entropy_BT.detach(),
+            generator=random,
+            length=length,
+        )
+        metrics: list[Metrics] = []
+        for rows in parts:
+            if len(parts) > 1:
+                logp_BT, entropy_BT = self.policy(_rows(batch, rows), temperature)
+            assert logp_BT is not None
+            part = step if len(parts) == 1 else step.part(rows)
+            loss, row = policy_loss(arm, logp_BT, entropy_BT, part, self.controller.coefficient)
+            self.manual_backward(loss)
+            metrics.append(row)
+        self.spend("update", 3 * self.forward_flops(batch))
+        return merge(metrics)
+
+    def policy(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
+        """Log-probabilities at the sampling temperature, entropies at temperature 1; (B, T) each.
+
+        Where nothing reads the entropies they are zeros.
+        """
+        logits_BMV = predicted_logits(self.model, batch)
+        logp_BT = log_probabilities(logits_BMV, batch, temperature)
+        if not (self.arm.reads_entropy or self.controller.coefficient):
+            return logp_BT, torch.zeros_like(logp_BT)
+        return logp_BT, entropy.token_entropies(logits_BMV, batch.supervised_BM)
+
+    def teaches(self, advantages_B: Tensor, correct_B: Tensor) -> bool:
+        """Whether a rollout with these outcomes gives any gradient."""
+        if self.arm.loss == "nll":
+            return bool(correct_B.any())
+        return bool(advantages_B.any()) or (self.arm.nll_coef > 0 and bool(correct_B.any()))
 
     def rewards(self, problems: Sequence[Problem], rollout: Rollout) -> Tensor:
-        """1 for a completion that the verifier finds correct, else 0: (B,)."""
+        """1 for a completion that the verifier finds correct, else 0; or the control's coins: (B,)."""
+        if self.arm.reward == "coin":
+            # Of the sample's place in the run, not of its tokens: a coin tied to the tokens would be a
+            # reward that can be learnt. No label is asked for.
+            coins = generator("cpu", self.cell.seed, "coin", self.problems)
+            return (torch.rand(len(problems), generator=coins) < 0.5).float().to(self.device)
         self.reward_queries += len(problems)
         pairs = zip(problems, rollout.completions, strict=True)
         return torch.tensor([float(self.task.verify(p, c).correct) for p, c in pairs], device=self.device)
 
-    def record(
-        self, rollout: Rollout, rewards_PG: Tensor, advantages_B: Tensor, metrics: Sequence[dict[str, Tensor]]
-    ) -> None:
-        """One row of history a rollout; what concerns updates is the mean over them."""
-        mask_BT = rollout.mask_BT
-        tokens_B = mask_BT.sum(1)
-        advantages_BT = advantages_B[:, None].expand_as(rollout.logp_BT)
-        zero = torch.zeros((), device=self.device)
-        updates = {
-            name: torch.stack([row[name] for row in metrics]).mean() if metrics else zero
-            for name in ("clip_fraction", "kl", "selected", "gradient_norm")
-        }
-        self.history.add(
-            step=self.steps,
-            flops=self.flops_spent,
-            reward=rewards_PG.mean(),
-            signal=signal(rewards_PG),
-            # Mean over tokens, then over responses, as in the entropy law (arXiv 2505.22617).
-            entropy=(rollout.entropy_BT.sum(1) / tokens_B).mean(),
-            covariance=masked_mean(covariances(rollout.logp_BT, advantages_BT, mask_BT), mask_BT),
-            response_length=tokens_B.float().mean(),
-            **updates,
-        )
+    @property
+    def share_of_rl(self) -> float:
+        """Share of RL's own compute that is spent, 0 to 1."""
+        return (self.share_spent - self.arm.warm_start) / (1 - self.arm.warm_start)
+
+    def check_gap(self) -> None:
+        """Raise Diverged if the last rollout and its first update disagreed on a log-probability.
+
+        Called when the device has been waited for anyway, so one rollout late.
+        """
+        if self.gap is None:
+            return
+        gap, self.gap = float(self.gap), None
+        if not gap <= self.tolerance:
+            raise Diverged(
+                f"logp_gap is {gap:.3g} nats at step {self.steps}, more than {self.tolerance:g}: sampling "
+                "and training disagree on a token's log-probability; raise trainer.precision, or "
+                "arm.logp_tolerance if such rounding is expected"
+            )
+
+    @property
+    def full_precision(self) -> bool:
+        """Whether the model computes in fp32."""
+        autocast = torch.is_autocast_enabled(self.device.type)
+        return not autocast and self.model.embedding.weight.dtype not in (torch.bfloat16, torch.float16)
 
 
 def _rows(batch: Batch, rows: Tensor) -> Batch:

@@ -9,6 +9,7 @@ from arena.config import Addition, Budget, Cell, ConfigError, Text, TrainerConfi
 from compare.config import conf_folder, register
 from compare.plan import Request, expand, identity, narrow
 from ebt.config import EBTArm
+from rl_baseline.config import RLArm
 from tests.compare.test_config import root
 from tests.conftest import TINY
 
@@ -51,6 +52,15 @@ def test_where_it_runs_does_not() -> None:
     text = dataclasses.replace(BASE, task=Text(name="text", path="here"))
     moved = dataclasses.replace(BASE, task=Text(name="text", path="there"))
     assert identity(text, {}) == identity(moved, {})
+
+
+def test_settings_younger_than_the_first_records_leave_them_valid() -> None:
+    rl = dataclasses.replace(BASE, arm=RLArm(name="rl_grpo"))
+    # Computed by the code that wrote the first records.
+    assert identity(rl, {}) == "7b2865e3e3b07257"
+    for changes in ({"micro_batch": 8}, {"credit": "random"}, {"entropy": "bonus"}, {"group": 4}):
+        changed = dataclasses.replace(rl, arm=dataclasses.replace(rl.arm, **changes))
+        assert identity(changed, {}) != identity(rl, {})
 
 
 def plan(*overrides: str):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -43,6 +44,41 @@ def test_cached_sampling_costs_what_is_counted(model, task, group):
         lambda: rollouts.append(sample(model, task, SIZE, prompts, length=6, group=group, seeds=seeds))
     )
     assert rollouts[0].flops == pytest.approx(actual, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"micro_batch": 3},
+        {"micro_batch": 3, "loss": "kl_cov"},
+        {"micro_batch": 5, "credit": "top_entropy", "entropy": "bonus"},
+        {"loss": "nll"},
+    ],
+    ids=str,
+)
+def test_a_whole_run_costs_what_is_booked(make, trainer, changes):
+    """Warm start, rollouts, updates, micro-batches and the survey they need, all through the real module."""
+    arm = RLArm(name="rl", warm_start=0.2, prompts=8, group=4, updates=2, reward="coin", probe=0, **changes)
+    module = make(arm, 6e8, batch=16)
+    runner, data = trainer(module)
+    actual = counted(lambda: runner.fit(module, data))
+    assert module.flops_spent == pytest.approx(actual, rel=0.02)
+    assert module.flops_spent <= module.cell.budget.flops
+    assert ("survey" in module.flops_by) == arm.surveys
+    assert arm.surveys == (len(changes) > 1)
+
+
+def test_the_planned_iteration_pays_for_the_survey(make):
+    module = make(ARM, 1e9)
+    size, task = module.cell.size, module.task
+    plain, split, surveyed = (
+        cost.rl_iteration(size, task, replace(ARM, **changes))
+        for changes in ({}, {"micro_batch": 8}, {"micro_batch": 8, "loss": "kl_cov"})
+    )
+    assert plain == split
+    assert surveyed - plain == pytest.approx(cost.supervised_step(size, task, 256) / 3)
+    assert cost.rl_iteration(size, task, replace(ARM, micro_batch=64, loss="kl_cov")) == plain
 
 
 def test_the_planned_supervised_step_is_the_real_one(make):

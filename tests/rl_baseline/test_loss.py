@@ -1,4 +1,7 @@
+"""Losses of single tokens against hand-computed values and gradients, and against finite differences."""
+
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,31 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rl_baseline.config import AGGREGATIONS, RLArm
-from rl_baseline.loss import (
-    aggregate,
-    clip_cov,
-    covariances,
-    gppo,
-    kl_cov,
-    likelihood_of_correct,
-    policy_loss,
-    ppo,
+from rl_baseline.config import AGGREGATIONS, LOSSES, RLArm
+from rl_baseline.loss import divergences
+from rl_baseline.update import policy_loss
+from tests.rl_baseline.cases import (
+    COV_A,
+    COV_LOGP,
+    MOVED,
+    OLD,
+    ROWS,
+    approx,
+    make_samples,
+    random_case,
+    slopes_by_differences,
+    value_and_gradient,
+    whole,
 )
 
-FULL = torch.ones(2, 2, dtype=torch.bool)
-# One row of log-probabilities each for a correct and an incorrect sample; three ratios a row.
-OLD = torch.tensor([[0.5, 0.4, 0.2], [0.1, 0.8, 0.25]]).log()
-RATIO = torch.tensor([[1, 1.5, 0.5], [2, 0.5, 4]])
-ROWS = torch.tensor([[1.0] * 3, [-1.0] * 3])
-PPO = {"clip_low": 0.2, "clip_high": 0.28, "dual_clip": 3.0, "aggregation": "token_mean"}
-# The case of the covariance losses: covariances [[3, 0], [0, 2]].
-COV_A = torch.tensor([[3.0, 1], [-2, -2]])
-COV_LOGP = torch.tensor([[-1.0, -2], [-2, -3]])
-
-
-def gradient(loss: Tensor, logp: Tensor, scale: int) -> list[list[float]]:
-    return (torch.autograd.grad(loss, logp)[0] * scale).tolist()
+DAPO = RLArm(name="ppo", clip_low=0.2, clip_high=0.28, dual_clip=3.0)
+UNCLIPPED = [[-1, -1.28, -0.5], [2, 0.8, 0]]
 
 
 def moved(*changes: tuple[int, int, float]) -> Tensor:
@@ -40,141 +37,104 @@ def moved(*changes: tuple[int, int, float]) -> Tensor:
     return old
 
 
-def approx(rows: list[list[float]]):
-    return [pytest.approx(row, abs=1e-5) for row in rows]
+@pytest.mark.parametrize(
+    ("arm", "expected", "slopes"),
+    [
+        (DAPO, 3.02 / 6, [[-1, 0, -0.5], [2, 0, 0]]),
+        (replace(DAPO, loss="gppo"), 3.02 / 6, UNCLIPPED),
+        (replace(DAPO, loss="ce_gppo", beta_low=0.25), 2.42 / 6, [UNCLIPPED[0], [2, 0.2, 0]]),
+        (replace(DAPO, loss="ce_gppo", beta_low=0.5), 2.62 / 6, [UNCLIPPED[0], [2, 0.4, 0]]),
+        (replace(DAPO, loss="ce_gppo", beta_low=0.75), 2.82 / 6, [UNCLIPPED[0], [2, 0.6, 0]]),
+        (
+            replace(DAPO, loss="ce_gppo", beta_low=0.0, beta_high=0.0),
+            3.5 / 6,
+            [[-1, 0, -0.5], [2, 0, 0]],
+        ),
+        (replace(DAPO, loss="cispo"), 0.065993, [[-1, -1.28, -0.8], [1.28, 0.8, 1.28]]),
+    ],
+    ids=["ppo", "gppo", "ce_gppo .25", "ce_gppo .5", "ce_gppo .75", "ce_gppo 0 0", "cispo"],
+)
+def test_t1_values_and_gradients_of_the_clipped_losses(arm, expected, slopes) -> None:
+    value, gradient, _ = value_and_gradient(arm, MOVED, make_samples(OLD, ROWS))
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+    assert (gradient * 6).tolist() == approx(slopes)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def test_ppo_clips_high_low_and_twice():
-    logp = (OLD + RATIO.log()).requires_grad_()
-    loss, metrics = ppo(logp, OLD, ROWS, torch.ones(2, 3, dtype=torch.bool), **PPO)
-    assert loss.item() == pytest.approx(0.503333, abs=1e-6)
-    assert gradient(loss, logp, 6) == approx([[-1, 0, -0.5], [2, 0, 0]])
+def test_t1_clip_fractions_and_divergence() -> None:
+    _, _, metrics = value_and_gradient(DAPO, MOVED, make_samples(OLD, ROWS))
     assert metrics["clip_fraction"].item() == pytest.approx(1 / 3)
+    assert metrics["clip_fraction_high"].item() == pytest.approx(1 / 6)
+    assert metrics["clip_fraction_dual"].item() == pytest.approx(1 / 6)
     assert metrics["kl"].item() == pytest.approx(-0.183102, abs=1e-6)
+    assert metrics["logp_gap"].item() == pytest.approx(math.log(4), abs=1e-6)
+    cispo = replace(DAPO, loss="cispo")
+    _, _, metrics = value_and_gradient(cispo, MOVED, make_samples(OLD, ROWS))
+    # CISPO's weight is bounded on both sides whatever the advantage's sign: all but the ratio of 1.
+    assert metrics["clip_fraction"].item() == pytest.approx(5 / 6)
 
 
-@pytest.mark.parametrize("loss_of", [ppo, gppo])
+@pytest.mark.parametrize("loss", ["ppo", "gppo"])
 @pytest.mark.parametrize(("ratio", "advantage", "expected"), [(1.5, 1.0, -1.28), (0.5, -1.0, 0.8)])
-def test_each_bound_is_on_its_own_side(loss_of, ratio: float, advantage: float, expected: float):
+def test_each_bound_is_on_its_own_side(loss: str, ratio: float, advantage: float, expected: float) -> None:
     """In the case above, the two bounds exchanged would give the same sum."""
     one = torch.ones(1, 1)
-    loss, _ = loss_of(one * math.log(ratio), one * 0, one * advantage, one > 0, **PPO)
-    assert loss.item() == pytest.approx(expected)
-
-
-def test_gppo_keeps_the_value_and_the_gradient_of_the_bound():
-    logp = (OLD + RATIO.log()).requires_grad_()
-    loss, metrics = gppo(logp, OLD, ROWS, torch.ones(2, 3, dtype=torch.bool), **PPO)
-    assert loss.item() == pytest.approx(0.503333, abs=1e-6)
-    assert gradient(loss, logp, 6) == approx([[-1, -1.28, -0.5], [2, 0.8, 0]])
-    assert metrics["clip_fraction"].item() == pytest.approx(1 / 3)
-
-
-@pytest.mark.parametrize("loss_of", [ppo, gppo])
-def test_on_policy_the_gradient_is_that_of_the_policy_gradient(loss_of):
-    logp = OLD.clone().requires_grad_()
-    loss, _ = loss_of(logp, OLD, ROWS, torch.ones(2, 3, dtype=torch.bool), **PPO)
-    assert gradient(loss, logp, 6) == approx((-ROWS).tolist())
+    samples = make_samples(one * 0, one * advantage)
+    value, _, _ = value_and_gradient(replace(DAPO, loss=loss), one * math.log(ratio), samples)
+    assert value.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("bounds", "old", "clip", "expected", "slopes"),
+    ("ratio", "advantage", "expected"), [(1.5, 1.0, -1.28 * 0.9), (0.5, -1.0, 0.8 * 0.3)]
+)
+def test_ce_gppo_weighs_each_side_by_its_own_beta(ratio: float, advantage: float, expected: float) -> None:
+    arm = replace(DAPO, loss="ce_gppo", beta_low=0.3, beta_high=0.9)
+    one = torch.ones(1, 1)
+    value, slope, _ = value_and_gradient(arm, one * math.log(ratio), make_samples(one * 0, one * advantage))
+    assert value.item() == pytest.approx(expected)
+    assert slope.item() == pytest.approx(expected)
+
+
+def test_ce_gppo_with_both_weights_one_is_gppo() -> None:
+    logp, samples = random_case(4)
+    gppo = value_and_gradient(replace(DAPO, loss="gppo"), logp, samples)
+    ce_gppo = value_and_gradient(replace(DAPO, loss="ce_gppo", beta_low=1.0), logp, samples)
+    torch.testing.assert_close(gppo, ce_gppo)
+
+
+@pytest.mark.parametrize("loss", ["ppo", "gppo", "ce_gppo", "cispo", "kl_cov"])
+def test_on_policy_the_gradient_is_that_of_the_policy_gradient(loss: str) -> None:
+    _, gradient, _ = value_and_gradient(replace(DAPO, loss=loss), OLD, make_samples(OLD, ROWS))
+    assert (gradient * 6).tolist() == approx((-ROWS).tolist())
+
+
+CLIP_COV = RLArm(name="clip_cov", loss="clip_cov", cov_bounds="absolute", clip_low=1.0, clip_high=1.0)
+
+
+@pytest.mark.parametrize(
+    ("arm", "old", "expected", "slopes"),
     [
-        ({"share": 2e-4, "low": 1, "high": 2.5}, moved(), (1, 1), -0.5, [[-3, -1], [2, 0]]),
-        ({"share": 0.5, "low": 1, "high": 5}, moved(), (1, 1), 0.25, [[0, -1], [2, 0]]),
-        ({"share": 0.5, "low": 3, "high": 5}, moved(), (1, 1), 0.0, [[-3, -1], [2, 2]]),
+        (replace(CLIP_COV, cov_share=2e-4, cov_low=1, cov_high=2.5), moved(), -0.5, [[-3, -1], [2, 0]]),
+        (replace(CLIP_COV, cov_share=0.5, cov_low=1, cov_high=5), moved(), 0.25, [[0, -1], [2, 0]]),
+        (replace(CLIP_COV, cov_share=0.5, cov_low=3, cov_high=5), moved(), 0.0, [[-3, -1], [2, 2]]),
         (
-            {"share": 0.5, "low": 1, "high": 5},
+            replace(CLIP_COV, cov_share=0.5, cov_low=1, cov_high=5, clip_low=0.2, clip_high=0.28),
             moved((1, 1, math.log(2))),
-            (0.2, 0.28),
             0.65,
             [[0, -1], [2, 0]],
         ),
-        ({"share": 0.5, "low": 1, "high": 5}, moved((1, 1, math.log(2))), (1, 1), 0.25, [[0, -1], [2, 0]]),
+        (
+            replace(CLIP_COV, cov_share=0.5, cov_low=1, cov_high=5),
+            moved((1, 1, math.log(2))),
+            0.25,
+            [[0, -1], [2, 0]],
+        ),
     ],
     ids=["upper bound", "both", "strict lower bound", "PPO clips one", "PPO clips none"],
 )
-def test_clip_cov_frees_tokens_of_high_covariance(bounds, old, clip, expected, slopes):
-    logp = COV_LOGP.clone().requires_grad_()
-    low, high = clip
-    loss, metrics = clip_cov(
-        logp,
-        old,
-        COV_A,
-        FULL,
-        clip_low=low,
-        clip_high=high,
-        bounds="absolute",
-        generator=generator(),
-        aggregation="token_mean",
-        **bounds,
-    )
-    assert loss.item() == pytest.approx(expected, abs=1e-6)
-    assert gradient(loss, logp, 4) == approx(slopes)
-    assert metrics["covariance"].item() == pytest.approx(1.25)
-
-
-def test_covariances_centre_over_real_tokens_only():
-    padded = torch.nn.functional.pad
-    logp, advantages = padded(COV_LOGP, (0, 3), value=-50), padded(COV_A + 5, (0, 3), value=9)
-    result = covariances(logp, advantages, padded(FULL, (0, 3)))
-    torch.testing.assert_close(result[:, :2], torch.tensor([[3.0, 0], [0, 2]]))
-
-
-def cov_arguments(tokens: int = 40) -> tuple[Tensor, Tensor]:
-    draw = generator(3)
-    return -torch.rand(4, tokens // 4, generator=draw) * 3, torch.randn(4, tokens // 4, generator=draw)
-
-
-def freed_by(logp: Tensor, advantages: Tensor, mask: Tensor, **changes) -> Tensor:
-    settings = {
-        "share": 1.0,
-        "bounds": "quantile",
-        "low": 0.8,
-        "high": 1.0,
-        "generator": generator(),
-    } | changes
-    logp = logp.clone().requires_grad_()
-    loss, _ = clip_cov(
-        logp, logp.detach(), advantages, mask, clip_low=1, clip_high=1, aggregation="token_mean", **settings
-    )
-    return (torch.autograd.grad(loss, logp)[0] == 0) & mask
-
-
-def test_quantile_bounds_make_the_top_share_eligible_at_any_scale():
-    logp, advantages = cov_arguments()
-    mask = torch.ones_like(logp, dtype=torch.bool)
-    freed = freed_by(logp, advantages, mask)
-    assert freed.sum() == 8  # the fifth of 40 above the quantile .8
-    values = covariances(logp, advantages, mask)
-    assert values[freed].min() > values[~freed].max()
-    assert torch.equal(freed, freed_by(logp, advantages * 1e-3, mask))
-    below = freed_by(logp, advantages, mask, low=0.0, high=0.5)
-    assert below.sum() == 20
-    assert values[below].max() < values[~below].min()
-
-
-def test_clip_cov_draws_a_random_subset_of_the_eligible_from_its_generator():
-    logp, advantages = cov_arguments(400)
-    mask = torch.ones_like(logp, dtype=torch.bool)
-    eligible = freed_by(logp, advantages, mask)
-    some = [freed_by(logp, advantages, mask, share=0.02, generator=generator(seed)) for seed in (0, 0, 1)]
-    assert [int(s.sum()) for s in some] == [8, 8, 8]
-    assert torch.equal(some[0], some[1])
-    assert not torch.equal(some[0], some[2])
-    assert not (some[0] & ~eligible).any()
-
-
-@pytest.mark.parametrize(("bounds", "low", "high"), [("absolute", 0.0, 5.0), ("quantile", 0.2, 1.0)])
-def test_clip_cov_frees_nothing_where_all_covariances_are_equal(bounds: str, low: float, high: float):
-    logp = torch.full((2, 3), -1.0)
-    mask = torch.ones(2, 3, dtype=torch.bool)
-    advantages = torch.ones(2, 3)
-    assert not freed_by(logp, advantages, mask, bounds=bounds, low=low, high=high).any()
+def test_t2_clip_cov_frees_tokens_of_high_covariance(arm, old, expected, slopes) -> None:
+    value, gradient, _ = value_and_gradient(arm, COV_LOGP, make_samples(old, COV_A))
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+    assert (gradient * 4).tolist() == approx(slopes)
 
 
 @pytest.mark.parametrize(
@@ -185,64 +145,117 @@ def test_clip_cov_frees_nothing_where_all_covariances_are_equal(bounds: str, low
         (0.5, 0.0, -0.126459, -3.315513, 1.809675),
     ],
 )
-def test_kl_cov_penalises_the_highest_covariances(share, coef, expected, first, last):
-    logp = COV_LOGP.clone().requires_grad_()
-    old = moved((0, 0, -0.1), (1, 1, 0.1))
-    loss, metrics = kl_cov(logp, old, COV_A, FULL, share=share, coef=coef, aggregation="token_mean")
-    assert loss.item() == pytest.approx(expected, abs=1e-6)
-    assert gradient(loss, logp, 4) == approx([[first, -1], [2, last]])
+def test_t3_kl_cov_penalises_the_highest_covariances(share, coef, expected, first, last) -> None:
+    arm = RLArm(name="kl_cov", loss="kl_cov", cov_share=share, kl_coef=coef)
+    samples = make_samples(moved((0, 0, -0.1), (1, 1, 0.1)), COV_A)
+    value, gradient, metrics = value_and_gradient(arm, COV_LOGP, samples)
+    assert value.item() == pytest.approx(expected, abs=1e-6)
+    assert (gradient * 4).tolist() == approx([[first, -1], [2, last]])
     assert metrics["selected"].item() == share
 
 
-def test_kl_cov_is_plain_policy_gradient_on_policy():
-    logp = COV_LOGP.clone().requires_grad_()
-    loss, _ = kl_cov(logp, COV_LOGP, COV_A, FULL, share=1.0, coef=1.0, aggregation="token_mean")
-    assert loss.item() == 0
-    assert gradient(loss, logp, 4) == approx([[-3, -1], [2, 2]])
+def test_t3_kl_cov_is_plain_policy_gradient_on_policy() -> None:
+    arm = RLArm(name="kl_cov", loss="kl_cov", cov_share=1.0, kl_coef=1.0)
+    value, gradient, _ = value_and_gradient(arm, COV_LOGP, make_samples(COV_LOGP, COV_A))
+    assert value.item() == 0
+    assert (gradient * 4).tolist() == approx([[-3, -1], [2, 2]])
 
 
-def arm(loss: str, aggregation: str) -> RLArm:
-    return RLArm(name=loss, loss=loss, aggregation=aggregation, cov_share=0.2, cov_low=0.5, nll_coef=0.1)
+def test_kl_cov_takes_differences_within_its_slack_for_rounding() -> None:
+    arm = RLArm(name="kl_cov", loss="kl_cov", cov_share=1.0)
+    samples = make_samples(moved((0, 0, -1e-7), (1, 1, 0.1)), COV_A)
+    _, penalised, _ = value_and_gradient(arm, COV_LOGP, samples)
+    _, spared, _ = value_and_gradient(replace(arm, kl_slack=1e-5), COV_LOGP, samples)
+    assert (penalised * 4).tolist() == approx([[-2, -1], [2, 0.809675]])
+    assert (spared * 4).tolist() == approx([[-3, -1], [2, 0.809675]])
 
 
-LOSSES = ["ppo", "clip_cov", "kl_cov", "gppo"]
+def test_t10_estimates_of_the_divergence() -> None:
+    found = divergences(torch.tensor(-1.0), torch.tensor(-1.5))
+    assert found["k1"].item() == pytest.approx(0.5, abs=1e-6)
+    assert found["k2"].item() == pytest.approx(0.125, abs=1e-6)
+    assert found["k3"].item() == pytest.approx(0.106531, abs=1e-6)
 
 
-def random_case(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    draw = generator(seed)
-    logp, change = -torch.rand(6, 5, generator=draw) * 4, torch.randn(6, 5, generator=draw) * 0.3
-    advantages = torch.randn(6, 1, generator=draw).expand(6, 5)
-    lengths = torch.randint(1, 6, (6,), generator=draw)
-    return logp, logp + change, advantages, torch.arange(5) < lengths[:, None], advantages[:, 0] > 0
+def test_k1_and_k3_are_unbiased() -> None:
+    p, q = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.2, 0.3, 0.5]).double()
+    exact = (p * (p / q).log()).sum()
+    found = divergences(p.log(), q.log())
+    torch.testing.assert_close((p * found["k1"]).sum(), exact)
+    torch.testing.assert_close((p * found["k3"]).sum(), exact)
+    assert (found["k3"] >= 0).all()
 
 
-def value_and_gradient(config: RLArm, case, length: int = 5) -> tuple[Tensor, Tensor]:
-    logp, old, advantages, mask, correct = case
-    logp = logp.clone().requires_grad_()
-    loss, _ = policy_loss(config, logp, old, advantages, mask, correct, generator=generator(), length=length)
-    return loss.detach(), torch.autograd.grad(loss, logp)[0]
+def test_likelihood_alone_reads_correct_samples_only() -> None:
+    arm = RLArm(name="rejection_sampling", loss="nll")
+    logp = torch.tensor([[-1.0, -3], [-5, -9]])
+    mask = torch.tensor([[True, True], [True, False]])
+    for correct, expected, slopes in (
+        ([True, False], 2.0, [[-0.5, -0.5], [0, 0]]),
+        ([True, True], 3.0, [[-1 / 3, -1 / 3], [-1 / 3, 0]]),
+        ([False, False], 0.0, [[0, 0], [0, 0]]),
+    ):
+        # Neither the advantages nor the sampling policy have a say.
+        samples = make_samples(logp * 3, logp, mask, torch.tensor(correct))
+        value, gradient, _ = value_and_gradient(arm, logp, samples)
+        assert value.item() == pytest.approx(expected)
+        assert gradient.tolist() == approx(slopes)
+
+
+def test_the_likelihood_term_is_added_with_its_weight() -> None:
+    logp, samples = random_case(3)
+    plain, slope, _ = value_and_gradient(DAPO, logp, samples)
+    extra, extra_slope, _ = value_and_gradient(RLArm(name="n", loss="nll"), logp, samples)
+    both, both_slope, _ = value_and_gradient(replace(DAPO, nll_coef=0.1), logp, samples)
+    torch.testing.assert_close(both, plain + 0.1 * extra)
+    torch.testing.assert_close(both_slope, slope + 0.1 * extra_slope)
+
+
+# Losses whose gradient is that of their value; GPPO, CE-GPPO and CISPO stop some of it on purpose.
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("loss", ["ppo", "clip_cov", "kl_cov", "nll"])
+def test_gradients_are_those_of_finite_differences(loss: str, aggregation: str) -> None:
+    arm = RLArm(name=loss, loss=loss, aggregation=aggregation, cov_share=0.2, cov_low=0.5)
+    logp, samples = random_case(5)
+    _, gradient, _ = value_and_gradient(arm, logp, samples)
+    _, _, step = whole(arm, logp, samples)
+
+    def value(at: Tensor) -> Tensor:
+        return policy_loss(arm, at, None, step)[0]
+
+    torch.testing.assert_close(gradient, slopes_by_differences(value, logp), rtol=1e-5, atol=1e-8)
+
+
+def config(loss: str, aggregation: str = "token_mean") -> RLArm:
+    nll = 0.0 if loss == "nll" else 0.1
+    return RLArm(name=loss, loss=loss, aggregation=aggregation, cov_share=0.2, cov_low=0.5, nll_coef=nll)
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_padding_changes_nothing(loss: str, aggregation: str):
-    config, case = arm(loss, aggregation), random_case(1)
+def test_padding_changes_nothing(loss: str, aggregation: str) -> None:
+    arm, (logp, samples) = config(loss, aggregation), random_case(1)
     pad = torch.nn.functional.pad
-    logp, old, advantages, mask, correct = case
-    padded = (pad(logp, (0, 3), value=-7), pad(old, (0, 3), value=3), pad(advantages, (0, 3), value=5))
-    value, slope = value_and_gradient(config, case)
-    longer, slopes = value_and_gradient(config, (*padded, pad(mask, (0, 3)), correct))
+    padded = make_samples(
+        pad(samples.old_logp_BT, (0, 3), value=3),
+        pad(samples.advantages_BT, (0, 3), value=5),
+        pad(samples.mask_BT, (0, 3)),
+        samples.correct_B,
+    )
+    value, slope, metrics = value_and_gradient(arm, logp, samples)
+    longer, slopes, wider = value_and_gradient(arm, pad(logp, (0, 3), value=-7), padded)
     torch.testing.assert_close((longer, slopes), (value, pad(slope, (0, 3))))
-    assert not slope[~mask].any()
+    torch.testing.assert_close(dict(wider), dict(metrics))
+    assert not slope[~samples.mask_BT].any()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_order_of_the_samples_changes_nothing(loss: str):
+def test_the_order_of_the_samples_changes_nothing(loss: str) -> None:
     # A share of one: which tokens are drawn from the eligible is then no matter of chance.
-    config = RLArm(name=loss, loss=loss, cov_share=1.0 if loss == "clip_cov" else 0.2, cov_low=0.5)
-    case, order = random_case(2), torch.tensor([3, 1, 5, 0, 2, 4])
-    value, slope = value_and_gradient(config, case)
-    shuffled, slopes = value_and_gradient(config, tuple(x[order] for x in case))
+    arm = RLArm(name=loss, loss=loss, cov_share=1.0 if loss == "clip_cov" else 0.2, cov_low=0.5)
+    (logp, samples), order = random_case(2), torch.tensor([3, 1, 5, 0, 2, 4])
+    value, slope, _ = value_and_gradient(arm, logp, samples)
+    shuffled, slopes, _ = value_and_gradient(arm, logp[order], samples.part(order))
     torch.testing.assert_close((shuffled, slopes), (value, slope[order]))
 
 
@@ -254,49 +267,12 @@ def test_the_order_of_the_samples_changes_nothing(loss: str):
     advantage=st.floats(-3, 3),
     lengths=st.lists(st.integers(0, 3), min_size=2, max_size=2),
 )
-def test_no_loss_is_ever_infinite_or_undefined(loss, aggregation, gap, advantage, lengths):
+def test_no_loss_is_ever_infinite_or_undefined(loss, aggregation, gap, advantage, lengths) -> None:
     logp = torch.full((2, 3), -1.0)
     mask = torch.arange(3) < torch.tensor(lengths)[:, None]
     advantages = torch.tensor([[advantage], [-advantage]]).expand(2, 3)
-    case = (logp, logp + gap, advantages, mask, torch.tensor([True, False]))
-    value, slope = value_and_gradient(arm(loss, aggregation), case)
+    samples = make_samples(logp + gap, advantages, mask, torch.tensor([True, False]))
+    value, slope, metrics = value_and_gradient(config(loss, aggregation), logp, samples)
     assert value.isfinite()
     assert slope.isfinite().all()
-
-
-VALUES = torch.tensor([[1.0, 2, 3], [4, 9, 9]])
-
-
-@pytest.mark.parametrize(
-    ("how", "expected", "with_an_empty_row"),
-    [
-        ("token_mean", 2.5, 2),
-        ("seq_mean_token_sum", 5, 6),
-        ("seq_mean_token_mean", 3, 2),
-        ("sum_norm", 10 / 6, 1),
-    ],
-)
-def test_aggregation(how: str, expected: float, with_an_empty_row: float):
-    mask = torch.tensor([[1, 1, 1], [1, 0, 0]], dtype=torch.bool)
-    assert aggregate(VALUES, mask, how).item() == pytest.approx(expected)
-    mask[1, 0] = False
-    assert aggregate(VALUES, mask, how).item() == pytest.approx(with_an_empty_row)
-    assert aggregate(VALUES, torch.zeros_like(mask), how).item() == 0
-
-
-def test_sum_norm_divides_by_a_given_length():
-    mask = torch.tensor([[1, 1, 1], [1, 0, 0]], dtype=torch.bool)
-    assert aggregate(VALUES, mask, "sum_norm", length=10).item() == pytest.approx(0.5)
-
-
-def test_an_unknown_aggregation_is_named():
-    with pytest.raises(ValueError, match="aggregation mean: choose token_mean"):
-        aggregate(VALUES, VALUES > 0, "mean")
-
-
-def test_likelihood_term_reads_correct_samples_only():
-    mask = torch.tensor([[True, True], [True, False]])
-    logp = torch.tensor([[-1.0, -3], [-5, -9]])
-    assert likelihood_of_correct(logp, mask, torch.tensor([True, False])).item() == 2
-    assert likelihood_of_correct(logp, mask, torch.tensor([True, True])).item() == 3
-    assert likelihood_of_correct(logp, mask, torch.tensor([False, False])).item() == 0
+    assert all(x.isfinite() for x in metrics.values())

@@ -5,14 +5,27 @@ import pytest
 import torch
 
 from arena.data import collate, held_out
-from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.config import LOSSES, RLArm, TransformerArm
 from rl_baseline.module import RLModule
 from rl_baseline.supervised import TransformerModule
 
 TRANSFORMER = TransformerArm(name="transformer")
 SMALL = RLArm(name="rl", prompts=8, group=4, updates=2)
-LOSSES = ("ppo", "clip_cov", "kl_cov", "gppo")
-ARMS = [TRANSFORMER, *(replace(SMALL, name=loss, loss=loss) for loss in LOSSES)]
+ARMS = [
+    TRANSFORMER,
+    *(replace(SMALL, name=loss, loss=loss) for loss in ("ppo", "clip_cov", "kl_cov", "gppo")),
+]
+MANAGED = [
+    *(replace(SMALL, name=loss, loss=loss) for loss in ("ce_gppo", "cispo", "nll")),
+    replace(SMALL, name="bonus", entropy="bonus"),
+    replace(SMALL, name="adaptive", entropy="adaptive"),
+    replace(SMALL, name="shaped", entropy="shaped", advantage="reinforce_pp"),
+    replace(SMALL, name="temperature", entropy="temperature", advantage="rloo"),
+    replace(SMALL, name="forking", credit="top_entropy", credit_denominator="selected"),
+    replace(SMALL, name="bottom", credit="bottom_entropy", credit_share=0.8, advantage="pass_at_k"),
+    replace(SMALL, name="random", credit="random", loss="kl_cov", entropy="bonus"),
+    replace(SMALL, name="coin", reward="coin"),
+]
 
 
 def train(
@@ -22,6 +35,15 @@ def train(
     runner, data = trainer(module, *callbacks)
     runner.fit(module, data)
     return module
+
+
+class FirstDigit(RLModule):
+    """Pays for a completion that begins with the prompt's first digit."""
+
+    def rewards(self, problems, rollout):
+        self.reward_queries += len(problems)
+        pairs = zip(problems, rollout.completions, strict=True)
+        return torch.tensor([float(c[0] == p.prompt[0]) for p, c in pairs])
 
 
 class Stages(lightning.Callback):
@@ -51,6 +73,22 @@ def test_the_same_seed_gives_the_same_parameters(make, trainer, arm):
     assert torch.equal(parameters[0], parameters[1])
     assert not torch.equal(parameters[0], parameters[2])
     assert first.history.columns(50) == second.history.columns(50)
+
+
+@pytest.mark.parametrize("arm", MANAGED, ids=lambda arm: arm.name)
+def test_every_way_to_manage_entropy_keeps_to_its_budget_and_repeats_itself(make, trainer, arm):
+    runs = []
+    for _ in range(2):
+        module = make(arm, 5e8, kind=FirstDigit)
+        runner, data = trainer(module)
+        runner.fit(module, data)
+        runs.append(module)
+    first, second = runs
+    assert 0.5 < first.share_spent <= 1
+    assert first.taught > 0
+    assert first.history.columns(50) == second.history.columns(50)
+    for one, two in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(one, two)
 
 
 def test_next_token_training_lowers_the_loss(make, trainer):
@@ -103,24 +141,25 @@ def test_the_warm_start_is_the_transformers_own_training(make, trainer):
         torch.testing.assert_close(states[name], value)
 
 
-class FirstDigit(RLModule):
-    """Pays for a completion that begins with the prompt's first digit."""
+LEARNERS = {
+    **{loss: {"loss": loss} for loss in LOSSES},
+    "shaped": {"entropy": "shaped"},
+    "forking": {"credit": "top_entropy", "credit_denominator": "selected"},
+    "pass_at_k": {"advantage": "pass_at_k"},
+}
 
-    def rewards(self, problems, rollout):
-        self.reward_queries += len(problems)
-        pairs = zip(problems, rollout.completions, strict=True)
-        return torch.tensor([float(c[0] == p.prompt[0]) for p, c in pairs])
 
-
-@pytest.mark.parametrize("loss", LOSSES)
-def test_reward_rises(make, trainer, loss):
-    arm = RLArm(name=loss, loss=loss, warm_start=0.05, lr_scale=1.0, prompts=16, group=8, updates=2)
+@pytest.mark.parametrize("name", LEARNERS)
+def test_reward_rises(make, trainer, name):
+    arm = RLArm(name=name, warm_start=0.05, lr_scale=1.0, prompts=16, group=8, updates=2, probe=0)
+    arm = replace(arm, **LEARNERS[name])
     module = make(arm, 8e9, kind=FirstDigit)
     runner, data = trainer(module)
     runner.fit(module, data)
     reward = [r for r in module.history.columns(8)["reward"] if r is not None]
     assert reward[0] < 0.4
-    assert reward[-1] > reward[0] + 0.15
+    # pass@k stops paying once two of a group are right.
+    assert reward[-1] > reward[0] + (0.1 if name == "pass_at_k" else 0.15)
 
 
 class NoReward(RLModule):
