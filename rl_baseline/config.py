@@ -15,6 +15,11 @@ class TransformerArm:
     """Contender family."""
     name: str = MISSING
     """Label in tables and records."""
+    pretrained: str | None = None
+    """A transformers causal language model as the policy: a local folder or a name on the hub; none: the
+    arena's backbone. Its peak learning rate is still size.lr."""
+    revision: str | None = None
+    """Commit of the model on the hub; fix it, or two runs may start from different weights."""
 
     def validate(self) -> None:
         """Nothing to check: every setting is shared."""
@@ -66,6 +71,11 @@ class RLArm:
     """KL-Cov's weight of |log ratio| (paper: 1; verl's default of 0.1 is not the paper's)."""
     nll_coef: float = 0.0
     """Weight of the negative log-likelihood of correct samples (GPPO's paper: 0.1)."""
+    pretrained: str | None = None
+    """A transformers causal language model as the policy: a local folder or a name on the hub; none: the
+    arena's backbone. Its peak learning rate is still size.lr."""
+    revision: str | None = None
+    """Commit of the model on the hub; fix it, or two runs may start from different weights."""
 
     def validate(self) -> None:
         require(
