@@ -40,7 +40,7 @@ class RLModule(TransformerModule):
     def step_flops(self, batch: Batch) -> float:
         if self.stage == WARM_START:
             return super().step_flops(batch)
-        return cost.rl_iteration(self.cell.size, self.task, self.arm)
+        return cost.rl_iteration(self.model.shape, self.task, self.arm)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.stage == RL:
@@ -48,7 +48,7 @@ class RLModule(TransformerModule):
             return
         self.next_token_step(batch, self.share_spent / self.arm.warm_start)
         # Looked at after the step, so that who watches the stage sees it end before RL begins.
-        next_step = cost.supervised_step(self.cell.size, self.task, self.cell.task.batch)
+        next_step = cost.supervised_step(self.model.shape, self.task, self.cell.task.batch)
         if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
             self.begin_rl()
 
@@ -73,7 +73,6 @@ class RLModule(TransformerModule):
         rollout = sample(
             self.model,
             self.task,
-            self.cell.size,
             prompts,
             length=length,
             group=arm.group,
