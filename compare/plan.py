@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra import compose
@@ -35,7 +36,7 @@ class Planned:
     study: str
     cell: Cell
     data: dict[str, Any]
-    """Fingerprint of the task's data."""
+    """Fingerprint of the task's data, and of the files that the arm starts from."""
     parameters: int
     non_embedding: int
 
@@ -105,8 +106,11 @@ def narrow(plan: list[Planned], request: Request) -> list[Planned]:
 
 def identity(cell: Cell, data: dict[str, Any]) -> str:
     """Hash of what changes a cell's result: not paths, loggers, devices or threads."""
-    content = dataclasses.asdict(cell)
-    content["task"].pop("path", None)
+    content = portable(cell)
+    if content["arm"].get("pretrained") is None:
+        # Settings younger than the first records: at their defaults they are left out, like `split`.
+        for key in ("pretrained", "revision"):
+            content["arm"].pop(key, None)
     for key in ("accelerator", "threads", "history"):
         content["trainer"].pop(key)
     if cell.trainer.split == "test":
@@ -114,6 +118,16 @@ def identity(cell: Cell, data: dict[str, Any]) -> str:
         content["trainer"].pop("split")
     text = json.dumps({"version": IDENTITY_VERSION, "data": data, **content}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def portable(cell: Cell) -> dict[str, Any]:
+    """The configuration without paths: they tell who ran it and where; the fingerprint says what was read."""
+    content = dataclasses.asdict(cell)
+    content["task"].pop("path", None)
+    model = content["arm"].get("pretrained")
+    if model is not None and Path(model).is_dir():
+        content["arm"]["pretrained"] = Path(model).resolve().name
+    return content
 
 
 def expected_seconds(cell: Cell, rates: dict[str, float]) -> float:
@@ -124,9 +138,6 @@ def expected_seconds(cell: Cell, rates: dict[str, float]) -> float:
 def blank_record(planned: Planned, commit: str) -> Record:
     """The record's identity, before anything is measured."""
     cell = planned.cell
-    config = dataclasses.asdict(cell)
-    # A path tells who ran it and where; the fingerprint says what was read.
-    config["task"].pop("path", None)
     return Record(
         cell=planned.identity,
         arm=cell.arm.name,
@@ -135,7 +146,7 @@ def blank_record(planned: Planned, commit: str) -> Record:
         budget=float(cell.budget.flops),
         seed=cell.seed,
         status="done",
-        config=config,
+        config=portable(cell),
         data=planned.data,
         commit=commit,
         environment={},
@@ -148,7 +159,7 @@ def _planned(study: str, cell: Cell, tasks: dict[TaskConfig, Task]) -> Planned:
         tasks[cell.task] = build_task(cell.task)
     task = tasks[cell.task]
     check(cell, task)
-    data = task.fingerprint()
+    data = task.fingerprint() | family(cell).fingerprint(cell)
     total, inner = family(cell).parameters(cell, task)
     return Planned(
         identity=identity(cell, data),
