@@ -37,33 +37,6 @@ def context(size: Size, tokens: float, pairs: float) -> float:
     return full + linear(tokens, size.width, 2 * size.width)
 
 
-def lm_forward(size: Size, vocabulary: int, *, tokens: float, pairs: float, predicted: float) -> float:
-    """Transformer++ over `tokens` tokens, with logits at `predicted` of them."""
-    return backbone(size, tokens, pairs) + linear(predicted, size.width, vocabulary)
-
-
-def lm_train(size: Size, vocabulary: int, *, tokens: float, pairs: float, predicted: float) -> float:
-    """Forward and backward of Transformer++: three forward passes."""
-    return 3 * lm_forward(size, vocabulary, tokens=tokens, pairs=pairs, predicted=predicted)
-
-
-def lm_sample(
-    size: Size, vocabulary: int, *, sequences: int, prompt: int, steps: int, group: int = 1
-) -> float:
-    """Cached sampling: the prompt once, then one token a step for every sequence of the batch.
-
-    `steps` sampled tokens cost steps - 1 single-token passes after the prompt's. Sequences that have
-    ended are still computed until the last one ends, and are paid for. Each prompt is shared by
-    `group` of the sequences and read once for all of them.
-    """
-    rows = sequences // group
-    total = lm_forward(size, vocabulary, tokens=rows * prompt, pairs=rows * prompt**2, predicted=rows)
-    for step in range(1, steps):
-        keys = prompt + step
-        total += lm_forward(size, vocabulary, tokens=sequences, pairs=sequences * keys, predicted=sequences)
-    return total
-
-
 def energy_forward(
     size: Size, vocabulary: int, *, candidates: float, pairs: float, outputs: int = 1
 ) -> float:
@@ -83,7 +56,7 @@ def ebt_context(
 ) -> float:
     """The observed stream, once: keys and values, and a language-model head's logits if `predicted`."""
     if predicted:
-        return lm_forward(size, vocabulary, tokens=tokens, pairs=context_pairs, predicted=predicted)
+        return backbone(size, tokens, context_pairs) + linear(predicted, size.width, vocabulary)
     return context(size, tokens, context_pairs)
 
 

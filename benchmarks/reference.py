@@ -60,9 +60,7 @@ def dense_s1_backward(
     return torch.stack(losses).detach()
 
 
-def dense_think(
-    model: EnergyModel, tokens_BS: Tensor, y_BSV: Tensor, *, steps: int, alpha: Tensor
-) -> Tensor:
+def dense_think(model: EnergyModel, tokens_BS: Tensor, y_BSV: Tensor, *, steps: int, alpha: Tensor) -> Tensor:
     """Logits (B, S, V) after `steps` steps, parametrisation probs, everything recomputed each step."""
     for step in range(steps):
         p = y_BSV.softmax(-1).detach().requires_grad_()

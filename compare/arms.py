@@ -6,14 +6,14 @@ family is one YAML file in conf/arm. Nothing here imports torch until a module i
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ebt.cost
 import rl_baseline.cost
-from arena import flops
 from arena.config import Cell, require
 from arena.tasks.base import Task
 from ebt.config import EBTArm
+from rl_baseline import pretrained
 from rl_baseline.config import RLArm, TransformerArm
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class Family:
     parameters: Callable[[Cell, Task], tuple[int, int]]
     """Parameters in all, and without vocabulary maps."""
     build: "Callable[[Cell, Task], Contender]"
+    fingerprint: Callable[[Cell], dict[str, Any]]
+    """What identifies the files that an arm starts from."""
 
 
 def _ebt(cell: Cell, task: Task) -> "Contender":
@@ -51,23 +53,35 @@ def _rl(cell: Cell, task: Task) -> "Contender":
     return RLModule(cell, task)
 
 
-def _lm_parameters(cell: Cell, task: Task) -> tuple[int, int]:
-    inner = flops.backbone_parameters(cell.size)
-    return inner + 2 * task.vocabulary * cell.size.width, inner
+def _no_files(cell: Cell) -> dict[str, Any]:
+    return {}
+
+
+def _pretrained(cell: Cell) -> dict[str, Any]:
+    return pretrained.fingerprint(cell.arm.pretrained)
 
 
 FAMILIES: dict[str, Family] = {
     "ebt": Family(
-        config=EBTArm, minimum_flops=ebt.cost.minimum_flops, parameters=ebt.cost.parameters, build=_ebt
+        config=EBTArm,
+        minimum_flops=ebt.cost.minimum_flops,
+        parameters=ebt.cost.parameters,
+        build=_ebt,
+        fingerprint=_no_files,
     ),
     "transformer": Family(
         config=TransformerArm,
         minimum_flops=rl_baseline.cost.minimum_flops,
-        parameters=_lm_parameters,
+        parameters=rl_baseline.cost.parameters,
         build=_transformer,
+        fingerprint=_pretrained,
     ),
     "rl": Family(
-        config=RLArm, minimum_flops=rl_baseline.cost.minimum_flops, parameters=_lm_parameters, build=_rl
+        config=RLArm,
+        minimum_flops=rl_baseline.cost.minimum_flops,
+        parameters=rl_baseline.cost.parameters,
+        build=_rl,
+        fingerprint=_pretrained,
     ),
 }
 

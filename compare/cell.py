@@ -25,7 +25,7 @@ from arena.tasks import build_task
 from arena.tasks.base import Problem, Task
 from compare.arms import family
 from compare.config import Logger
-from compare.plan import Planned, blank_record
+from compare.plan import Planned, blank_record, portable
 from compare.record import Evaluation, Record
 from compare.store import Store
 
@@ -264,7 +264,7 @@ def _mirror(planned: Planned, logger: Logger, folder: Path) -> LightningLogger |
         mode=logger.mode,
         group=planned.study,
         job_type=cell.arm.name,
-        config={**dataclasses.asdict(cell.arm), "budget": cell.budget.flops, "seed": cell.seed},
+        config={**portable(cell)["arm"], "budget": cell.budget.flops, "seed": cell.seed},
     )
 
 

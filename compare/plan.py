@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra import compose
@@ -15,7 +16,6 @@ from arena.tasks.base import Task
 from compare.arms import check, family
 from compare.config import Experiment, Root, Study
 from compare.record import Record
-from rl_baseline.config import RLArm
 
 IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
@@ -36,7 +36,7 @@ class Planned:
     study: str
     cell: Cell
     data: dict[str, Any]
-    """Fingerprint of the task's data."""
+    """Fingerprint of the task's data, and of the files that the arm starts from."""
     parameters: int
     non_embedding: int
 
@@ -106,18 +106,21 @@ def narrow(plan: list[Planned], request: Request) -> list[Planned]:
 
 def identity(cell: Cell, data: dict[str, Any]) -> str:
     """Hash of what changes a cell's result: not paths, loggers, devices or threads."""
-    content = dataclasses.asdict(cell)
-    content["task"].pop("path", None)
+    content = portable(cell)
     for key in ("accelerator", "threads", "history"):
         content["trainer"].pop(key)
-    if cell.trainer.split == "test":
-        # A setting younger than the first records: at its default it is left out, and they stay valid.
-        content["trainer"].pop("split")
-    if isinstance(cell.arm, RLArm):
-        for name in cell.arm.younger_at_default():  # likewise
-            content["arm"].pop(name)
     text = json.dumps({"version": IDENTITY_VERSION, "data": data, **content}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def portable(cell: Cell) -> dict[str, Any]:
+    """The configuration without paths: they tell who ran it and where; the fingerprint says what was read."""
+    content = dataclasses.asdict(cell)
+    content["task"].pop("path", None)
+    model = content["arm"].get("pretrained")
+    if model is not None and Path(model).is_dir():
+        content["arm"]["pretrained"] = Path(model).resolve().name
+    return content
 
 
 def expected_seconds(cell: Cell, rates: dict[str, float]) -> float:
@@ -128,9 +131,6 @@ def expected_seconds(cell: Cell, rates: dict[str, float]) -> float:
 def blank_record(planned: Planned, commit: str) -> Record:
     """The record's identity, before anything is measured."""
     cell = planned.cell
-    config = dataclasses.asdict(cell)
-    # A path tells who ran it and where; the fingerprint says what was read.
-    config["task"].pop("path", None)
     return Record(
         cell=planned.identity,
         arm=cell.arm.name,
@@ -139,7 +139,7 @@ def blank_record(planned: Planned, commit: str) -> Record:
         budget=float(cell.budget.flops),
         seed=cell.seed,
         status="done",
-        config=config,
+        config=portable(cell),
         data=planned.data,
         commit=commit,
         environment={},
@@ -152,7 +152,7 @@ def _planned(study: str, cell: Cell, tasks: dict[TaskConfig, Task]) -> Planned:
         tasks[cell.task] = build_task(cell.task)
     task = tasks[cell.task]
     check(cell, task)
-    data = task.fingerprint()
+    data = task.fingerprint() | family(cell).fingerprint(cell)
     total, inner = family(cell).parameters(cell, task)
     return Planned(
         identity=identity(cell, data),

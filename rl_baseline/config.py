@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from arena.config import asdict, require, require_choice
+from arena.config import require, require_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,11 @@ class TransformerArm:
     """Contender family."""
     name: str = MISSING
     """Label in tables and records."""
+    pretrained: str | None = None
+    """A transformers causal language model as the policy: a local folder or a name on the hub; none: the
+    arena's backbone. Its peak learning rate is still size.lr."""
+    revision: str | None = None
+    """Commit of the model on the hub; fix it, or two runs may start from different weights."""
 
     def validate(self) -> None:
         """Nothing to check: every setting is shared."""
@@ -86,6 +91,11 @@ class RLArm:
     update on a rollout penalises the rounding between sampling and training, of random sign."""
     nll_coef: float = 0.0
     """Weight of the negative log-likelihood of correct samples (GPPO's paper: 0.1)."""
+    pretrained: str | None = None
+    """A transformers causal language model as the policy: a local folder or a name on the hub; none: the
+    arena's backbone. Its peak learning rate is still size.lr."""
+    revision: str | None = None
+    """Commit of the model on the hub; fix it, or two runs may start from different weights."""
 
     credit: str = "all"
     """Which tokens learn. all; top_entropy: the credit_share of highest entropy (forking tokens, arXiv
@@ -150,11 +160,6 @@ class RLArm:
     def reads_entropy(self) -> bool:
         """Whether credit or shaping depends on the current policy's entropy at each token."""
         return self.credit in ("top_entropy", "bottom_entropy") or self.entropy == "shaped"
-
-    def younger_at_default(self) -> list[str]:
-        """Settings younger than the first records that are at their defaults: what they did before."""
-        plain, own = asdict(RLArm(name=self.name)), asdict(self)
-        return [name for name in own if name not in FIRST and own[name] == plain[name]]
 
     def validate(self) -> None:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
@@ -279,12 +284,6 @@ class RLArm:
         require(self.temperature_max > 1, f"arm.temperature_max={self.temperature_max}: must be above 1")
 
 
-FIRST = (
-    *("kind", "name", "warm_start", "lr_scale", "prompts", "group", "updates", "temperature", "advantage"),
-    *("aggregation", "loss", "clip_low", "clip_high", "dual_clip", "cov_share", "cov_bounds", "cov_low"),
-    *("cov_high", "kl_coef", "nll_coef"),
-)
-"""Settings of RLArm that every record holds."""
 REWARDS = ("verifier", "coin")
 ADVANTAGES = ("grpo", "dr_grpo", "rloo", "reinforce_pp", "pass_at_k")
 AGGREGATIONS = ("token_mean", "seq_mean_token_sum", "seq_mean_token_mean", "sum_norm")

@@ -4,55 +4,67 @@ Steps are costed at the longest prompt and completion of the training problems: 
 whenever a batch holds one such problem.
 """
 
-from arena import flops
-from arena.config import Cell, ConfigError, Size, require
+from arena.config import Cell, ConfigError, require
 from arena.tasks.base import PLAN, Task
 from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.pretrained import describe
+from rl_baseline.shape import Shape, arena_shape
+from rl_baseline.symbols import task_tokens
 
 
-def teacher_forced(size: Size, vocabulary: int, *, sequences: int, observed: int, predicted: int) -> float:
+def policy_shape(cell: Cell, task: Task) -> Shape:
+    """Cost and parameters of the cell's policy.
+
+    Raises:
+        ConfigError: its pretrained model cannot be had, counted or spoken to in the task's symbols.
+    """
+    arm = cell.arm
+    if arm.pretrained is None:
+        require(
+            arm.revision is None,
+            f"arm.revision={arm.revision}: of no model; give arm.pretrained, or leave it out",
+        )
+        return arena_shape(cell.size, task.vocabulary)
+    task_tokens(arm.pretrained, arm.revision, task)
+    return describe(arm.pretrained, arm.revision).shape(task.vocabulary)
+
+
+def parameters(cell: Cell, task: Task) -> tuple[int, int]:
+    """Parameters in all, and without vocabulary maps."""
+    shape = policy_shape(cell, task)
+    return shape.parameters, shape.non_embedding
+
+
+def teacher_forced(shape: Shape, *, sequences: int, observed: int, predicted: int) -> float:
     """Forward pass over `observed` tokens a sequence (padded), logits at `predicted` of them."""
-    return flops.lm_forward(
-        size,
-        vocabulary,
-        tokens=sequences * observed,
-        pairs=sequences * observed**2,
-        predicted=sequences * predicted,
+    return shape.forward(
+        tokens=sequences * observed, pairs=sequences * observed**2, predicted=sequences * predicted
     )
 
 
-def supervised_step(size: Size, task: Task, batch: int) -> float:
+def supervised_step(shape: Shape, task: Task, batch: int) -> float:
     """One next-token step on `batch` problems."""
     prompt, completion = task.longest()
-    forward = teacher_forced(
-        size, task.vocabulary, sequences=batch, observed=prompt + completion - 1, predicted=completion
-    )
+    forward = teacher_forced(shape, sequences=batch, observed=prompt + completion - 1, predicted=completion)
     return 3 * forward
 
 
-def rollout(size: Size, task: Task, arm: RLArm) -> float:
+def rollout(shape: Shape, task: Task, arm: RLArm) -> float:
     """Sampling arm.group completions for arm.prompts problems, all of full length."""
     prompt, completion = task.longest()
-    return flops.lm_sample(
-        size,
-        task.vocabulary,
-        sequences=arm.prompts * arm.group,
-        prompt=prompt,
-        steps=completion,
-        group=arm.group,
-    )
+    return shape.sample(sequences=arm.prompts * arm.group, prompt=prompt, steps=completion, group=arm.group)
 
 
-def rl_iteration(size: Size, task: Task, arm: RLArm) -> float:
+def rl_iteration(shape: Shape, task: Task, arm: RLArm) -> float:
     """One rollout and its updates, which together pass over every sample once.
 
     Where micro-batches need a survey of the whole optimiser step first, that is one more forward pass.
     """
     samples = arm.prompts * arm.group
-    passes = supervised_step(size, task, samples)
+    passes = supervised_step(shape, task, samples)
     if arm.surveys:
-        passes += supervised_step(size, task, samples) / 3
-    return rollout(size, task, arm) + passes
+        passes += supervised_step(shape, task, samples) / 3
+    return rollout(shape, task, arm) + passes
 
 
 def plans(task: Task) -> bool:
@@ -68,13 +80,15 @@ def minimum_flops(cell: Cell, task: Task) -> float:
 
     Raises:
         ConfigError: a rollout wants more problems than a batch holds, the credit rule wants planning
-            tokens and the task has none, or the arm is not of this package.
+            tokens and the task has none, the pretrained model cannot be used, or the arm is not of
+            this package.
     """
     arm = cell.arm
-    if isinstance(arm, TransformerArm):
-        return supervised_step(cell.size, task, cell.task.batch)
-    if not isinstance(arm, RLArm):
+    if not isinstance(arm, TransformerArm | RLArm):
         raise ConfigError(f"arm.kind={arm.kind}: not an arm of rl_baseline; use transformer or rl")
+    shape = policy_shape(cell, task)
+    if isinstance(arm, TransformerArm):
+        return supervised_step(shape, task, cell.task.batch)
     require(
         arm.prompts <= cell.task.batch,
         f"arm.prompts={arm.prompts}: more than task.batch={cell.task.batch} offers; lower arm.prompts or "
@@ -85,5 +99,5 @@ def minimum_flops(cell: Cell, task: Task) -> float:
         f"arm.credit={arm.credit} with task={cell.task.name}: its chains hold no planning token; choose a "
         "task whose chains plan, or another arm",
     )
-    warm = supervised_step(cell.size, task, cell.task.batch) / arm.warm_start
-    return max(warm, rl_iteration(cell.size, task, arm) / (1 - arm.warm_start))
+    warm = supervised_step(shape, task, cell.task.batch) / arm.warm_start
+    return max(warm, rl_iteration(shape, task, arm) / (1 - arm.warm_start))

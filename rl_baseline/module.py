@@ -57,7 +57,7 @@ class RLModule(TransformerModule):
     def step_flops(self, batch: Batch) -> float:
         if self.stage == WARM_START:
             return super().step_flops(batch)
-        return cost.rl_iteration(self.cell.size, self.task, self.arm)
+        return cost.rl_iteration(self.model.shape, self.task, self.arm)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.stage == RL:
@@ -65,7 +65,7 @@ class RLModule(TransformerModule):
             return
         self.next_token_step(batch, self.share_spent / self.arm.warm_start)
         # Looked at after the step, so that who watches the stage sees it end before RL begins.
-        next_step = cost.supervised_step(self.cell.size, self.task, self.cell.task.batch)
+        next_step = cost.supervised_step(self.model.shape, self.task, self.cell.task.batch)
         if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
             self.begin_rl()
 
@@ -101,7 +101,6 @@ class RLModule(TransformerModule):
         rollout = sample(
             self.model,
             self.task,
-            self.cell.size,
             prompts,
             length=self.task.longest()[1],
             group=arm.group,
@@ -148,7 +147,7 @@ class RLModule(TransformerModule):
             self.gap = updates[0]["logp_gap"]
             self.tolerance = arm.logp_tolerance or LOGP_TOLERANCE[self.full_precision]
         held = self.controller.observe(rollout.entropy_BT, rollout.logp_BT, rollout.mask_BT)
-        if self.flops_spent + cost.rl_iteration(self.cell.size, self.task, arm) > self.cell.budget.flops:
+        if self.flops_spent + cost.rl_iteration(self.model.shape, self.task, arm) > self.cell.budget.flops:
             probed = self.probe.take(self.model)  # the last rollout: what the run ends with
         self.history.add(
             step=self.steps,
@@ -251,7 +250,7 @@ class RLModule(TransformerModule):
     def full_precision(self) -> bool:
         """Whether the model computes in fp32."""
         autocast = torch.is_autocast_enabled(self.device.type)
-        return not autocast and self.model.embedding.weight.dtype not in (torch.bfloat16, torch.float16)
+        return not autocast and next(self.model.parameters()).dtype not in (torch.bfloat16, torch.float16)
 
 
 def _rows(batch: Batch, rows: Tensor) -> Batch:

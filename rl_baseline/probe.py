@@ -48,7 +48,6 @@ class Probe:
         rollout = sample(
             model,
             self.task,
-            self.cell.size,
             prompts,
             length=self.task.longest()[1],
             group=n,

@@ -1,8 +1,8 @@
 """Sampling completions with a cache, and scoring given ones.
 
 Shapes (suffixes): P prompts, B = P * group sequences (sequence b continues prompt b // group),
-S padded prompt length, T sampled tokens, M supervised tokens, V vocabulary, H heads, D head width,
-W model width. Log-probabilities and entropies are in nats, computed in fp32.
+T sampled tokens, M supervised tokens, V vocabulary. Log-probabilities and entropies are in nats,
+computed in fp32.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arena import flops
-from arena.config import Size
 from arena.data import Batch
 from arena.tasks.base import Task, stream
-from arena.transformer import Block, TransformerLM, rotary_tables
+from rl_baseline.policy import Policy
 
 GOLDEN = numpy.uint64(0x9E3779B97F4A7C15)
 
@@ -65,71 +63,10 @@ def _scramble(seeds: numpy.ndarray, count: int) -> numpy.ndarray:
         return z ^ (z >> numpy.uint64(31))
 
 
-class Decoder:
-    """A model reading one token a sequence and step; keys and values are kept in place.
-
-    Prompts of different length are padded on the left: then every sequence's next token has the
-    same index. Rotary positions count from each prompt's own first token.
-    """
-
-    def __init__(
-        self, model: TransformerLM, prompts: Sequence[Sequence[int]], pad: int, length: int, group: int
-    ):
-        device = model.embedding.weight.device
-        self.model = model
-        self.filled = width = max(map(len, prompts))
-        tokens = torch.tensor([(pad,) * (width - len(p)) + tuple(p) for p in prompts], device=device)
-        first = torch.tensor([width - len(p) for p in prompts], device=device)
-        index = torch.arange(width + length, device=device)
-        self.keys: Tensor | None = None  # which indices hold a token, (B, 1, 1, S + length)
-        positions, mask = index, None
-        if int(first.max()):
-            positions = (index - first[:, None]).clamp(min=0).unsqueeze(1)
-            real = (index >= first[:, None])[:, None, None]
-            prompt = index[:width]
-            # Padding sees itself: a query that sees nothing would give NaN.
-            mask = (prompt <= prompt[:, None]) & real[..., :width] | torch.eye(
-                width, dtype=torch.bool, device=device
-            )
-            self.keys = real.repeat_interleave(group, dim=0)
-        hidden, context = model(tokens, positions[..., :width], mask)
-        self.logits_BV = model.logits(hidden[:, -1]).float().repeat_interleave(group, dim=0)
-        following = positions[..., width:]
-        if self.keys is not None:
-            following = following.repeat_interleave(group, dim=0)
-        self.tables = rotary_tables(following, model.backbone.head_width)
-        self.cache = [tuple(self._room(x, length, group) for x in pair) for pair in context]
-
-    @staticmethod
-    def _room(x_PHSD: Tensor, length: int, group: int) -> Tensor:
-        """The prompt's keys or values, one copy a sequence, with room for the sampled tokens."""
-        p, h, s, d = x_PHSD.shape
-        room = x_PHSD.new_empty((p, group, h, s + length, d))
-        room[..., :s, :] = x_PHSD.unsqueeze(1)
-        return room.flatten(0, 1)
-
-    def advance(self, tokens_B: Tensor, step: int) -> None:
-        """Read each sequence's `step`-th sampled token (from 0); sets the next `logits_BV`."""
-        here, end = self.filled + step, self.filled + step + 1
-        cos, sin = self.tables
-        tables = cos[..., step : step + 1, :], sin[..., step : step + 1, :]
-        mask = None if self.keys is None else self.keys[..., :end]
-        x_B1W = self.model.embedding(tokens_B).unsqueeze(1)
-        for block, (k_BHTD, v_BHTD) in zip(self.model.backbone.blocks, self.cache, strict=True):
-            assert isinstance(block, Block)
-            q, k_BHTD[:, :, here:end], v_BHTD[:, :, here:end] = block.project(x_B1W, tables)
-            attended = F.scaled_dot_product_attention(
-                q, k_BHTD[:, :, :end], v_BHTD[:, :, :end], attn_mask=mask
-            )
-            x_B1W = block.finish(x_B1W, attended)
-        self.logits_BV = self.model.logits(self.model.backbone.norm(x_B1W[:, 0])).float()
-
-
 @torch.no_grad()
 def sample(
-    model: TransformerLM,
+    policy: Policy,
     task: Task,
-    size: Size,
     prompts: Sequence[Sequence[int]],
     *,
     length: int,
@@ -149,8 +86,8 @@ def sample(
         ValueError: `seeds` are missing or too few for a positive temperature.
     """
     sequences = len(prompts) * group
-    device = model.embedding.weight.device
-    decoder = Decoder(model, prompts, task.pad, length, group)
+    decoder = policy.read(prompts, pad=task.pad, length=length, group=group)
+    device = decoder.logits_BV.device
     draws_BT = None
     if temperature > 0:
         if seeds is None or len(seeds) != sequences:
@@ -190,19 +127,15 @@ def sample(
         logp_BT=logp_BT.masked_fill(~mask_BT, 0.0),
         entropy_BT=entropy_BT.masked_fill(~mask_BT, 0.0),
         mask_BT=mask_BT,
-        flops=flops.lm_sample(
-            size, task.vocabulary, sequences=sequences, prompt=decoder.filled, steps=len(columns), group=group
+        flops=policy.shape.sample(
+            sequences=sequences, prompt=decoder.filled, steps=len(columns), group=group
         ),
     )
 
 
-def predicted_logits(model: TransformerLM, batch: Batch) -> Tensor:
-    """Logits for the batch's supervised tokens, computed only there: (B, M, V), fp32."""
-    hidden_BSW, _ = model(batch.tokens_BS)
-    if batch.everywhere:
-        return model.logits(hidden_BSW).float()
-    index_BMW = batch.positions_BM.unsqueeze(-1).expand(-1, -1, hidden_BSW.shape[-1])
-    return model.logits(hidden_BSW.gather(1, index_BMW)).float()
+def predicted_logits(policy: Policy, batch: Batch) -> Tensor:
+    """Logits for the batch's supervised tokens: (B, M, V), fp32."""
+    return policy.predicted(batch).float()
 
 
 def log_probabilities(logits_BMV: Tensor, batch: Batch, temperature: float = 1.0) -> Tensor:
@@ -214,7 +147,7 @@ def log_probabilities(logits_BMV: Tensor, batch: Batch, temperature: float = 1.0
     return logp_BM.masked_fill(~batch.supervised_BM, 0.0)
 
 
-def score(model: TransformerLM, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """What `sample` reports, for given completions in one pass (teacher forcing).
 
     Args:
@@ -223,7 +156,7 @@ def score(model: TransformerLM, batch: Batch, temperature: float = 1.0) -> tuple
     Returns:
         log-probabilities and entropies, (B, M) each, 0 at padding.
     """
-    logits_BMV = predicted_logits(model, batch)
+    logits_BMV = predicted_logits(policy, batch)
     full_BMV = F.log_softmax(logits_BMV, dim=-1)
     entropy_BM = -(full_BMV.exp() * full_BMV).sum(-1).masked_fill(~batch.supervised_BM, 0.0)
     return log_probabilities(logits_BMV, batch, temperature), entropy_BM

@@ -11,19 +11,19 @@ from arena.config import Cell
 from arena.contender import Contender, Likelihood, Solutions
 from arena.data import Batch
 from arena.tasks.base import Problem, Task
-from arena.transformer import TransformerLM
 from rl_baseline import cost
+from rl_baseline.policy import build_policy
 from rl_baseline.rollout import log_probabilities, predicted_logits, sample, sequence_seeds
 
 GREEDY, SAMPLE, LIKELIHOOD = "greedy", "sample", "likelihood"
 
 
 class TransformerModule(Contender):
-    """Transformer++ on the mean next-token loss over the supervised tokens of a batch."""
+    """Transformer++, or a pretrained model, on the mean next-token loss over a batch's supervised tokens."""
 
     def __init__(self, cell: Cell, task: Task) -> None:
         super().__init__(cell, task)
-        self.model = TransformerLM(cell.size, task.vocabulary)
+        self.model = build_policy(cell, task)
 
     def efforts(self) -> tuple[str, ...]:
         return GREEDY, SAMPLE
@@ -32,14 +32,14 @@ class TransformerModule(Contender):
         return (LIKELIHOOD,)
 
     def non_embedding_parameters(self) -> int:
-        return sum(p.numel() for p in self.model.backbone.parameters())
+        return self.model.non_embedding_parameters()
 
     def forward_flops(self, batch: Batch) -> float:
         """Forward pass over the padded batch."""
         sequences, observed = batch.tokens_BS.shape
         predicted = batch.targets_BM.shape[1]
         return cost.teacher_forced(
-            self.cell.size, self.task.vocabulary, sequences=sequences, observed=observed, predicted=predicted
+            self.model.shape, sequences=sequences, observed=observed, predicted=predicted
         )
 
     def step_flops(self, batch: Batch) -> float:
@@ -85,7 +85,6 @@ class TransformerModule(Contender):
         rollout = sample(
             self.model,
             self.task,
-            self.cell.size,
             prompts,
             length=max(self.task.longest(severity)[1] for severity in {p.severity for p in problems}),
             temperature=float(effort == SAMPLE),

@@ -11,9 +11,9 @@ from arena.data import Problems
 from arena.seeding import seed_everything
 from arena.tasks import build_task
 from arena.tasks.base import Task
-from arena.transformer import TransformerLM
 from rl_baseline.config import RLArm, TransformerArm
 from rl_baseline.module import RLModule
+from rl_baseline.policy import TransformerPolicy
 from rl_baseline.supervised import TransformerModule
 
 SIZE = Size(name="7xs", layers=1, heads=2, width=32, lr=3e-3)
@@ -39,10 +39,10 @@ def task() -> Task:
 
 
 @pytest.fixture
-def model(task: Task) -> TransformerLM:
+def model(task: Task) -> TransformerPolicy:
     """Two layers, freshly initialised: far from certain, so that every token has a chance."""
     torch.manual_seed(0)
-    return TransformerLM(Size(name="test", layers=2, heads=2, width=32, lr=3e-3), task.vocabulary)
+    return TransformerPolicy(Size(name="test", layers=2, heads=2, width=32, lr=3e-3), task.vocabulary)
 
 
 @pytest.fixture

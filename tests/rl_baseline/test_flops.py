@@ -10,14 +10,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from arena import flops
-from arena.config import Addition, Size
+from arena.config import Addition
 from arena.data import collate
 from arena.tasks import build_task
 from rl_baseline import cost
 from rl_baseline.config import RLArm, TransformerArm
 from rl_baseline.rollout import predicted_logits, sample, sequence_seeds
 
-SIZE = Size(name="test", layers=2, heads=2, width=32, lr=3e-3)
 ARM = RLArm(name="rl", warm_start=0.25)
 
 
@@ -36,12 +35,14 @@ def test_a_training_step_costs_what_is_counted(make):
 
 
 @pytest.mark.parametrize("group", [1, 4])
-def test_cached_sampling_costs_what_is_counted(model, task, group):
+@pytest.mark.parametrize("digits", [4, 9])
+def test_cached_sampling_costs_what_is_counted(model, digits, group):
+    task = build_task(Addition(name="addition", min_digits=3, max_digits=digits))
     prompts = [task.problem("train", 0, i).prompt for i in range(8)]
     seeds = sequence_seeds(prompts, group, 0)
     rollouts = []
     actual = counted(
-        lambda: rollouts.append(sample(model, task, SIZE, prompts, length=6, group=group, seeds=seeds))
+        lambda: rollouts.append(sample(model, task, prompts, length=6, group=group, seeds=seeds))
     )
     assert rollouts[0].flops == pytest.approx(actual, rel=0.02)
 
@@ -84,23 +85,23 @@ def test_the_planned_iteration_pays_for_the_survey(make):
 def test_the_planned_supervised_step_is_the_real_one(make):
     module = make(TransformerArm(name="transformer"), 1e9, batch=64)
     batch = collate([module.task.problem("train", 0, i) for i in range(64)], module.task.pad)
-    assert module.step_flops(batch) == cost.supervised_step(module.cell.size, module.task, 64)
+    assert module.step_flops(batch) == cost.supervised_step(module.model.shape, module.task, 64)
 
 
 def test_minimum_of_the_transformer_is_one_step(make):
     module = make(TransformerArm(name="transformer"), 1e9)
     assert cost.minimum_flops(module.cell, module.task) == cost.supervised_step(
-        module.cell.size, module.task, 64
+        module.model.shape, module.task, 64
     )
 
 
 def test_minimum_of_rl_leaves_room_for_both_stages(make):
     module = make(ARM, 1e9)
-    size, task = module.cell.size, module.task
+    shape, task = module.model.shape, module.task
     minimum = cost.minimum_flops(module.cell, task)
     spare = (
-        minimum * 0.25 - cost.supervised_step(size, task, 64),
-        minimum * 0.75 - cost.rl_iteration(size, task, ARM),
+        minimum * 0.25 - cost.supervised_step(shape, task, 64),
+        minimum * 0.75 - cost.rl_iteration(shape, task, ARM),
     )
     assert min(spare) == pytest.approx(0, abs=1e-3 * minimum)
     assert max(spare) > 0

@@ -5,29 +5,40 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from arena.config import Size
+from arena.config import Addition
 from arena.data import collate
+from arena.tasks import build_task
 from arena.tasks.base import Problem, Task
-from arena.transformer import TransformerLM
+from rl_baseline.decoder import SHARED_FROM, CopiedPrompt, SharedPrompt
+from rl_baseline.policy import TransformerPolicy
 from rl_baseline.rollout import Rollout, sample, score, sequence_seeds, uniforms
 
-SIZE = Size(name="test", layers=2, heads=2, width=32, lr=3e-3)
+
+@pytest.fixture(params=[(3, 4), (7, 8)], ids=["short", "long"])
+def task(request: pytest.FixtureRequest) -> Task:
+    """Prompts of 8 and 10 tokens, of which each sequence keeps a copy, or of 16 and 18, shared by groups."""
+    low, high = request.param
+    task = build_task(Addition(name="addition", min_digits=low, max_digits=high))
+    assert (task.longest()[0] >= SHARED_FROM) == (low == 7)
+    return task
 
 
 def problems(task: Task, count: int) -> list[Problem]:
-    """Training problems; prompts of three and of four digits."""
+    """Training problems; prompts of two lengths."""
     chosen = [task.problem("train", 0, index) for index in range(count)]
     assert len({len(p.prompt) for p in chosen}) == 2
     return chosen
 
 
-def draw(model: TransformerLM, task: Task, chosen: list[Problem], *, group: int = 1, **changes) -> Rollout:
+def draw(
+    model: TransformerPolicy, task: Task, chosen: list[Problem], *, group: int = 1, **changes
+) -> Rollout:
     prompts = [p.prompt for p in chosen]
     seeds = sequence_seeds(prompts, group, "test")
-    return sample(model, task, SIZE, prompts, **{"length": 6, "group": group, "seeds": seeds} | changes)
+    return sample(model, task, prompts, **{"length": 6, "group": group, "seeds": seeds} | changes)
 
 
-def uncached(model: TransformerLM, task: Task, prompt: tuple[int, ...], choose) -> tuple[int, ...]:
+def uncached(model: TransformerPolicy, task: Task, prompt: tuple[int, ...], choose) -> tuple[int, ...]:
     """One sequence, the whole prefix anew for each token."""
     tokens = list(prompt)
     for step in range(6):
@@ -163,6 +174,12 @@ def test_uniforms_are_uniform():
     assert 5 < chi_square < 45  # 19 degrees of freedom
     rows, columns = numbers[1:] - 0.5, numbers[:-1] - 0.5
     assert (rows * columns).mean().abs() < 12**-1 * 4 / 100_000**0.5
+
+
+def test_a_group_keeps_one_copy_of_a_long_prompt(model, task):
+    prompts = [p.prompt for p in problems(task, 4)]
+    caches = model.read(prompts, pad=task.pad, length=6, group=5).caches
+    assert isinstance(caches[0], SharedPrompt if len(prompts[0]) >= SHARED_FROM else CopiedPrompt)
 
 
 def test_missing_seeds_are_an_error(model, task):
