@@ -94,7 +94,9 @@ def colours(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def of_study(study: Study, look: dict[str, tuple[str, str]]) -> list[Figure]:
     """Every figure that the study has data for."""
-    makers = (loss_figure, error_figure, entropy_figure, reward_figure)
+    makers = [loss_figure, error_figure, entropy_figure, reward_figure]
+    if study.ceiling is not None:
+        makers.remove(entropy_figure)  # the section on the ceiling has one, against compute
     return [figure for figure in (make(study, look) for make in makers) if figure is not None]
 
 
@@ -147,7 +149,7 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
         "Small points: runs. Large points: means over seeds. Lines: L = E + A C^-alpha, one E for all arms, "
         "with the 95% bootstrap band; dotted: no fit."
     )
-    return _figure(
+    return draw_figure(
         f"{study.name}-loss",
         f"{study.name}: loss against training compute",
         caption,
@@ -200,7 +202,7 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
         "Small points: runs. Large points: means over seeds, with 95% Student's t intervals "
         "(three seeds make them wide). Lines: fitted sigmoid; dotted: no fit. Arms shifted sideways a little."
     )
-    return _figure(
+    return draw_figure(
         f"{study.name}-error",
         f"{study.name}: answer error against training compute",
         caption,
@@ -249,7 +251,7 @@ def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: s
     ends = "; ".join(
         f"{arm} from {v[:, 0].mean():.3g} to {v[:, -1].mean():.3g}" for arm, (_, v) in traces.items()
     )
-    return _figure(
+    return draw_figure(
         f"{study.name}-{column}", f"{study.name}: {column} over reinforcement learning", caption, draw, ends
     )
 
@@ -283,7 +285,14 @@ def _summary(means: tuple[Means, ...]) -> str:
     return "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.2g} FLOPs" for arm, m in last.items())
 
 
-def _figure(name: str, title: str, caption: str, draw: Callable[[Axes], None], summary: str) -> Figure:
+def draw_figure(name: str, title: str, caption: str, draw: Callable[[Axes], None], summary: str) -> Figure:
+    """A figure of one plot.
+
+    Args:
+        name: file name; what a file name cannot hold becomes a dash.
+        draw: puts everything into the axes; labelled artists become the legend.
+        summary: the figure in words, for those who cannot see it.
+    """
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": safe}):
         figure, ax = plt.subplots(layout="constrained")
