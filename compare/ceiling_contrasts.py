@@ -11,7 +11,7 @@ from compare.evidence import Run
 from compare.findings import Draft
 from compare.manifest import FORECASTS, WARM_START
 from compare.record import Evaluation
-from compare.stats import over_seeds, over_seeds_and_problems
+from compare.stats import from_normal, over_seeds, over_seeds_and_problems
 
 UNMANAGED = "rl_grpo"
 """Nothing done about its entropy: what exploratory comparisons of the others are made against."""
@@ -90,7 +90,13 @@ def _above_ceiling(blank: Draft, section: CeilingStudy, runs: tuple[Run, ...]) -
         return replace(blank, caveats=missing + lost or ("no seed that both were run with",))
     exact = [measured[seed][1] for seed in seeds]
     ceilings_S = np.array([ceilings[seed][1] for seed in seeds])
-    if len({e.n for e in exact}) > 1:
+    if len(seeds) == 1:
+        (own,) = (fit.ceiling for fit in rewarded.fits if fit.seed == seeds[0])
+        assert own is not None
+        # One run: what its problems and its own fit leave open, nothing of other seeds.
+        variance = exact[0].sd ** 2 / exact[0].n + ((own.high - own.low) / 2 / 1.96) ** 2
+        estimate = from_normal(exact[0].value - own.value, variance, exact[0].n - 1, n=1)
+    elif len({e.n for e in exact}) > 1:
         estimate = over_seeds(np.array([e.value for e in exact]) - ceilings_S)
     else:
         outcomes_SP = np.array([[float(bit) for bit in e.outcomes] for e in exact])

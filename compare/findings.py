@@ -47,10 +47,7 @@ QUANTITIES = {
         label="difference in loss added by the shift", unit=" nats", higher_is_better=False, digits=4
     ),
     "entropy_held": Quantity(
-        label="share of the entropy at the start of RL that is left at its end, relative",
-        unit="×",
-        higher_is_better=True,
-        ratio=True,
+        label="entropy kept through RL, as a ratio", unit="×", higher_is_better=True, ratio=True
     ),
     "ceiling": Quantity(label="difference of fitted entropy ceilings", unit="", higher_is_better=True),
     "final_reward": Quantity(

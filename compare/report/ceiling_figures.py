@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from compare.ceiling import ArmCeiling, CeilingStudy
 from compare.forecast import LABELS
@@ -34,20 +34,15 @@ def entropy_figure(name: str, section: CeilingStudy, look: Look) -> Figure:
     def draw(ax: Axes) -> None:
         for arm in section.arms:
             colour, marker = look[arm.arm]
-            ends = [float(fit.trace.compute_T[-1]) for fit in arm.fits]
-            if not ends:
+            seeds = [(_thin(fit.trace.compute_T), _thin(fit.trace.entropy_T)) for fit in arm.fits]
+            if not seeds:
                 continue
-            grid = np.linspace(0, min(ends), 100)
-            smooth = []
-            for fit in arm.fits:
-                x, y = _thin(fit.trace.compute_T), _thin(fit.trace.entropy_T)
+            for x, y in seeds:
                 ax.plot(x, y, color=colour, linewidth=0.7, alpha=0.5)
-                smooth.append(np.interp(grid, x, y))
-            mean = np.mean(smooth, axis=0)
-            inside = grid >= max(float(_thin(fit.trace.compute_T)[0]) for fit in arm.fits)
+            grid = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 100)
             ax.plot(
-                grid[inside],
-                mean[inside],
+                grid,
+                np.mean([np.interp(grid, x, y) for x, y in seeds], axis=0),
                 color=colour,
                 linewidth=2.2,
                 label=arm.arm,
@@ -57,6 +52,10 @@ def entropy_figure(name: str, section: CeilingStudy, look: Look) -> Figure:
             )
         ax.set_ylim(bottom=0)
         ax.set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:.1e}".replace("e+", "e") if value else "0")
+        )
         ax.set_xlabel("FLOPs since reinforcement learning began, counted")
         ax.set_ylabel("policy entropy, nats a token")
 
@@ -84,7 +83,7 @@ def law_figure(name: str, section: CeilingStudy, arm: ArmCeiling, look: Look) ->
             seen, after = fit.trace.split(fit.seen)
             share = fit.seen / len(fit.trace)
             for part, count, face, label in (
-                (seen, round(POINTS * share), colour, "seen by the fit"),
+                (seen, round(POINTS * share), colour, "seen by the law"),
                 (after, POINTS - round(POINTS * share), "none", "came after"),
             ):
                 if len(part) == 0:
@@ -107,14 +106,14 @@ def law_figure(name: str, section: CeilingStudy, arm: ArmCeiling, look: Look) ->
                 x = np.array([1.0, float(np.exp(seen.entropy_T.min())), float(np.exp(seen.entropy_T.max()))])
                 y = fit.law.b - fit.law.a * x
                 first = fit is next(f for f in arm.fits if f.law is not None)
-                ax.plot(x[1:], y[1:], color=colour, linewidth=1.8, label="law, fitted" if first else None)
+                ax.plot(x[1:], y[1:], color=colour, linewidth=1.8, label="law" if first else None)
                 ax.plot(
                     x[:2],
                     y[:2],
                     color=colour,
                     linewidth=1.2,
                     linestyle="--",
-                    label="law, forecast" if first else None,
+                    label="its forecast" if first else None,
                 )
         _draw_ceiling(ax, arm, colour)
         _draw_levels(ax, section, look)
@@ -133,9 +132,9 @@ def law_figure(name: str, section: CeilingStudy, arm: ArmCeiling, look: Look) ->
     return draw_figure(
         f"{name}-ceiling-{arm.arm}",
         f"{name}, {arm.arm}: reward against exp(entropy)",
-        f"Points: means of consecutive updates, all seeds; time runs from right to left where entropy falls. "
-        f"Lines: the law of each seed, fitted on the first {section.share:.0%} of updates. Band: 95% interval "
-        "of the ceiling, cut where it leaves the figure. Levels: exact answers at the same total compute.",
+        "Points: means of consecutive updates, all seeds; time runs from right to left where entropy falls. "
+        f"Lines: the law of each seed, fitted on the first {section.share:.0%} of updates. Band: 95% "
+        "interval of its ceiling, cut at the frame. Levels: exact answers at the same total compute.",
         draw,
         said,
     )
@@ -144,7 +143,7 @@ def law_figure(name: str, section: CeilingStudy, arm: ArmCeiling, look: Look) ->
 def _draw_ceiling(ax: Axes, arm: ArmCeiling, colour: str) -> None:
     if arm.ceiling is None:
         return
-    ax.axhline(arm.ceiling.value, color=colour, linewidth=1.2, label="ceiling at exp(H) = 1")
+    ax.axhline(arm.ceiling.value, color=colour, linewidth=1.2, label="its ceiling")
     if math.isfinite(arm.ceiling.low) and math.isfinite(arm.ceiling.high):
         ax.axhspan(arm.ceiling.low, arm.ceiling.high, color=colour, alpha=0.12, linewidth=0)
 
@@ -223,8 +222,8 @@ def error_figure(name: str, section: CeilingStudy, look: Look) -> Figure:
         f"{name}-ceiling-errors",
         f"{name}: how far each forecast was off",
         f"Fitted on the first {section.share:.0%} of updates, judged on ten stretches of the rest. Small "
-        "points: seeds. Large: means, with 95% Student's t intervals, cut at the frame. The first three are told the "
-        "later entropies, the last two are not.",
+        "points: seeds. Large: means, with 95% Student's t intervals, cut at the frame. The first three are "
+        "told the later entropies, the last two are not.",
         draw,
         said,
     )

@@ -65,7 +65,7 @@ def answers(study: str, section: CeilingStudy, findings: tuple[Finding, ...]) ->
     return (
         Answer(
             question="Did entropy collapse?",
-            answer=_grouped([(f.arm, _fall(f)) for f in start]),
+            answer=_sentence(_grouped([(f.arm, _fall(f)) for f in start])),
             grounds=_grounds(start),
         ),
         Answer(
@@ -81,7 +81,8 @@ def answers(study: str, section: CeilingStudy, findings: tuple[Finding, ...]) ->
         Answer(
             question="Is the ceiling possible, and does the law foretell rewards better than others?",
             answer=_possibilities(section) + " " + _forecasts(better),
-            grounds=_grounds(better),
+            # The rest stands in the table of errors.
+            grounds=_grounds([f for f in better if f.primary]),
         ),
         Answer(
             question="Did the arms without reinforcement learning pass it, at the same total compute?",
@@ -150,8 +151,11 @@ def _grouped(pairs: list[tuple[str, str]]) -> str:
     """(name, word) as one sentence, names of one word together."""
     words = dict.fromkeys(word for _, word in pairs)
     parts = [f"{word} ({', '.join(name for name, w in pairs if w == word)})" for word in words]
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}." if text else "Not measured."
+    return "; ".join(parts) + "." if parts else "not measured."
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _grounds(findings: list[Finding]) -> tuple[str, ...]:

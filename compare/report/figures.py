@@ -23,7 +23,7 @@ from compare.tables import BASELINE, Means
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 NEUTRAL = "#010203"
 """Stands for currentColor while matplotlib draws; no arm has it."""
@@ -135,6 +135,7 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
                 label=arm,
             )
         ax.set_xscale("log")
+        _label_one_budget(ax, study.loss)
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         # Within a decade or so every step earns a label; over several only the powers of ten do.
@@ -194,6 +195,7 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
             _scatter(ax, points, colour, marker, nudge)
             ax.plot(x, mean, linestyle="none", marker=marker, color=colour, markersize=6, label=arm)
         ax.set_xscale("log")
+        _label_one_budget(ax, study.error)
         ax.set_ylim(-0.03, 1.03)
         ax.set_xlabel("training FLOPs, counted")
         ax.set_ylabel("answer error, 1 - exact")
@@ -267,6 +269,15 @@ def _series(history: dict[str, list[float | None]], column: str) -> tuple[np.nda
         return None
     steps, values = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
     return steps - steps[0], values
+
+
+def _label_one_budget(ax: Axes, means: tuple[Means, ...]) -> None:
+    """Where all runs have one budget, name that one: the steps of a decade would cover one another."""
+    budgets = {m.budget for m in means}
+    if len(budgets) == 1:
+        ax.xaxis.set_major_locator(FixedLocator([m.compute for m in means][:1]))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e+", "e")))
+        ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _by_arm(means: tuple[Means, ...]) -> list[tuple[str, list[Means]]]:
