@@ -138,9 +138,8 @@ def study_ceiling(
     own = {arm: [run for run in here if run.planned.arm == arm] for arm in arms}
     levels = []
     for arm, members in own.items():
-        exact = [run.find("exact") for run in members if not _rewarded(run)]
-        values = [e.value for e in exact if e is not None]
-        if values:
+        values = [e.value for run in members if (e := run.find("exact")) is not None]
+        if values and not any(_rewarded(run) for run in members):
             levels.append(Level(arm=arm, estimate=over_seeds(np.array(values))))
     return CeilingStudy(
         share=share,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.entropy_law import ceiling_of_one_run, fit_law, possible
+from compare.entropy_law import ceiling_of_one_run, fit_law, surely_impossible
 from compare.forecast import last_tenth
 from compare.stats import Estimate
 from compare.trace import Unfit, rl_trace
@@ -29,7 +29,7 @@ class LawSoFar:
     def text(self) -> str:
         """One line, such as `entropy law so far: ceiling 0.71 [0.60, 0.83], now 0.55 at H 0.42`."""
         e = self.ceiling
-        mark = "" if possible(e) else " (impossible)"
+        mark = " (impossible)" if surely_impossible(e) else ""
         line = f"entropy law so far: ceiling {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]{mark}"
         return f"{line}, now {self.reward:.2f} at H {self.entropy:.2f}"
 

@@ -119,7 +119,7 @@ def law_figure(name: str, section: CeilingStudy, arm: ArmCeiling, look: Look) ->
         _draw_levels(ax, section, look)
         span = right - 1
         ax.set_xlim(1 - 0.05 * span - 1e-3, right + 0.04 * span + 1e-3)
-        _limit_height(ax, arm)
+        _limit_height(ax, section, arm)
         ax.axvline(1, color=NEUTRAL, linewidth=0.8, alpha=0.5)
         ax.set_xlabel("exp(H); at 1 no entropy is left")
         ax.set_ylabel("reward")
@@ -160,12 +160,13 @@ def _draw_levels(ax: Axes, section: CeilingStudy, look: Look) -> None:
         )
 
 
-def _limit_height(ax: Axes, arm: ArmCeiling) -> None:
-    """Rewards lie in [0, 1]; a ceiling beyond is shown up to half a unit outside."""
-    edges = [-0.03, 1.06]
-    if arm.ceiling is not None:
-        edges += [float(np.clip(arm.ceiling.value + step, -0.5, 1.5)) for step in (-0.06, 0.06)]
-    ax.set_ylim(min(edges), max(edges))
+def _limit_height(ax: Axes, section: CeilingStudy, arm: ArmCeiling) -> None:
+    """Room for every point, level and ceiling; a ceiling beyond [0, 1] is followed half a unit outside."""
+    shown = [float(value) for fit in arm.fits for value in _thin(fit.trace.reward_T)]
+    shown += [level.estimate.value for level in section.levels]
+    shown += [float(np.clip(arm.ceiling.value, -0.5, 1.5))] if arm.ceiling is not None else []
+    margin = max(0.06 * (max(shown) - min(shown)), 0.02)
+    ax.set_ylim(min(shown) - margin, max(shown) + margin)
 
 
 def error_figure(name: str, section: CeilingStudy, look: Look) -> Figure:

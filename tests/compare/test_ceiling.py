@@ -154,6 +154,27 @@ def test_errors_are_of_stretches_and_the_end_is_the_last() -> None:
     assert stretches(np.arange(5.0), 2) == pytest.approx([1.0, 3.5])
 
 
+def test_the_null_model_fits_well_and_has_an_impossible_ceiling() -> None:
+    """Exact policy gradient on one state with 50 answers, one of them right: nothing but a softmax."""
+    logits, right = np.zeros(50), np.eye(50)[0]
+    rows = []
+    for _ in range(94):
+        p = np.exp(logits - logits.max())
+        p /= p.sum()
+        rows.append((float(-(p * np.log(p)).sum()), float(p @ right)))
+        logits = logits + p * (right - p @ right)
+    entropy, reward = np.array(rows).T
+    assert reward[-1] > 0.95
+    whole = planted.trace(entropy, reward)
+    seen, after = whole.split(round(planted.SHARE * len(whole)))
+    assert np.corrcoef(np.exp(seen.entropy_T), seen.reward_T)[0, 1] ** 2 > 0.9
+    ceiling = ceiling_of_one_run(fit_law(seen), seen, 200, np.random.default_rng(0))
+    assert ceiling.value > 1.5
+    assert not possible(ceiling)
+    # Its forecast is off by more than a third of all the reward there is.
+    assert errors("law", seen, after).mean > 0.3
+
+
 # Ceilings outside [0, 1], and comparisons.
 
 
