@@ -288,6 +288,8 @@ def test_one_seed_has_its_own_interval_and_decides_nothing() -> None:
         (judged,) = judge([draft])
         assert judged.single_run
         assert judged.verdict == "undecided"
+    above = finding(found, runs, "ebt_s1", "rl_grpo", "above_ceiling")
+    assert above.high - above.low > arm.ceiling.high - arm.ceiling.low
 
 
 # What cannot be fitted.
