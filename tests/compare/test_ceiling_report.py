@@ -95,6 +95,7 @@ def test_page_and_markdown_hold_the_section(page: str, markdown: str, part: Sect
             assert words in text
             assert words in markdown
     for arm in part.section.arms:
+        assert f'<td class="wrap">{possibility(arm.ceiling)}</td>' in page
         for e in (arm.a, arm.ceiling, arm.end_reward, *arm.mean_error.values()):
             assert e is not None
             assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in text
