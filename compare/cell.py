@@ -25,9 +25,11 @@ from arena.tasks import build_task
 from arena.tasks.base import Problem, Task
 from compare.arms import family
 from compare.config import Logger
+from compare.live import LawSoFar, law_so_far
 from compare.plan import Planned, blank_record, portable
 from compare.record import Evaluation, Record
 from compare.store import Store
+from compare.trace import Unfit
 
 # What Lightning announces about devices and tips is the same for every cell.
 for _name in ("lightning.pytorch", "lightning.fabric"):
@@ -36,22 +38,30 @@ for _name in ("lightning.pytorch", "lightning.fabric"):
 EVALUATION_BATCH = 128
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress."""
+FORECAST_AT = (0.4, 0.6, 0.8)
+"""Shares of the budget after which a run that is trained by reward says where its entropy law leads."""
 
 
 def run_cell(
-    planned: Planned, store: Store, commit: str, logger: Logger, progress: Callable[[float], None]
+    planned: Planned,
+    store: Store,
+    commit: str,
+    logger: Logger,
+    progress: Callable[[float], None],
+    news: Callable[[str], None] | None = None,
 ) -> Record:
     """Train, evaluate, record. An error becomes a failed record; only interrupts pass through.
 
     Args:
         progress: told the FLOPs spent so far, now and then.
+        news: told a line worth showing, a few times.
     """
     folder = store.folder(planned.identity)
     folder.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     with (folder / "log.txt").open("w", encoding="utf-8") as log, _captured(log):
         try:
-            record = _train(planned, folder, commit, logger, progress, started)
+            record = _train(planned, folder, commit, logger, progress, news, started)
         except Exception as error:
             text = scrub(traceback.format_exc())
             print(text, flush=True)
@@ -73,6 +83,7 @@ def _train(
     commit: str,
     logger: Logger,
     progress: Callable[[float], None],
+    news: Callable[[str], None] | None,
     started: float,
 ) -> Record:
     cell = planned.cell
@@ -82,7 +93,7 @@ def _train(
     task = build_task(cell.task)
     contender = family(cell).build(cell, task)
     data = Problems(task, seed=cell.seed, batch=cell.task.batch, problems=settings.problems)
-    watch = _Watch(task, settings, progress)
+    watch = _Watch(task, settings, progress, news)
     mirror = _mirror(planned, logger, folder)
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
@@ -104,7 +115,7 @@ def _train(
         trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
         columns = contender.history.columns(settings.history)
         if mirror is not None:
-            _log(mirror, columns, watch.evaluations)
+            _log(mirror, columns, watch.evaluations, watch.forecasts)
     finally:
         if mirror is not None:
             import wandb
@@ -129,13 +140,22 @@ def _train(
 class _Watch(lightning.Callback):
     """Reports progress, and evaluates whenever the contender leaves a stage of its training."""
 
-    def __init__(self, task: Task, settings: TrainerConfig, progress: Callable[[float], None]) -> None:
-        self.task, self.settings, self.progress = task, settings, progress
+    def __init__(
+        self,
+        task: Task,
+        settings: TrainerConfig,
+        progress: Callable[[float], None],
+        news: Callable[[str], None] | None,
+    ) -> None:
+        self.task, self.settings, self.progress, self.news = task, settings, progress, news
+        self.forecasts: list[tuple[int, LawSoFar]] = []
+        """Optimiser step and the entropy law by then."""
         self.environment: dict[str, Any] = {}
         self.evaluations: list[Evaluation] = []
         self.seconds = 0.0
         self._stage: str | None = None
         self._told = 0.0
+        self._due = list(FORECAST_AT)
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -148,6 +168,23 @@ class _Watch(lightning.Callback):
         if now - self._told > REPORT_EVERY:
             self._told = now
             self.progress(pl_module.flops_spent)
+        if self._due and pl_module.share_spent >= self._due[0]:
+            self._due.pop(0)
+            self.forecast(pl_module)
+
+    def forecast(self, contender: Contender) -> None:
+        """Fit the entropy law on what was logged so far and tell it; silent for arms without rewards."""
+        columns = contender.history.columns(self.settings.history)
+        if "reward" not in columns:
+            return
+        try:
+            found = law_so_far(columns)
+        except Unfit:
+            return
+        self.forecasts.append((contender.steps, found))
+        print(f"step {contender.steps}: {found.text}", flush=True)
+        if self.news is not None:
+            self.news(found.text)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Contender)
@@ -269,10 +306,20 @@ def _mirror(planned: Planned, logger: Logger, folder: Path) -> LightningLogger |
 
 
 def _log(
-    mirror: LightningLogger, columns: dict[str, list[float | None]], evaluations: list[Evaluation]
+    mirror: LightningLogger,
+    columns: dict[str, list[float | None]],
+    evaluations: list[Evaluation],
+    forecasts: list[tuple[int, LawSoFar]],
 ) -> None:
+    waiting = list(forecasts)
     for i, step in enumerate(columns.get("step", [])):
         row = {k: c[i] for k, c in columns.items() if k != "step" and c[i] is not None}
+        # A mirror takes steps in rising order only, so a forecast goes with the first row after it.
+        while waiting and waiting[0][0] <= (step or 0):
+            e = waiting.pop(0)[1].ceiling
+            row |= {
+                f"entropy_law/{k}": v for k, v in (("ceiling", e.value), ("low", e.low), ("high", e.high))
+            }
         mirror.log_metrics({k: v for k, v in row.items() if v is not None}, step=int(step or 0))
     last = {f"{e.stage}/{e.metric}/{e.effort}/{e.axis}_{e.severity}": e.value for e in evaluations}
     mirror.log_metrics(last)

@@ -20,7 +20,7 @@ from arena.config import ConfigError
 from compare import manifest
 from compare.config import Root, conf_folder, register
 from compare.display import Display, plan_table
-from compare.plan import Planned, Request, expand, narrow
+from compare.plan import Planned, Request, contrasts, expand, narrow
 from compare.record import Record, RecordError
 from compare.run import run, workers_by_default
 from compare.store import Store
@@ -86,6 +86,7 @@ def _task(config: DictConfig) -> None:
                 again=root.retry == "failed",
                 ended=display.ended,
                 spent=display.spent,
+                said=display.said,
             )
         failed += [o.planned.identity for o in outcomes if o.status == "failed"]
         _write_manifest(request, grid, store, commit)
@@ -136,15 +137,9 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
         for p in ordered
     )
     if experiment is not None:
-        contrasts = tuple(
-            manifest.Contrast(
-                study=c.study, arm=c.arm, baseline=c.baseline, quantity=c.quantity, margin=float(c.margin)
-            )
-            for c in experiment.contrasts
-        )
-        title, question = experiment.title, experiment.question
+        named, title, question = contrasts(experiment), experiment.title, experiment.question
     else:
-        contrasts, title, question = (), "Cells run one by one", "What did these cells measure?"
+        named, title, question = (), "Cells run one by one", "What did these cells measure?"
         one_by_one = {cell.cell: cell for cell in cells}
         for record in store.records():
             study = f"{record.task} {record.size}"
@@ -164,8 +159,9 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
         question=question,
         command=shlex.join(["python", "-m", "compare", *request.overrides]),
         commit=commit,
-        contrasts=contrasts,
+        contrasts=named,
         cells=cells,
+        fit_share=float(experiment.fit_share) if experiment is not None else 0.0,
     )
     try:
         manifest.dump(store.root, content)

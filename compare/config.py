@@ -46,9 +46,12 @@ class ContrastConfig:
     study: str = MISSING
     arm: str = MISSING
     baseline: str = MISSING
-    """Another arm, or warm_start for reward_gain."""
+    """Another arm; warm_start for reward_gain (entropy_held: another arm, or warm_start); linear, quadratic,
+    carry_last or sigmoid for forecast_error."""
     quantity: str = MISSING
-    """compute_multiplier, exponent, final_loss, final_error or reward_gain."""
+    """compute_multiplier, exponent, final_loss, final_error or reward_gain; with fit_share also
+    entropy_held, ceiling, final_reward and forecast_error, for arms trained by reward, and above_ceiling,
+    whose baseline is one."""
     margin: float = MISSING
     """Half-width of equivalence, in the quantity's unit."""
 
@@ -64,6 +67,9 @@ class Experiment:
     seeds: list[int] = MISSING
     """One cell a seed; every arm sees the same problems under the same seed."""
     studies: dict[str, Study] = MISSING
+    fit_share: float = 0.0
+    """First share of reinforcement learning on which the entropy law and its rivals are fitted, to forecast
+    the rest; 0: no forecast, and no section on the ceiling in the report."""
     contrasts: list[ContrastConfig] = field(default_factory=list)
 
 

@@ -69,8 +69,9 @@ class Display:
         self.console, self.workers = console, workers
         self.expected = {p.identity: expected_seconds(p.cell, rates) for p in plan}
         self.flops = {p.identity: p.cell.budget.flops for p in plan}
+        self.labels = {p.identity: label(p) for p in plan}
         self.share: dict[str, float] = {}
-        self.began = self.told = time.monotonic()
+        self.began = self.told = self.newest = time.monotonic()
         self.count, self.failed = 0, 0
         self.live = console.is_terminal
         self.progress = Progress(
@@ -100,6 +101,17 @@ class Display:
             self.progress.update(self.task, flops=self._flops(), left=self._left())
         elif time.monotonic() - self.told > PLAIN_EVERY:
             self._line(f"{len(self.share) - self.count} cells running")
+
+    def said(self, identity: str, news: str) -> None:
+        """A running cell has news. Its log keeps all of it; here a line now and then is enough."""
+        if time.monotonic() - self.newest <= PLAIN_EVERY:
+            return
+        self.newest = time.monotonic()
+        line = f"{self.labels[identity]}: {news}"
+        if self.live:
+            self.console.print(line, markup=False, highlight=False)
+        else:
+            self._line(line)
 
     def ended(self, outcome: Outcome) -> None:
         """A cell has ended."""

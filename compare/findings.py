@@ -46,6 +46,19 @@ QUANTITIES = {
     "shift_loss": Quantity(
         label="difference in loss added by the shift", unit=" nats", higher_is_better=False, digits=4
     ),
+    "entropy_held": Quantity(
+        label="entropy kept through RL, as a ratio", unit="×", higher_is_better=True, ratio=True
+    ),
+    "ceiling": Quantity(label="difference of fitted entropy ceilings", unit="", higher_is_better=True),
+    "final_reward": Quantity(
+        label="difference of rewards over the last tenth of RL", unit="", higher_is_better=True
+    ),
+    "above_ceiling": Quantity(
+        label="exact answers less the fitted entropy ceiling", unit="", higher_is_better=True
+    ),
+    "forecast_error": Quantity(
+        label="difference of mean absolute forecast errors", unit="", higher_is_better=False
+    ),
 }
 
 
@@ -185,9 +198,21 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
+def _sides(finding: Finding) -> tuple[str, str]:
+    """What is compared with what, as a claim names them."""
+    if finding.quantity == "forecast_error":
+        method = finding.baseline.replace("_", " ")
+        return f"the entropy law's forecast of {finding.arm}", f"the {method} forecast"
+    if finding.quantity == "above_ceiling":
+        return finding.arm, f"the entropy ceiling of {finding.baseline}"
+    if finding.baseline == WARM_START:
+        start = "where its RL began" if finding.quantity == "entropy_held" else "its own warm start"
+        return finding.arm, start
+    return finding.arm, finding.baseline
+
+
 def _claim(finding: Finding) -> str:
-    arm = finding.arm
-    other = "its own warm start" if finding.baseline == WARM_START else finding.baseline
+    arm, other = _sides(finding)
     if finding.estimate is None:
         reasons = "; ".join(finding.caveats)
         return f"Undecided, {arm} against {other}: {finding.label} could not be measured ({reasons})."

@@ -16,11 +16,25 @@ from typing import Any
 
 VERSION = 1
 
-QUANTITIES = ("compute_multiplier", "exponent", "final_loss", "final_error", "reward_gain")
+CEILING_QUANTITIES = ("entropy_held", "ceiling", "final_reward", "above_ceiling", "forecast_error")
+"""What a contrast can compare of reward and entropy; only with a `fit_share`."""
+
+QUANTITIES = (
+    "compute_multiplier",
+    "exponent",
+    "final_loss",
+    "final_error",
+    "reward_gain",
+    *CEILING_QUANTITIES,
+)
 """What a contrast can compare; see compare/findings.py for units and directions."""
 
 WARM_START = "warm_start"
-"""Baseline of `reward_gain`: the same arm before its reinforcement learning."""
+"""Baseline of `reward_gain`: the same arm before its reinforcement learning. Of `entropy_held`: the
+same arm when that begins."""
+
+FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
+"""Baselines of `forecast_error`: what the entropy law's forecast is held against."""
 
 
 class ManifestError(ValueError):
@@ -50,7 +64,8 @@ class Contrast:
     study: str
     arm: str
     baseline: str
-    """Another arm of the study; `warm_start` for `reward_gain`."""
+    """Another arm of the study; `warm_start` for `reward_gain`, and for `entropy_held` if wanted; one of
+    FORECASTS for `forecast_error`."""
     quantity: str
     """One of QUANTITIES."""
     margin: float
@@ -72,6 +87,9 @@ class Manifest:
     """Commit of the program that planned it."""
     contrasts: tuple[Contrast, ...]
     cells: tuple[PlannedCell, ...]
+    fit_share: float = 0.0
+    """Share of reinforcement learning that the entropy law is fitted on, the rest being forecast; 0: no
+    forecast was asked for."""
 
 
 def path_of(store: Path, name: str) -> Path:
@@ -137,14 +155,18 @@ def load(store: Path, name: str) -> Manifest:
 
 
 def _build(cls: type, raw: Any) -> Any:
-    """Dataclass from a dictionary; every field present and of its declared type, none unknown."""
+    """Dataclass from a dictionary; every field present and of its declared type, none unknown.
+
+    One with a default is younger than the first manifests and may be missing from an old one.
+    """
     if not isinstance(raw, dict):
         raise TypeError(f"{cls.__name__} is not an object")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    if fields.keys() != raw.keys():
-        missing, unknown = sorted(fields.keys() - raw.keys()), sorted(raw.keys() - fields.keys())
+    needed = {name for name, f in fields.items() if f.default is dataclasses.MISSING}
+    if needed - raw.keys() or raw.keys() - fields.keys():
+        missing, unknown = sorted(needed - raw.keys()), sorted(raw.keys() - fields.keys())
         raise TypeError(f"{cls.__name__}: missing fields {missing}, unknown fields {unknown}")
-    return cls(**{name: _value(name, f.type, raw[name]) for name, f in fields.items()})
+    return cls(**{name: _value(name, f.type, raw[name]) for name, f in fields.items() if name in raw})
 
 
 def _value(name: str, kind: Any, value: Any) -> Any:
@@ -174,16 +196,47 @@ def _check(manifest: Manifest) -> None:
             # Runs of a study are told apart by these alone; two tasks or sizes need two studies.
             raise ValueError(f"study {cell.study}: two cells with arm, budget, seed {key[1:]}")
         taken.add(key)
-    arms = {(cell.study, cell.arm) for cell in manifest.cells}
-    for contrast in manifest.contrasts:
-        if contrast.quantity not in QUANTITIES:
-            raise ValueError(
-                f"contrast quantity {contrast.quantity!r}: choose one of {', '.join(QUANTITIES)}"
-            )
+    check_contrasts(
+        manifest.contrasts, {(cell.study, cell.arm) for cell in manifest.cells}, manifest.fit_share
+    )
+
+
+def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]], fit_share: float) -> None:
+    """Check the contrasts of an experiment.
+
+    Args:
+        arms: (study, arm) of everything it plans.
+
+    Raises:
+        ValueError: one asks for what cannot be compared. The message is one line.
+    """
+    if not 0 <= fit_share < 1:
+        raise ValueError(f"fit_share={fit_share!r}: a share of reinforcement learning, 0 <= fit_share < 1")
+    for contrast in contrasts:
+        quantity, baseline = contrast.quantity, contrast.baseline
+        if quantity not in QUANTITIES:
+            raise ValueError(f"contrast quantity {quantity!r}: choose one of {', '.join(QUANTITIES)}")
         if not (math.isfinite(contrast.margin) and contrast.margin >= 0):
             raise ValueError(f"contrast margin {contrast.margin!r} is not a non-negative number")
-        if (contrast.quantity == "reward_gain") != (contrast.baseline == WARM_START):
-            raise ValueError(f"contrast {contrast.arm}: reward_gain and baseline {WARM_START} go together")
-        for arm in (contrast.arm, contrast.baseline):
-            if arm != WARM_START and (contrast.study, arm) not in arms:
+        if quantity in CEILING_QUANTITIES and fit_share == 0:
+            raise ValueError(
+                f"contrast {contrast.arm}: {quantity} needs fit_share, the first share of reinforcement "
+                "learning that the entropy law may see, for example fit_share: 0.36"
+            )
+        if (quantity == "reward_gain") != (baseline == WARM_START) and (quantity, baseline) != (
+            "entropy_held",
+            WARM_START,
+        ):
+            raise ValueError(
+                f"contrast {contrast.arm}: reward_gain and baseline {WARM_START} go together (entropy_held "
+                "may have it too)"
+            )
+        if (quantity == "forecast_error") != (baseline in FORECASTS):
+            raise ValueError(
+                f"contrast {contrast.arm}: forecast_error goes with a baseline of {', '.join(FORECASTS)}"
+            )
+        for arm in (contrast.arm, baseline):
+            if arm not in (WARM_START, *FORECASTS) and (contrast.study, arm) not in arms:
                 raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
+        if contrast.arm == baseline:
+            raise ValueError(f"contrast {contrast.arm}: its baseline is the arm itself; name another")

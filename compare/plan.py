@@ -15,6 +15,7 @@ from arena.tasks import build_task
 from arena.tasks.base import Task
 from compare.arms import check, family
 from compare.config import Experiment, Root, Study
+from compare.manifest import CEILING_QUANTITIES, FORECASTS, WARM_START, Contrast, check_contrasts
 from compare.record import Record
 
 IDENTITY_VERSION = 1
@@ -80,7 +81,37 @@ def expand(request: Request) -> list[Planned]:
             f"experiment {root.experiment.name}: study {twice.study} lists arm {twice.cell.arm.name}, budget "
             f"{twice.cell.budget.flops:g}, seed {twice.cell.seed} twice; remove the repetition"
         )
+    _check(root.experiment, planned)
     return sorted(planned, key=lambda p: p.cell.budget.flops)
+
+
+def contrasts(experiment: Experiment) -> tuple[Contrast, ...]:
+    """The comparisons that an experiment's file names, as its manifest keeps them."""
+    return tuple(
+        Contrast(study=c.study, arm=c.arm, baseline=c.baseline, quantity=c.quantity, margin=float(c.margin))
+        for c in experiment.contrasts
+    )
+
+
+def _check(experiment: Experiment, planned: list[Planned]) -> None:
+    """Raise ConfigError if a contrast asks for what its arms cannot give."""
+    kinds = {(p.study, p.cell.arm.name): p.cell.arm.kind for p in planned}
+    try:
+        check_contrasts(contrasts(experiment), set(kinds), experiment.fit_share)
+    except ValueError as error:
+        raise ConfigError(f"experiment {experiment.name}: {error}") from error
+    for c in experiment.contrasts:
+        if c.quantity not in CEILING_QUANTITIES:
+            continue
+        # A measured level may be anybody's; a ceiling, an entropy and a forecast need rewards.
+        needed = [c.baseline] if c.quantity == "above_ceiling" else [c.arm, c.baseline]
+        for arm in needed:
+            kind = kinds.get((c.study, arm))
+            if arm not in (WARM_START, *FORECASTS) and kind != "rl":
+                raise ConfigError(
+                    f"experiment {experiment.name}: contrast {c.quantity} of {c.arm} against {c.baseline}: "
+                    f"{arm} is of family {kind}, which no reward trains; name an arm of family rl"
+                )
 
 
 def narrow(plan: list[Planned], request: Request) -> list[Planned]:

@@ -67,10 +67,10 @@ def _work(planned: Planned, root: str, commit: str, logger: Logger, again: bool)
         if record is None or (again and record.status == "failed"):
             from compare.cell import run_cell
 
-            def tell(flops: float) -> None:
-                _progress.put((planned.identity, flops))
+            def tell(what: float | str) -> None:
+                _progress.put((planned.identity, what))
 
-            record = run_cell(planned, store, commit, logger, tell)
+            record = run_cell(planned, store, commit, logger, tell, tell)
     return Outcome(
         planned=planned,
         status=record.status,
@@ -139,6 +139,7 @@ def run(
     again: bool,
     ended: Callable[[Outcome], None],
     spent: Callable[[str, float], None],
+    said: Callable[[str, str], None],
 ) -> list[Outcome]:
     """Run every cell of a plan once, most expensive first, and return how each ended.
 
@@ -148,6 +149,7 @@ def run(
     Args:
         ended: called as each cell ends.
         spent: called with (identity, FLOPs) as cells progress.
+        said: called with (identity, line) when a cell has news.
     """
     # The longest first, so that no worker is left alone with a long cell at the end.
     waiting = deque(sorted(plan, key=lambda p: p.cell.budget.flops, reverse=True))
@@ -166,7 +168,7 @@ def run(
             else:
                 time.sleep(0.25)
             for lane in lanes:
-                _drain(lane.channel, spent)
+                _drain(lane.channel, spent, said)
                 if lane.future is None or not lane.future.done():
                     continue
                 outcome = _outcome(lane, store, commit)
@@ -221,9 +223,13 @@ def _outcome(lane: _Lane, store: Store, commit: str) -> Outcome:
         return Outcome(planned=planned, status="failed", reason=f"{type(error).__name__}: {error}")
 
 
-def _drain(channel: Any, spent: Callable[[str, float], None]) -> None:
+def _drain(channel: Any, spent: Callable[[str, float], None], said: Callable[[str, str], None]) -> None:
     while True:
         try:
-            spent(*channel.get_nowait())
+            identity, what = channel.get_nowait()
         except queue.Empty:
             return
+        if isinstance(what, str):
+            said(identity, what)
+        else:
+            spent(identity, what)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compare import tables
+from compare import ceiling_contrasts, tables
+from compare.ceiling import CeilingStudy, study_ceiling
 from compare.evidence import Evidence, Run
 from compare.finals import final_difference, reward_gain, shift_difference
 from compare.findings import QUANTITIES, Draft, Finding, judge
 from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slopes
-from compare.manifest import WARM_START, Contrast
+from compare.manifest import CEILING_QUANTITIES, WARM_START, Contrast
 from compare.sigmoid import Sigmoid, sigmoid
 from compare.stats import Array, from_bootstrap
 from compare.tables import BASELINE
@@ -54,6 +55,8 @@ class Study:
     shift: tuple[tables.ShiftRow, ...]
     notes: tuple[str, ...]
     """What could not be fitted, and why."""
+    ceiling: CeilingStudy | None
+    """None if the experiment asks for no forecast, or no finished run was trained by reward."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,8 @@ def analyse(
     for name in evidence.studies:
         if progress is not None:
             progress(f"fitting {name}")
-        studies[name] = _study(name, evidence.study(name), [c for c in contrasts if c.study == name], draws)
+        planned = [c for c in contrasts if c.study == name]
+        studies[name] = _study(name, evidence.study(name), planned, draws, evidence.manifest.fit_share)
         drafts = _explore(studies[name])
         exploratory += judge(
             [d for d in drafts if d.estimate and (name, d.arm, d.baseline, d.quantity) not in asked]
@@ -96,7 +100,7 @@ def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
     return replace(draft, primary=True, margin=contrast.margin, caveats=caveats)
 
 
-def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int) -> Study:
+def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int, fit_share: float) -> Study:
     order = list(dict.fromkeys(run.planned.arm for run in runs))
     arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -143,6 +147,7 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
         ),
         shift=tuple(tables.shift_rows(arms, runs)),
         notes=tuple(notes),
+        ceiling=study_ceiling(runs, arms, fit_share, draws) if fit_share else None,
     )
 
 
@@ -176,6 +181,8 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
         return final_difference(study.name, study.runs, arm, baseline, quantity)
     if quantity in ("shift_loss", "shift_error"):
         return shift_difference(study.name, study.runs, arm, baseline, quantity)
+    if quantity in CEILING_QUANTITIES:
+        return ceiling_contrasts.compare(study.name, study.ceiling, study.runs, arm, baseline, quantity)
     blank = Draft(study=study.name, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
     fit = study.fits.get("shared")
     absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
@@ -211,8 +218,9 @@ def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tupl
 
 
 def _explore(study: Study) -> list[Draft]:
-    """Every quantity of every arm against BASELINE, and every arm against its own warm start."""
+    """Every quantity of every arm against BASELINE, every arm against its own warm start, and ceilings."""
     against = [arm for arm in study.arms if arm != BASELINE and BASELINE in study.arms]
-    quantities = [name for name in QUANTITIES if name != "reward_gain"]
+    quantities = [name for name in QUANTITIES if name not in ("reward_gain", *CEILING_QUANTITIES)]
     gains = [_compare(study, arm, WARM_START, "reward_gain") for arm in study.arms]
-    return gains + [_compare(study, arm, BASELINE, quantity) for arm in against for quantity in quantities]
+    others = [_compare(study, arm, BASELINE, quantity) for arm in against for quantity in quantities]
+    return gains + others + ceiling_contrasts.explore(study.name, study.ceiling, study.runs)

@@ -18,6 +18,9 @@ from compare.evidence import Evidence, collect, without_paths
 from compare.findings import Finding
 from compare.record import Record
 from compare.report import figures
+from compare.report.ceiling_section import BEWARE as CEILING_BEWARE
+from compare.report.ceiling_section import Section, sections
+from compare.report.ceiling_words import possibility
 from compare.scaling import Results, analyse
 from compare.stats import Estimate
 from compare.tables import Interval
@@ -76,10 +79,11 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
         progress("drawing figures")
     look = figures.colours(cell.arm for cell in evidence.manifest.cells)
     drawn = {study.name: figures.of_study(study, look) for study in results.studies}
-    context = _context(results, drawn)
+    ceilings = sections(results, look)
+    context = _context(results, drawn, ceilings)
     folder = store / "reports" / name
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for group in drawn.values():
+    for group in (*drawn.values(), *(part.figures for part in ceilings)):
         for figure in group:
             _write(folder / "figures" / f"{figure.name}.svg", figures.standalone(figure))
     _write(folder / "report.md", _environment(html=False).get_template("page.md.j2").render(context))
@@ -88,7 +92,9 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
     return page
 
 
-def _context(results: Results, drawn: dict[str, list[figures.Figure]]) -> dict[str, object]:
+def _context(
+    results: Results, drawn: dict[str, list[figures.Figure]], ceilings: tuple[Section, ...]
+) -> dict[str, object]:
     evidence = results.evidence
     plan = evidence.manifest
     records = [run.record for run in evidence.runs]
@@ -101,6 +107,8 @@ def _context(results: Results, drawn: dict[str, list[figures.Figure]]) -> dict[s
         "exploratory": [f for f in results.findings if not f.primary],
         "studies": results.studies,
         "figures": drawn,
+        "ceilings": ceilings,
+        "ceiling_beware": CEILING_BEWARE,
         "cells": _cells(evidence),
         "troubles": evidence.troubles,
         "counts": {
@@ -181,6 +189,7 @@ def _environment(*, html: bool) -> Environment:
         seconds=seconds_text,
         verdict_mark=verdict_mark,
         p=p_text,
+        possibility=possibility,
     )
     environment.filters["raw_svg"] = lambda figure: Markup(figure.svg)
     return environment

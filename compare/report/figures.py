@@ -23,7 +23,7 @@ from compare.tables import BASELINE, Means
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 NEUTRAL = "#010203"
 """Stands for currentColor while matplotlib draws; no arm has it."""
@@ -94,7 +94,9 @@ def colours(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 def of_study(study: Study, look: dict[str, tuple[str, str]]) -> list[Figure]:
     """Every figure that the study has data for."""
-    makers = (loss_figure, error_figure, entropy_figure, reward_figure)
+    makers = [loss_figure, error_figure, entropy_figure, reward_figure]
+    if study.ceiling is not None:
+        makers.remove(entropy_figure)  # the section on the ceiling has one, against compute
     return [figure for figure in (make(study, look) for make in makers) if figure is not None]
 
 
@@ -133,6 +135,7 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
                 label=arm,
             )
         ax.set_xscale("log")
+        _label_one_budget(ax, study.loss)
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         # Within a decade or so every step earns a label; over several only the powers of ten do.
@@ -147,7 +150,7 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
         "Small points: runs. Large points: means over seeds. Lines: L = E + A C^-alpha, one E for all arms, "
         "with the 95% bootstrap band; dotted: no fit."
     )
-    return _figure(
+    return draw_figure(
         f"{study.name}-loss",
         f"{study.name}: loss against training compute",
         caption,
@@ -192,6 +195,7 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
             _scatter(ax, points, colour, marker, nudge)
             ax.plot(x, mean, linestyle="none", marker=marker, color=colour, markersize=6, label=arm)
         ax.set_xscale("log")
+        _label_one_budget(ax, study.error)
         ax.set_ylim(-0.03, 1.03)
         ax.set_xlabel("training FLOPs, counted")
         ax.set_ylabel("answer error, 1 - exact")
@@ -200,7 +204,7 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
         "Small points: runs. Large points: means over seeds, with 95% Student's t intervals "
         "(three seeds make them wide). Lines: fitted sigmoid; dotted: no fit. Arms shifted sideways a little."
     )
-    return _figure(
+    return draw_figure(
         f"{study.name}-error",
         f"{study.name}: answer error against training compute",
         caption,
@@ -249,7 +253,7 @@ def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: s
     ends = "; ".join(
         f"{arm} from {v[:, 0].mean():.3g} to {v[:, -1].mean():.3g}" for arm, (_, v) in traces.items()
     )
-    return _figure(
+    return draw_figure(
         f"{study.name}-{column}", f"{study.name}: {column} over reinforcement learning", caption, draw, ends
     )
 
@@ -265,6 +269,15 @@ def _series(history: dict[str, list[float | None]], column: str) -> tuple[np.nda
         return None
     steps, values = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
     return steps - steps[0], values
+
+
+def _label_one_budget(ax: Axes, means: tuple[Means, ...]) -> None:
+    """Where all runs have one budget, name that one: the steps of a decade would cover one another."""
+    budgets = {m.budget for m in means}
+    if len(budgets) == 1:
+        ax.xaxis.set_major_locator(FixedLocator([m.compute for m in means][:1]))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e+", "e")))
+        ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _by_arm(means: tuple[Means, ...]) -> list[tuple[str, list[Means]]]:
@@ -283,7 +296,14 @@ def _summary(means: tuple[Means, ...]) -> str:
     return "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.2g} FLOPs" for arm, m in last.items())
 
 
-def _figure(name: str, title: str, caption: str, draw: Callable[[Axes], None], summary: str) -> Figure:
+def draw_figure(name: str, title: str, caption: str, draw: Callable[[Axes], None], summary: str) -> Figure:
+    """A figure of one plot.
+
+    Args:
+        name: file name; what a file name cannot hold becomes a dash.
+        draw: puts everything into the axes; labelled artists become the legend.
+        summary: the figure in words, for those who cannot see it.
+    """
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": safe}):
         figure, ax = plt.subplots(layout="constrained")

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from arena.config import ConfigError, Size, Text
 from compare.arms import FAMILIES
 from compare.config import Root, conf_folder, register
+from compare.manifest import FORECASTS
 from compare.plan import Request, expand
 from rl_baseline.config import RLArm
 
@@ -52,7 +53,8 @@ def test_every_experiment_expands_and_names_contrasts_of_its_own_arms(name: str)
     planned = {(p.study, p.cell.arm.name) for p in plan}
     for contrast in config.experiment.contrasts:
         assert (contrast.study, contrast.arm) in planned
-        assert contrast.baseline == "warm_start" or (contrast.study, contrast.baseline) in planned
+        elsewhere = contrast.baseline in ("warm_start", *FORECASTS)
+        assert elsewhere or (contrast.study, contrast.baseline) in planned
 
 
 def test_the_default_study_spans_two_decades_in_five_points_and_three_seeds() -> None:

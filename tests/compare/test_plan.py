@@ -106,3 +106,41 @@ def test_a_pretrained_arm_is_planned_from_its_files_wherever_they_lie(tmp_path) 
     request = Request(root=root(*given), overrides=given)
     with pytest.raises(ConfigError, match=r"budget\.flops=1000: too small"):
         expand(request)
+
+
+def ceiling(*overrides: str):
+    given = ("+experiment=ceiling", *overrides)
+    return expand(Request(root=root(*given), overrides=given))
+
+
+def contrast(arm: str, baseline: str, quantity: str) -> str:
+    one = f"{{study: addition, arm: {arm}, baseline: {baseline}, quantity: {quantity}, margin: 0.1}}"
+    return f"experiment.contrasts=[{one}]"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (contrast("rl_grpo", "warm_start", "charm"), "choose one of"),
+        (contrast("ebt_s1", "rl_grpo", "ceiling"), "ebt_s1 is of family ebt, which no reward trains"),
+        (contrast("rl_grpo", "transformer", "above_ceiling"), "transformer is of family transformer"),
+        (contrast("transformer", "carry_last", "forecast_error"), "transformer is of family transformer"),
+        (contrast("rl_grpo", "rl_hicra", "ceiling"), "does not plan"),
+        ("experiment.fit_share=0", "needs fit_share"),
+        ("experiment.fit_share=1.5", "fit_share=1.5"),
+    ],
+)
+def test_a_contrast_that_its_arms_cannot_answer_is_refused_before_training(
+    override: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        ceiling(override)
+    assert "\n" not in str(error.value)
+    assert "experiment ceiling: " in str(error.value)
+
+
+def test_the_ceiling_is_measured_at_one_compute_on_every_update() -> None:
+    cells = ceiling()
+    assert len({p.cell.budget.flops for p in cells}) == 1
+    assert {p.cell.trainer.history for p in cells} == {1000}
+    assert {p.cell.arm.kind for p in cells} == {"ebt", "transformer", "rl"}

@@ -45,6 +45,7 @@ def test_a_cell_that_kills_its_worker_fails_alone(tmp_path, tiny_cell, monkeypat
         again=False,
         ended=seen.append,
         spent=lambda identity, flops: None,
+        said=lambda identity, line: None,
     )
     assert seen == outcomes
     assert {o.planned.cell.seed: o.status for o in outcomes} == {

@@ -1,0 +1,144 @@
+"""A run that is still training says where its entropy law leads, or why it cannot."""
+
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from arena.config import Addition
+from arena.seeding import generator
+from arena.tasks.base import Problem
+from compare import cell as module
+from compare.cell import run_cell
+from compare.config import Logger
+from compare.display import Display
+from compare.live import law_so_far, live_forecast
+from compare.plan import Planned, identity
+from compare.store import Store
+from ebt.config import EBTArm
+from rl_baseline.config import RLArm
+from rl_baseline.module import RLModule
+from rl_baseline.rollout import Rollout
+from tests.compare import planted_ceiling as planted
+
+
+def test_the_line_holds_ceiling_interval_and_where_the_run_stands() -> None:
+    entropy = planted.falling(0.5)
+    rewards = planted.lawful(entropy) + planted.noise(planted.np.random.default_rng(0), 0.03)
+    history = planted.history(entropy, rewards)
+    found = re.fullmatch(
+        r"entropy law so far: ceiling (\S+) \[(\S+), (\S+)\], now (\S+) at H (\S+)", live_forecast(history)
+    )
+    assert found
+    ceiling, low, high, reward, left = (float(x) for x in found.groups())
+    assert low <= 0.7 <= high
+    assert low < high
+    assert ceiling == pytest.approx(0.7, abs=0.05)
+    assert reward == pytest.approx(planted.lawful(entropy)[-20:].mean(), abs=0.02)
+    assert left == pytest.approx(entropy[-20:].mean(), abs=0.006)
+    assert live_forecast(history) == live_forecast(history)
+
+
+def test_a_history_that_is_too_short_gives_the_reason() -> None:
+    entropy = planted.falling(0.5, rows=3)
+    assert live_forecast(planted.history(entropy, entropy)) == (
+        "entropy law so far: none, 3 rows to fit on, 5 are needed"
+    )
+    assert live_forecast({}).startswith("entropy law so far: none, its history has no column")
+
+
+def test_a_ceiling_that_cannot_be_is_marked() -> None:
+    entropy = planted.falling(0.7)
+    history = planted.history(entropy, planted.lawful(entropy, 0.9, 2.2))
+    assert "(impossible)" in live_forecast(history)
+
+
+@pytest.fixture
+def lucky(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rewards by chance: what so small a policy earns is always nothing, and a constant has no law."""
+
+    def rewards(self: RLModule, problems: list[Problem], rollout: Rollout) -> Tensor:
+        self.reward_queries += len(problems)
+        return (torch.rand(len(problems), generator=generator("cpu", "luck", self.problems)) < 0.5).float()
+
+    monkeypatch.setattr(RLModule, "rewards", rewards)
+
+
+@pytest.fixture
+def planned(tiny_cell: Callable) -> Callable[..., Planned]:
+    def build(arm: object, **settings: object) -> Planned:
+        cell = tiny_cell(arm, Addition(name="addition", min_digits=2, batch=16), **settings)
+        return Planned(
+            identity=identity(cell, {}), study="s", cell=cell, data={}, parameters=0, non_embedding=0
+        )
+
+    return build
+
+
+def test_a_running_cell_tells_it_a_few_times_and_only_if_trained_by_reward(planned, tmp_path, lucky) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    news: list[str] = []
+    one = planned(RLArm(name="rl_grpo", prompts=4, group=4), flops=5e8)
+    run_cell(one, store, "c", Logger(name="none"), lambda flops: None, news.append)
+    assert 1 <= len(news) <= len(module.FORECAST_AT)
+    assert all(line.startswith("entropy law so far: ceiling") for line in news)
+    log = (store.folder(one.identity) / "log.txt").read_text()
+    assert all(line in log for line in news)
+    other: list[str] = []
+    run_cell(
+        planned(EBTArm(name="ebt_s1"), flops=4e8),
+        store,
+        "c",
+        Logger(name="none"),
+        lambda f: None,
+        other.append,
+    )
+    assert other == []
+
+
+def test_telling_it_changes_nothing_of_the_record(planned, tmp_path, lucky, monkeypatch) -> None:
+    one = planned(RLArm(name="rl_grpo", prompts=4, group=4), flops=3e8)
+    histories = []
+    for name, shares in (("with", module.FORECAST_AT), ("without", ())):
+        monkeypatch.setattr(module, "FORECAST_AT", shares)
+        store = Store(tmp_path / name)
+        store.prepare()
+        record = run_cell(one, store, "c", Logger(name="none"), lambda flops: None)
+        histories.append((record.history, record.evaluations))
+    assert histories[0] == histories[1]
+
+
+def test_the_mirror_gets_forecasts_in_rising_order_of_steps() -> None:
+    entropy = planted.falling(0.5)
+    history = planted.history(entropy, planted.lawful(entropy))
+    rows: list[tuple[int | None, dict[str, float]]] = []
+
+    class Mirror:
+        def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+            rows.append((step, metrics))
+
+    module._log(Mirror(), history, [], [(100, law_so_far(history))])  # type: ignore[arg-type]
+    assert [step for step, _ in rows[:-1]] == sorted(int(s or 0) for s in history["step"])
+    (found,) = [(step, row) for step, row in rows if "entropy_law/ceiling" in row]
+    assert found[0] == 100
+    assert found[1]["entropy_law/ceiling"] == pytest.approx(0.7)
+    assert found[1]["entropy_law/low"] <= found[1]["entropy_law/high"]
+
+
+def test_the_display_shows_news_now_and_then(planned, monkeypatch) -> None:
+    one = planned(RLArm(name="rl_grpo"))
+    out = io.StringIO()
+    clock = [0.0]
+    monkeypatch.setattr("compare.display.time.monotonic", lambda: clock[0])
+    display = Display(Console(file=out, width=200), [one], {}, 1)
+    for moment in (3.0, 11.0, 12.0, 25.0):
+        clock[0] = moment
+        display.said(one.identity, f"news at {moment:.0f}")
+    shown = out.getvalue()
+    assert "rl_grpo" in shown
+    assert [moment in shown for moment in ("at 3", "at 11", "at 12", "at 25")] == [False, True, False, True]
