@@ -52,7 +52,7 @@ def main(runs: int = 3) -> None:
     equal = float((ours() == dense()).float().mean())
     times = seconds_in_turn({"ours": ours, "dense": dense}, runs, device)
     # The difference between two lengths leaves the prompt's own pass out.
-    calls: dict[str, Callable[[], Tensor]] = {}
+    calls: dict[str, Callable[[], object]] = {}
     for length in (PROMPT, 384):
         for limit in (4, 36):
             calls[f"{length}+{limit}"] = lambda length=length, limit=limit: ours(length, limit)

@@ -30,6 +30,11 @@ class EBT:
     """Entropy in nats above which the gate lets a candidate through; for arm.gate=random the share
     it lets through."""
 
+    def to(self, device: torch.device) -> "EBT":
+        """The same on another device."""
+        model, alpha, cut = self.model.to(device), self.alpha.to(device), self.cut.to(device)
+        return replace(self, model=model, alpha=alpha, cut=cut)
+
 
 class Noise:
     """One generator a restart, each going on where it stopped; the first does not know the others."""

@@ -39,8 +39,9 @@ class EBTModule(Contender):
         self.alpha = nn.Parameter(
             torch.tensor(float("nan") if arm.alpha is None else arm.alpha), requires_grad=arm.alpha_lr > 0
         )
-        # Entropies grow towards the uniform distribution's: until a cut is known nothing passes it.
-        self.register_buffer("cut", torch.tensor(arm.gate_share if arm.gate == "random" else float("inf")))
+        # Until a cut is known no entropy passes it.
+        cut = torch.tensor(arm.gate_share if arm.gate == "random" else float("inf"))
+        self.register_buffer("cut", cut, persistent=arm.gate == "entropy")
         self.cut: Tensor
         self.replay = Replay(arm.replay)
 
@@ -296,7 +297,9 @@ class EBTModule(Contender):
         return sum(p.numel() for p in self.parameters()) - embedding
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["cell"] = dataclasses.asdict(self.cell)
+        cell = dataclasses.asdict(self.cell)
+        cell["task"].pop("path", None)  # it tells who trained it, and where
+        checkpoint["cell"] = cell
 
 
 def build(arm: EBTArm, size: Size, vocabulary: int) -> EnergyModel:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from arena.config import Cell
 from arena.data import held_out
 from arena.tasks.base import Task
-from arena.transformer import TransformerLM
 from rl_baseline.config import RLArm
+from rl_baseline.policy import Policy
 from rl_baseline.rollout import sample, sequence_seeds
 
 
@@ -38,7 +38,7 @@ class Probe:
         reached = not self.taken or share >= self.taken / before_last
         return bool(self.problems) and self.taken < before_last and reached
 
-    def take(self, model: TransformerLM) -> dict[str, float]:
+    def take(self, policy: Policy) -> dict[str, float]:
         """pass@k for k = 1, 2, 4 ... arm.probe_samples at temperature 1, and `probe_flops`."""
         if not self.problems:
             return {}
@@ -46,7 +46,7 @@ class Probe:
         n = self.arm.probe_samples
         prompts = [p.prompt for p in self.problems]
         rollout = sample(
-            model,
+            policy,
             self.task,
             prompts,
             length=self.task.longest()[1],

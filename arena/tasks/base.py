@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from arena.config import require
+
 SPLITS = ("train", "val", "test")
 
 PLAN, EXECUTE, FORMAT, ANSWER = "plan", "execute", "format", "answer"
@@ -78,6 +80,17 @@ class Task(ABC):
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the data: goes into the cell's identity and its record."""
+
+    @classmethod
+    def tokens(cls, text: str) -> list[int]:
+        """Printable text as tokens. Raises ConfigError at symbols that the task does not know."""
+        unknown = sorted(set(text) - set(cls.symbols))
+        require(
+            not unknown,
+            f"prompt: {', '.join(map(repr, unknown))} not among this task's symbols, {cls.symbols!r}; "
+            "write it in these",
+        )
+        return [cls.symbols.index(c) for c in text]
 
     def text(self, tokens: Sequence[int]) -> str:
         """Tokens as printable text."""

@@ -42,6 +42,10 @@ class TextTask(Task):
                     f"{window}; give more text or a smaller context"
                 )
 
+    @classmethod
+    def tokens(cls, text: str) -> list[int]:
+        return list(text.encode())
+
     def problem(self, split: str, seed: int, index: int, severity: int = 0) -> Problem:
         if split not in SPLITS or not 0 <= severity < self.severities:
             raise ConfigError(

@@ -59,7 +59,7 @@ def arm(request, arm_of) -> EBTArm:
     return OPTIONS[request.param] if request.param in OPTIONS else arm_of(request.param)
 
 
-@pytest.fixture(params=[(s, t) for s in SIZES for t in TASKS], ids=lambda p: f"{p[0].name}-{p[1]}")
+@pytest.fixture(params=list(zip(SIZES, TASKS, strict=True)), ids=lambda p: f"{p[0].name}-{p[1]}")
 def module(request, tiny_cell, arm: EBTArm) -> EBTModule:
     size, name = request.param
     task = TASKS[name]

@@ -72,14 +72,14 @@ def test_a_whole_run_costs_what_is_booked(make, trainer, changes):
 
 def test_the_planned_iteration_pays_for_the_survey(make):
     module = make(ARM, 1e9)
-    size, task = module.cell.size, module.task
+    shape, task = module.model.shape, module.task
     plain, split, surveyed = (
-        cost.rl_iteration(size, task, replace(ARM, **changes))
+        cost.rl_iteration(shape, task, replace(ARM, **changes))
         for changes in ({}, {"micro_batch": 8}, {"micro_batch": 8, "loss": "kl_cov"})
     )
     assert plain == split
-    assert surveyed - plain == pytest.approx(cost.supervised_step(size, task, 256) / 3)
-    assert cost.rl_iteration(size, task, replace(ARM, micro_batch=64, loss="kl_cov")) == plain
+    assert surveyed - plain == pytest.approx(cost.supervised_step(shape, task, 256) / 3)
+    assert cost.rl_iteration(shape, task, replace(ARM, micro_batch=64, loss="kl_cov")) == plain
 
 
 def test_the_planned_supervised_step_is_the_real_one(make):

@@ -258,7 +258,7 @@ def test_a_run_with_signal_says_nothing() -> None:
 def test_likelihood_alone_pays_for_correct_samples_only() -> None:
     module = fit(replace(SMALL, loss="nll"), 6e8, kind=EasyReward)
     rewards = [x for x in module.history.columns(10**6)["reward"] if x is not None]
-    every = cost.supervised_step(module.cell.size, module.task, 32)
+    every = cost.supervised_step(module.model.shape, module.task, 32)
     assert module.flops_by["update"] == pytest.approx(sum(rewards) * every, rel=0.15)
 
 
