@@ -8,10 +8,12 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from arena import optim
-from arena.config import Cell
+from arena.config import Cell, require
 from arena.data import Batch
 from arena.tasks.base import Problem, Task
 
@@ -129,17 +131,49 @@ class Contender(lightning.LightningModule, ABC):
         return sum(self.flops_by.values())
 
     @property
+    def ranks(self) -> int:
+        """Processes that train this contender together."""
+        return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+    def over_ranks(self, value: float) -> float:
+        """Sum over the processes, the same number on each."""
+        if self.ranks == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(total)
+        return float(total)
+
+    @property
     def share_spent(self) -> float:
         """Share of the budget so far, 0 to 1."""
         return self.flops_spent / self.cell.budget.flops
 
     def spend(self, purpose: str, flops: float) -> None:
-        """Book training FLOPs."""
-        self.flops_by[purpose] = self.flops_by.get(purpose, 0.0) + flops
+        """Book training FLOPs, those of every process."""
+        self.flops_by[purpose] = self.flops_by.get(purpose, 0.0) + self.over_ranks(flops)
+
+    def setup(self, stage: str) -> None:
+        """Refuse strategies under which gradients of gradients are wrong.
+
+        Raises:
+            ConfigError: sharded parameters.
+        """
+        strategy = self.trainer.strategy
+        require(
+            not isinstance(strategy, FSDPStrategy | ModelParallelStrategy | DeepSpeedStrategy),
+            f"strategy={type(strategy).__name__}: sharded parameters are freed between a gradient and the "
+            "gradient of it; use strategy=ddp, or one device",
+        )
+
+    def on_train_start(self) -> None:
+        model = self.trainer.strategy.model
+        if isinstance(model, DistributedDataParallel):
+            # Its reducer expects one backward a step; `optimise` averages over processes instead.
+            model.require_backward_grad_sync = False
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Stop before the step that would exceed the budget."""
-        if self.flops_spent + self.step_flops(batch) > self.cell.budget.flops:
+        if self.flops_spent + self.over_ranks(self.step_flops(batch)) > self.cell.budget.flops:
             self.trainer.should_stop = True
             return -1
         return None
@@ -154,6 +188,11 @@ class Contender(lightning.LightningModule, ABC):
         """
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
+        if self.ranks > 1:
+            for parameter in self.parameters():
+                if parameter.grad is not None:
+                    torch.distributed.all_reduce(parameter.grad)
+                    parameter.grad /= self.ranks
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), self.cell.trainer.clip)
         optim.set_rates(optimizer.optimizer, factor)
         optimizer.step()

@@ -137,7 +137,7 @@ class EBTModule(Contender):
         with torch.no_grad():
             self.alpha.clamp_(min=MIN_ALPHA)
         self.spend("train", cost)
-        self.problems += len(batch.problems)
+        self.problems += len(batch.problems) * self.ranks
         alpha = self.alpha.detach().clone()
         self.history.add(step=self.steps, flops=self.flops_spent, **figures, gradient_norm=norm, alpha=alpha)
 
@@ -146,7 +146,7 @@ class EBTModule(Contender):
         arm, fresh = self.arm, len(batch.problems)
         batch, replayed = self.with_replayed(batch)
         context = place = self.observe(batch)
-        y_BMV = self.start(batch, context, "train", self.steps)
+        y_BMV = self.start(batch, context, "train", self.steps, *self.own)
         for row, kept in enumerate(replayed, fresh):
             y_BMV[row, : len(kept)] = kept
         targets_BM, weights_BM = batch.targets_BM, batch.supervised_BM.to(torch.float32)
@@ -173,12 +173,17 @@ class EBTModule(Contender):
             factor=spread,
             parameters=[*self.model.parameters(), *([self.alpha] if self.alpha.requires_grad else [])],
             extra=start_loss,
-            noise=generator(self.device, self.cell.seed, "langevin", self.steps) if arm.langevin else None,
+            noise=generator(self.device, self.cell.seed, "langevin", self.steps, *self.own) if arm.langevin else None,
         )
         if arm.replay:
             self.replay.add(batch.problems, trained.logits_BMV)
         first = trained.losses[0] if start_loss is None else start_loss
         return {"loss": trained.losses[-1], "first_loss": first}, self._flops(batch, steps)
+
+    @property
+    def own(self) -> tuple[object, ...]:
+        """What sets this process's random draws apart from those of the first."""
+        return ("rank", self.global_rank) if self.ranks > 1 and self.global_rank else ()
 
     def with_replayed(self, batch: Batch) -> tuple[Batch, list[Tensor]]:
         """The batch with as many problems from the replay buffer, and their candidates (M, V)."""
@@ -199,7 +204,7 @@ class EBTModule(Contender):
             random = generator("cpu", self.cell.seed, "steps", self.steps)
             steps += int(torch.randint(arm.extra_steps + 1, (), generator=random))
         if arm.alpha_spread > 1:
-            random = generator(self.device, self.cell.seed, "spread", self.steps)
+            random = generator(self.device, self.cell.seed, "spread", self.steps, *self.own)
             uniform = torch.rand((*y_BMV.shape[:2], 1), device=self.device, generator=random)
             low = 1 / arm.alpha_spread
             spread = low + uniform * (arm.alpha_spread - low)
@@ -210,13 +215,16 @@ class EBTModule(Contender):
         supervised_BM = batch.supervised_BM
         count = gated(self.arm, supervised_BM.shape[1])
         if self.arm.gate == "random":
-            random = generator(self.device, self.cell.seed, "gate", self.steps)
+            random = generator(self.device, self.cell.seed, "gate", self.steps, *self.own)
             ranks_BM = torch.rand(supervised_BM.shape, device=self.device, generator=random)
             return ranks_BM.masked_fill(~supervised_BM, -1.0).topk(count, dim=1).indices
         ranks_BM = entropy(start_BMV).masked_fill(~supervised_BM, -1.0)
         top_BN, index_BN = ranks_BM.topk(count, dim=1)
         lowest_B = top_BN.masked_fill(top_BN < 0, float("inf")).amin(1)
         cut = lowest_B[lowest_B.isfinite()].mean()
+        if self.ranks > 1:
+            torch.distributed.all_reduce(cut)
+            cut = cut / self.ranks
         self.cut.copy_(torch.where(self.cut.isfinite(), CUT_MEMORY * self.cut + (1 - CUT_MEMORY) * cut, cut))
         return index_BN
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from arena.config import Cell
+from arena.config import Cell, require
 from arena.contender import Diverged
 from arena.data import Batch, collate
 from arena.seeding import generator
@@ -53,6 +53,14 @@ class RLModule(TransformerModule):
         self.taught = 0
         self.gap: Tensor | None = None
         self.tolerance = 0.0
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        require(
+            self.trainer.world_size == 1,
+            f"devices={self.trainer.world_size}: rollouts that teach nothing skip their updates, so that "
+            "processes would wait for one another for ever; train this arm on one device",
+        )
 
     def step_flops(self, batch: Batch) -> float:
         if self.stage == WARM_START:

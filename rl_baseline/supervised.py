@@ -56,7 +56,7 @@ class TransformerModule(Contender):
         self.manual_backward(loss)
         norm = self.optimise(optim.schedule(share, self.cell.trainer))
         self.spend("train", 3 * self.forward_flops(batch))
-        self.problems += len(batch.problems)
+        self.problems += len(batch.problems) * self.ranks
         self.history.add(step=self.steps, flops=self.flops_spent, loss=loss, gradient_norm=norm)
 
     @torch.no_grad()

@@ -60,12 +60,13 @@ def test_a_users_own_file_from_record_to_rebuilt_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ebt_step", "alpha_rule"])
+@pytest.mark.parametrize("name", ["ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule"])
 def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
     import json
 
     assert any(c[2] == f"benchmarks.{name}" for c in USE)
-    result = run(["python", "-m", f"benchmarks.{name}", {"ebt_step": "1", "alpha_rule": "3"}[name]], tmp_path)
+    runs = "3" if name == "alpha_rule" else "1"
+    result = run(["python", "-m", f"benchmarks.{name}", runs], tmp_path)
     assert result.returncode == 0, result.stderr
     figures = json.loads(result.stdout.strip().splitlines()[-1])
     assert figures["name"] == name
@@ -73,10 +74,22 @@ def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
     if name == "ebt_step":
         assert figures["gradient_difference"] < 1e-4
         assert figures["memory_ratio"] > 1
+    if name == "ebt_think":
+        assert figures["largest_difference"] < 1e-3
+    if name == "ebt_generate":
+        assert figures["equal_tokens"] > 0.95  # near ties may fall the other way
+
+
+def test_the_generator_teaches() -> None:
+    command = next(c for c in USE if c[2] == "ebt.generate")
+    result = run(command, ROOT)
+    assert result.returncode == 0
+    assert "checkpoint: str" in result.stdout
 
 
 def test_every_command_of_the_readme_is_covered() -> None:
-    kinds = {"compare", "compare.report", "benchmarks.ebt_step", "benchmarks.alpha_rule"}
+    kinds = {"compare", "compare.report", "ebt.generate"}
+    kinds |= {f"benchmarks.{name}" for name in ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule")}
     assert all(c[:2] == ["python", "-m"] and c[2] in kinds for c in USE)
     assert len(USE) >= 10
 
