@@ -173,7 +173,9 @@ class EBTModule(Contender):
             factor=spread,
             parameters=[*self.model.parameters(), *([self.alpha] if self.alpha.requires_grad else [])],
             extra=start_loss,
-            noise=generator(self.device, self.cell.seed, "langevin", self.steps, *self.own) if arm.langevin else None,
+            noise=generator(self.device, self.cell.seed, "langevin", self.steps, *self.own)
+            if arm.langevin
+            else None,
         )
         if arm.replay:
             self.replay.add(batch.problems, trained.logits_BMV)

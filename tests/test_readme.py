@@ -16,6 +16,7 @@ COMMANDS = [
     shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines() if line.strip()
 ]
 SET_UP = [c for c in COMMANDS if "venv" in c]
+BENCHMARKS = ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule")
 USE = [c for c in COMMANDS if "venv" not in c]
 
 
@@ -60,7 +61,7 @@ def test_a_users_own_file_from_record_to_rebuilt_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule"])
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
     import json
 
@@ -89,7 +90,9 @@ def test_the_generator_teaches() -> None:
 
 def test_every_command_of_the_readme_is_covered() -> None:
     kinds = {"compare", "compare.report", "ebt.generate"}
-    kinds |= {f"benchmarks.{name}" for name in ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule")}
+    kinds |= {
+        f"benchmarks.{name}" for name in ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule")
+    }
     assert all(c[:2] == ["python", "-m"] and c[2] in kinds for c in USE)
     assert len(USE) >= 10
 

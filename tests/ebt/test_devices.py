@@ -47,14 +47,14 @@ def test_two_processes_train_as_one(arm_of, tiny_cell, name: str) -> None:
     options = {"start": "zero"} if name == "ebt_s1" else {}
     one = trained(arm_of, tiny_cell, name, 1, **options)
     two = trained(arm_of, tiny_cell, name, 2, **options)
-    untrained = EBTModule(one.cell, one.task)
     seed_everything(0)
     start = parameters_of(EBTModule(one.cell, one.task))
-    moved = (parameters_of(one) - start).abs().max()
-    assert moved > 1e-3
-    assert (parameters_of(one) - parameters_of(two)).abs().max() < 1e-3 * moved
-    torch.testing.assert_close(one.cut, two.cut)
-    assert untrained.ranks == 1
+    moved = (parameters_of(one) - start).norm()
+    assert moved > 1e-2
+    # Not to the last digit: sums in another order, which Adam magnifies where a gradient is almost zero.
+    assert (parameters_of(one) - parameters_of(two)).norm() < 0.01 * moved
+    torch.testing.assert_close(one.cut, two.cut, rtol=1e-3, atol=0)
+    assert one.ranks == 1
 
 
 class Sharded(FSDPStrategy):
@@ -78,5 +78,5 @@ def test_reward_trains_on_one_device(tiny_cell, trainer, monkeypatch) -> None:
     module = RLModule(cell, build_task(cell.task))
     module.trainer = trainer
     monkeypatch.setattr(type(trainer), "world_size", 2)
-    with pytest.raises(ConfigError, match="devices=2: .* train this arm on one device"):
+    with pytest.raises(ConfigError, match=r"devices=2: .* train this arm on one device"):
         module.setup("fit")
