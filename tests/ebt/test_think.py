@@ -184,6 +184,10 @@ def test_a_settled_position_stops_whatever_its_neighbours_do(model: EnergyModel,
     options = {"steps": 12, "alpha": 5.0, "tolerance": 0.01, "hold_last": True}
     out = thought(model, tokens, **options)
     assert out.steps_BM.min() < out.steps_BM.max()
+    for steps in out.steps_BM.unique().tolist():
+        plain = thought(model, tokens, **{**options, "tolerance": None, "steps": max(steps, 1)})
+        stopped = out.steps_BM == steps
+        torch.testing.assert_close(out.logits_BMV[stopped], plain.logits_BMV[stopped])
     longer = thought(model, tokens, **{**options, "tolerance": None})
     assert (longer.steps_BM == 12).all()
     row = think(
