@@ -1,6 +1,6 @@
 """Generation of 128 tokens against the dense two-stream formulation, in one run.
 
-    python -m benchmarks.ebt_generate [runs]
+    python -m benchmarks.ebt_generate [runs [tokens]]
 
 The dense formulation recomputes the whole prefix, and a candidate for each of its positions, at every
 step of every token, as the public code does. `ratio`: its time over ours; `flat`: our time for a
@@ -23,11 +23,11 @@ from ebt.decode import Decoder
 from ebt.energy import EnergyModel
 from ebt.infer import EBT, Noise
 
-VOCABULARY, PROMPT, TOKENS, BATCH, STEPS = 64, 16, 128, 4, 2
+VOCABULARY, PROMPT, BATCH, STEPS = 64, 16, 4, 2
 SIZE = Size(name="benchmark", layers=4, heads=4, width=128, lr=1e-3)
 
 
-def main(runs: int = 3) -> None:
+def main(runs: int = 3, tokens: int = 128) -> None:
     """Time, measure, compare the tokens, print."""
     device = device_in_use()
     torch.manual_seed(0)
@@ -37,13 +37,13 @@ def main(runs: int = 3) -> None:
     ebt = EBT(arm=arm, model=model, alpha=one, cut=one)
     prompts = torch.randint(VOCABULARY, (BATCH, 384), device=device)
 
-    def ours(length: int = PROMPT, limit: int = TOKENS) -> Tensor:
+    def ours(length: int = PROMPT, limit: int = tokens) -> Tensor:
         decoder = Decoder(ebt, SIZE, noise=Noise(device, 0))
         return decoder.run(prompts[:, :length], limit=limit, thinking=Thinking(steps=STEPS))
 
     def dense() -> Tensor:
         rows = prompts[:, :PROMPT]
-        for _ in range(TOKENS):
+        for _ in range(tokens):
             y = torch.zeros((*rows.shape, VOCABULARY), device=device)
             logits = dense_think(model, rows, y, steps=STEPS, alpha=one)
             rows = torch.cat((rows, logits[:, -1:].argmax(-1)), dim=1)
@@ -59,11 +59,11 @@ def main(runs: int = 3) -> None:
     parts = seconds_in_turn(calls, 2 * runs + 1, device)
     flat = (parts["384+36"] - parts["384+4"]) / (parts[f"{PROMPT}+36"] - parts[f"{PROMPT}+4"])
     memory = {"ours": peak_bytes(ours, device), "dense": peak_bytes(dense, device)}
-    table = Table(title=f"{TOKENS} tokens of {STEPS} steps: width 128, 4 layers, batch {BATCH}")
+    table = Table(title=f"{tokens} tokens of {STEPS} steps: width 128, 4 layers, batch {BATCH}")
     for column in ("formulation", "seconds", "ms a token", "peak MB"):
         table.add_column(column)
     for name in times:
-        milliseconds = 1e3 * times[name] / TOKENS
+        milliseconds = 1e3 * times[name] / tokens
         table.add_row(name, f"{times[name]:.2f}", f"{milliseconds:.1f}", f"{memory[name] / 1e6:.0f}")
     Console().print(table)
     last_line(
@@ -74,9 +74,10 @@ def main(runs: int = 3) -> None:
         flat=round(flat, 3),
         seconds={k: round(v, 4) for k, v in times.items()},
         equal_tokens=round(equal, 4),
+        tokens=tokens,
         runs=runs,
     )
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(*map(int, sys.argv[1:3]))
