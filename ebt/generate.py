@@ -91,7 +91,7 @@ def speak(chosen: Options, loaded: Loaded) -> Tensor:
     arm = loaded.ebt.arm
     names = {f.name for f in dataclasses.fields(Thinking)} - {"steps"}
     thinking = Thinking(
-        steps=chosen.steps or arm.full_steps,
+        steps=arm.full_steps if chosen.steps is None else chosen.steps,
         **{
             **{name: value for name, value in vars(chosen).items() if name in names},
             "hold_last": chosen.hold_last or (chosen.steps is None and arm.extra_steps > 0),

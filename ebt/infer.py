@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from arena import flops
-from arena.config import Size
+from arena.config import Size, require
 from arena.seeding import generator
 from ebt.config import EBTArm, Thinking
 from ebt.energy import Context, EnergyModel
@@ -85,8 +85,17 @@ def infer(
     Args:
         shape: sequences and candidates a sequence.
         noise: of the starts and of a random gate. langevin: of the steps.
+    Raises:
+        ConfigError: options that need an energy, of an arm without one; too many steps, as in think().
     """
     arm, vocabulary, device = ebt.arm, ebt.model.vocabulary, ebt.alpha.device
+    if arm.refiner == "head":
+        plain = Thinking(steps=thinking.steps, hold_last=thinking.hold_last)
+        require(
+            thinking == plain,
+            "arm.refiner=head has no energy to choose, accept or stop by, and no step size; leave restarts, "
+            "choose, accept, tolerance, langevin and alpha as they are",
+        )
     start = starts(arm, context, (*shape, vocabulary), device, noise)
     if arm.gate == "none":
         return _refine(ebt, start, context, thinking, langevin, energy, trajectory)

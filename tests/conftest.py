@@ -38,8 +38,8 @@ def trainer() -> lightning.Trainer:
     return quiet_trainer()
 
 
-def quiet_trainer(precision: Any = "32-true") -> lightning.Trainer:
-    """What the fixture gives, for tests that need several or another precision."""
+def quiet_trainer(precision: Any = "32-true", **options: Any) -> lightning.Trainer:
+    """What the fixture gives, for tests that need several, another precision or other options."""
     return lightning.Trainer(
         accelerator="cpu",
         precision=precision,
@@ -50,6 +50,7 @@ def quiet_trainer(precision: Any = "32-true") -> lightning.Trainer:
         enable_model_summary=False,
         inference_mode=False,
         num_sanity_val_steps=0,
+        **options,
     )
 
 

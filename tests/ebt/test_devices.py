@@ -1,6 +1,5 @@
 """Two processes give one process's training; strategies under which that cannot hold are refused."""
 
-import lightning
 import pytest
 import torch
 from lightning.pytorch.strategies import FSDPStrategy
@@ -12,7 +11,7 @@ from arena.tasks import build_task
 from ebt.module import EBTModule
 from rl_baseline.config import RLArm
 from rl_baseline.module import RLModule
-from tests.conftest import parameters_of
+from tests.conftest import parameters_of, quiet_trainer
 
 STEPS = 5
 
@@ -25,19 +24,8 @@ def trained(arm_of, tiny_cell, name: str, ranks: int, **options) -> EBTModule:
     seed_everything(0)
     module = EBTModule(cell, build_task(task))
     data = Problems(module.task, seed=0, batch=task.batch, problems=4)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        devices=ranks,
-        strategy="ddp_spawn" if ranks > 1 else "auto",
-        max_epochs=-1,
-        max_steps=STEPS,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        inference_mode=False,
-        num_sanity_val_steps=0,
-    )
+    strategy = "ddp_spawn" if ranks > 1 else "auto"
+    trainer = quiet_trainer(devices=ranks, strategy=strategy, max_steps=STEPS)
     trainer.fit(module, datamodule=data)
     return module
 

@@ -128,6 +128,7 @@ def test_an_answer_ends_with_the_end_token(checkpoint, capsys) -> None:
         (["prompt="], "at least one symbol"),
         (["steps=many"], "many"),
         (["tokens=0"], "tokens=0"),
+        (["steps=0"], "steps=0: must be at least 1"),
         (["show=all"], "choose one of text, energy"),
         (["steps=5"], "steps=5: the energy is conditioned on 2 steps; set hold_last=true"),
         (["prompt=" + "x" * 40], "prompt of 40 tokens and tokens=1: training saw 25 together; shorten"),
@@ -146,6 +147,13 @@ def test_bad_input_is_one_line_and_status_2(checkpoint, capsys, arguments: list[
     error = capsys.readouterr().err
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_without_an_energy_nothing_can_be_chosen_by_it(checkpoint, capsys) -> None:
+    _, path = checkpoint("ebt_no_energy")
+    for option in ("restarts=2", "accept=true", "tolerance=0.1", "langevin=0.1"):
+        assert main([f"checkpoint={path}", "prompt=ab", option]) == 2
+        assert "arm.refiner=head has no energy" in capsys.readouterr().err
 
 
 def test_a_symbol_outside_the_vocabulary_is_named(checkpoint, capsys) -> None:

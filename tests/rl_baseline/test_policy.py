@@ -173,7 +173,8 @@ def test_the_plan_counts_the_module_it_plans(llama):
 
 def test_planning_a_local_model_imports_no_torch(llama):
     code = (
-        "import sys; from arena.config import *; from arena.tasks import build_task\n"
+        "import sys; from arena.tasks import build_task\n"
+        "from arena.config import Addition, Budget, Cell, Size, TrainerConfig\n"
         "from rl_baseline import cost, pretrained; from rl_baseline.config import RLArm\n"
         f"arm = RLArm(name='r', pretrained={llama!r}); task = Addition(name='a')\n"
         "size = Size(name='s', layers=1, heads=2, width=32, lr=1e-3); budget = Budget(flops=1e9)\n"
