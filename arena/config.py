@@ -155,6 +155,16 @@ class Budget:
 
     flops: float = MISSING
     """Counted training FLOPs; a cell stops before the step that would exceed it."""
+    problems: int | None = None
+    """Training problems after which a cell stops as well, so that arms can be compared at equal data;
+    `flops` remains the bound. None: compute alone decides."""
+
+    def validate(self) -> None:
+        require(self.flops > 0, f"budget.flops={self.flops}: must be positive")
+        require(
+            self.problems is None or self.problems >= 1,
+            f"budget.problems={self.problems}: at least 1; null leaves it to budget.flops",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +193,9 @@ class TrainerConfig:
     """Severities evaluated at the end, from 0 (in distribution) up."""
     history: int = 200
     """Points of training history kept in the record."""
+    pool: int | None = None
+    """Distinct training problems, seen epoch after epoch in a new order each time; none: every problem is
+    seen once."""
 
     def validate(self) -> None:
         require_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
@@ -194,6 +207,10 @@ class TrainerConfig:
         require(self.problems >= 1, f"trainer.problems={self.problems}: must be at least 1")
         require(self.severities >= 1, f"trainer.severities={self.severities}: must be at least 1")
         require(self.history >= 2, f"trainer.history={self.history}: must be at least 2")
+        require(
+            self.pool is None or self.pool >= 1,
+            f"trainer.pool={self.pool}: at least 1 problem; null draws new ones without end",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,14 +226,18 @@ class Cell:
 
     def validate(self) -> None:
         """Raise ConfigError if any part, or the parts together, cannot be used."""
-        for part in (self.arm, self.task, self.size, self.trainer):
+        for part in (self.arm, self.task, self.size, self.budget, self.trainer):
             part.validate()
-        require(self.budget.flops > 0, f"budget.flops={self.budget.flops}: must be positive")
         require(0 <= self.seed < 2**31, f"seed={self.seed}: must lie in [0, 2^31)")
         require(
             not (self.arm.kind == "rl" and self.task.kind != "addition"),
             f"arm={self.arm.name} with task={self.task.name}: reward needs a task with a verifiable "
             "answer; choose task=addition",
+        )
+        require(
+            not (self.arm.kind == "rl" and self.budget.problems is not None),
+            f"arm={self.arm.name} with budget.problems={self.budget.problems}: the stages of an arm trained "
+            "by reward are shares of its compute; leave budget.problems at null",
         )
 
 

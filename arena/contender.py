@@ -145,8 +145,10 @@ class Contender(lightning.LightningModule, ABC):
 
     @property
     def share_spent(self) -> float:
-        """Share of the budget so far, 0 to 1."""
-        return self.flops_spent / self.cell.budget.flops
+        """Share of the budget so far, 0 to 1: of its compute, or of its problems if that is more."""
+        budget = self.cell.budget
+        compute = self.flops_spent / budget.flops
+        return compute if budget.problems is None else max(compute, self.problems / budget.problems)
 
     def spend(self, purpose: str, flops: float) -> None:
         """Book training FLOPs, those of every process."""
@@ -173,7 +175,10 @@ class Contender(lightning.LightningModule, ABC):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Stop before the step that would exceed the budget."""
-        if self.flops_spent + self.over_ranks(self.step_flops(batch)) > self.cell.budget.flops:
+        budget = self.cell.budget
+        seen = self.problems + len(batch.problems) * self.ranks
+        enough = budget.problems is not None and seen > budget.problems
+        if enough or self.flops_spent + self.over_ranks(self.step_flops(batch)) > budget.flops:
             self.trainer.should_stop = True
             return -1
         return None

@@ -5,6 +5,8 @@ after which a supervised token comes, `targets_BM` are those tokens, `supervised
 ones: a contender computes nothing at positions that nobody asks about.
 """
 
+import functools
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
-from arena.tasks.base import Problem, Task
+from arena.tasks.base import Problem, Task, stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +77,36 @@ def collate(
 
 
 class TrainingStream(IterableDataset[Batch]):
-    """Endless batches of training problems; the i-th is a function of (task, seed, i)."""
+    """Endless batches of training problems; the i-th is a function of (task, seed, pool, i)."""
 
-    def __init__(self, task: Task, seed: int, batch: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, task: Task, seed: int, batch: int, rank: int = 0, world: int = 1, pool: int | None = None
+    ) -> None:
         self.task, self.seed, self.batch, self.rank, self.world = task, seed, batch, rank, world
+        self.pool = pool
 
     def __iter__(self) -> Iterator[Batch]:
         index = self.rank * self.batch
         while True:
-            problems = [self.task.problem("train", self.seed, index + i) for i in range(self.batch)]
+            places = range(index, index + self.batch)
+            problems = [self.task.problem("train", self.seed, self.drawn(i)) for i in places]
             yield collate(problems, self.task.pad)
             index += self.batch * self.world
+
+    def drawn(self, place: int) -> int:
+        """Index of the problem at a place in the stream: the place, or one of the pool's."""
+        if self.pool is None:
+            return place
+        epoch, place = divmod(place, self.pool)
+        return _epoch(self.seed, epoch, self.pool)[place]
+
+
+@functools.lru_cache(maxsize=2)
+def _epoch(seed: int, epoch: int, pool: int) -> list[int]:
+    """The order in which an epoch goes over the pool."""
+    order = list(range(pool))
+    random.Random(stream("epoch", seed, epoch)).shuffle(order)
+    return order
 
 
 def held_out(task: Task, split: str, count: int, severity: int = 0) -> list[Problem]:
@@ -105,13 +126,15 @@ def held_out(task: Task, split: str, count: int, severity: int = 0) -> list[Prob
 class Problems(lightning.LightningDataModule):
     """Training stream and held-out problems of a task."""
 
-    def __init__(self, task: Task, *, seed: int, batch: int, problems: int) -> None:
+    def __init__(self, task: Task, *, seed: int, batch: int, problems: int, pool: int | None = None) -> None:
         super().__init__()
         self.task, self.seed, self.batch, self.problems = task, seed, batch, problems
+        self.pool = pool
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return DataLoader(TrainingStream(self.task, self.seed, self.batch, rank, world), batch_size=None)
+        batches = TrainingStream(self.task, self.seed, self.batch, rank, world, self.pool)
+        return DataLoader(batches, batch_size=None)
 
     def _held_out(self, split: str) -> DataLoader[Batch]:
         problems = held_out(self.task, split, self.problems)

@@ -28,6 +28,8 @@ class Family:
     """Configuration class; its field `kind` names the family."""
     minimum_flops: Callable[[Cell, Task], float]
     """Smallest budget with which it can train."""
+    step_flops: Callable[[Cell, Task], float]
+    """Most that a step on next tokens costs."""
     parameters: Callable[[Cell, Task], tuple[int, int]]
     """Parameters in all, and without vocabulary maps."""
     build: "Callable[[Cell, Task], Contender]"
@@ -65,6 +67,7 @@ FAMILIES: dict[str, Family] = {
     "ebt": Family(
         config=EBTArm,
         minimum_flops=ebt.cost.minimum_flops,
+        step_flops=ebt.cost.step_flops,
         parameters=ebt.cost.parameters,
         build=_ebt,
         fingerprint=_no_files,
@@ -72,6 +75,7 @@ FAMILIES: dict[str, Family] = {
     "transformer": Family(
         config=TransformerArm,
         minimum_flops=rl_baseline.cost.minimum_flops,
+        step_flops=rl_baseline.cost.step_flops,
         parameters=rl_baseline.cost.parameters,
         build=_transformer,
         fingerprint=_pretrained,
@@ -79,6 +83,7 @@ FAMILIES: dict[str, Family] = {
     "rl": Family(
         config=RLArm,
         minimum_flops=rl_baseline.cost.minimum_flops,
+        step_flops=rl_baseline.cost.step_flops,
         parameters=rl_baseline.cost.parameters,
         build=_rl,
         fingerprint=_pretrained,

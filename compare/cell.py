@@ -92,7 +92,9 @@ def _train(
     seed_everything(cell.seed)
     task = build_task(cell.task)
     contender = family(cell).build(cell, task)
-    data = Problems(task, seed=cell.seed, batch=cell.task.batch, problems=settings.problems)
+    data = Problems(
+        task, seed=cell.seed, batch=cell.task.batch, problems=settings.problems, pool=settings.pool
+    )
     watch = _Watch(task, settings, progress, news)
     mirror = _mirror(planned, logger, folder)
     trainer = lightning.Trainer(

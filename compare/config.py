@@ -22,6 +22,8 @@ class Rung:
     """Training budget of a cell."""
     size: str = MISSING
     """Backbone at this budget, a name in conf/size; the same for every arm."""
+    problems: int | None = None
+    """Training problems after which a cell stops as well: arms at equal data."""
 
 
 @dataclass(kw_only=True)

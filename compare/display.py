@@ -39,12 +39,12 @@ def plan_table(plan: list[Planned], done: set[str], rates: dict[str, float], wor
     groups: dict[tuple[str, str, str, float], list[Planned]] = {}
     for planned in plan:
         cell = planned.cell
-        key = (planned.study, cell.arm.name, cell.size.name, cell.budget.flops)
+        key = (planned.study, cell.arm.name, cell.size.name, planned.flops)
         groups.setdefault(key, []).append(planned)
     left = 0.0
     for (study, arm, size, flops), members in groups.items():
         open_cells = [p for p in members if p.identity not in done]
-        seconds = sum(expected_seconds(p.cell, rates) for p in open_cells)
+        seconds = sum(expected_seconds(p, rates) for p in open_cells)
         left += seconds
         table.add_row(
             study,
@@ -67,8 +67,8 @@ class Display:
 
     def __init__(self, console: Console, plan: list[Planned], rates: dict[str, float], workers: int) -> None:
         self.console, self.workers = console, workers
-        self.expected = {p.identity: expected_seconds(p.cell, rates) for p in plan}
-        self.flops = {p.identity: p.cell.budget.flops for p in plan}
+        self.expected = {p.identity: expected_seconds(p, rates) for p in plan}
+        self.flops = {p.identity: p.flops for p in plan}
         self.labels = {p.identity: label(p) for p in plan}
         self.share: dict[str, float] = {}
         self.began = self.told = self.newest = time.monotonic()

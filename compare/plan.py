@@ -21,6 +21,9 @@ from compare.record import Record
 IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
 
+ADDED = (("budget", "problems"), ("trainer", "pool"))
+"""Settings younger than version 1 whose default of None changes nothing: cells of before keep their names."""
+
 GROUPS = ("arm", "task", "size", "budget")
 ASSUMED_RATE = 2e10
 """FLOPs a second and worker assumed before the store holds a record; small cells on one CPU core."""
@@ -40,6 +43,8 @@ class Planned:
     """Fingerprint of the task's data, and of the files that the arm starts from."""
     parameters: int
     non_embedding: int
+    flops: float
+    """Training FLOPs expected: the budget's, or fewer where its problems run out first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,9 @@ def identity(cell: Cell, data: dict[str, Any]) -> str:
     content = portable(cell)
     for key in ("accelerator", "threads", "history"):
         content["trainer"].pop(key)
+    for part, key in ADDED:
+        if content[part][key] is None:
+            content[part].pop(key)
     text = json.dumps({"version": IDENTITY_VERSION, "data": data, **content}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -154,9 +162,17 @@ def portable(cell: Cell) -> dict[str, Any]:
     return content
 
 
-def expected_seconds(cell: Cell, rates: dict[str, float]) -> float:
+def expected_flops(cell: Cell, task: Task) -> float:
+    """Training FLOPs of a cell."""
+    if cell.budget.problems is None:
+        return cell.budget.flops
+    steps = cell.budget.problems // cell.task.batch
+    return min(cell.budget.flops, steps * family(cell).step_flops(cell, task))
+
+
+def expected_seconds(planned: Planned, rates: dict[str, float]) -> float:
     """Wall time of a cell on one worker, from the rates seen in this store, FLOPs a second by arm."""
-    return ASSUMED_OVERHEAD + cell.budget.flops / rates.get(cell.arm.name, ASSUMED_RATE)
+    return ASSUMED_OVERHEAD + planned.flops / rates.get(planned.cell.arm.name, ASSUMED_RATE)
 
 
 def blank_record(planned: Planned, commit: str) -> Record:
@@ -192,6 +208,7 @@ def _planned(study: str, cell: Cell, tasks: dict[TaskConfig, Task]) -> Planned:
         data=data,
         parameters=total,
         non_embedding=inner,
+        flops=expected_flops(cell, task),
     )
 
 
@@ -220,9 +237,8 @@ def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: lis
             root = sizes[rung.size]
             for seed in experiment.seeds:
                 cell = _cell(root, seed)
-                cells.append(
-                    dataclasses.replace(cell, budget=dataclasses.replace(cell.budget, flops=rung.flops))
-                )
+                budget = dataclasses.replace(cell.budget, flops=rung.flops, problems=rung.problems)
+                cells.append(dataclasses.replace(cell, budget=budget))
     return cells
 
 

@@ -152,7 +152,7 @@ def run(
         said: called with (identity, line) when a cell has news.
     """
     # The longest first, so that no worker is left alone with a long cell at the end.
-    waiting = deque(sorted(plan, key=lambda p: p.cell.budget.flops, reverse=True))
+    waiting = deque(sorted(plan, key=lambda p: p.flops, reverse=True))
     not_before: dict[str, float] = {}
     outcomes: list[Outcome] = []
     lanes = [_Lane(plan[0].cell.trainer.threads) for _ in range(workers)]

@@ -13,30 +13,41 @@ CALIBRATION_PROBLEMS = 16
 
 def minimum_flops(cell: Cell, task: Task) -> float:
     """One training step at the longest prompt and completion, and the calibration before it."""
+    return calibration_flops(cell, task) + step_flops(cell, task)
+
+
+def calibration_flops(cell: Cell, task: Task) -> float:
+    """Measuring the gradient once, where the arm does not give its step size."""
+    arm = cell.arm
+    assert isinstance(arm, EBTArm)
+    if arm.alpha is not None:
+        return 0.0
+    prompt, completion = task.longest()
+    observed = prompt + completion - 1
+    problems = min(CALIBRATION_PROBLEMS, cell.task.batch)
+    return flops.ebt_think(
+        cell.size,
+        task.vocabulary,
+        tokens=problems * observed,
+        context_pairs=problems * observed**2,
+        candidates=problems * completion,
+        pairs=problems * completion * observed,
+        passes=2,
+        predicted=problems * completion if arm.start == "head" else 0,
+    )
+
+
+def step_flops(cell: Cell, task: Task) -> float:
+    """One training step at the longest prompt and completion, with the most steps that it may draw."""
     arm = cell.arm
     assert isinstance(arm, EBTArm)
     prompt, completion = task.longest()
-    observed = prompt + completion - 1
-    total = 0.0
-    if arm.alpha is None:
-        problems = min(CALIBRATION_PROBLEMS, cell.task.batch)
-        total += flops.ebt_think(
-            cell.size,
-            task.vocabulary,
-            tokens=problems * observed,
-            context_pairs=problems * observed**2,
-            candidates=problems * completion,
-            pairs=problems * completion * observed,
-            passes=2,
-            predicted=problems * completion if arm.start == "head" else 0,
-        )
-    problems = cell.task.batch * (2 if arm.replay else 1)
-    return total + train_flops(
+    return train_flops(
         arm,
         cell.size,
         task.vocabulary,
-        problems=problems,
-        observed=observed,
+        problems=cell.task.batch * (2 if arm.replay else 1),
+        observed=prompt + completion - 1,
         predicted=completion,
         steps=arm.full_steps,
     )

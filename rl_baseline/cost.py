@@ -72,6 +72,11 @@ def plans(task: Task) -> bool:
     return any(PLAN in task.problem("train", 0, index).classes for index in range(8))
 
 
+def step_flops(cell: Cell, task: Task) -> float:
+    """One step on next tokens at the longest prompt and completion."""
+    return supervised_step(policy_shape(cell, task), task, cell.task.batch)
+
+
 def minimum_flops(cell: Cell, task: Task) -> float:
     """Smallest budget with which the cell's arm can train at all.
 
@@ -88,7 +93,7 @@ def minimum_flops(cell: Cell, task: Task) -> float:
         raise ConfigError(f"arm.kind={arm.kind}: not an arm of rl_baseline; use transformer or rl")
     shape = policy_shape(cell, task)
     if isinstance(arm, TransformerArm):
-        return supervised_step(shape, task, cell.task.batch)
+        return step_flops(cell, task)
     require(
         arm.prompts <= cell.task.batch,
         f"arm.prompts={arm.prompts}: more than task.batch={cell.task.batch} offers; lower arm.prompts or "
@@ -99,5 +104,5 @@ def minimum_flops(cell: Cell, task: Task) -> float:
         f"arm.credit={arm.credit} with task={cell.task.name}: its chains hold no planning token; choose a "
         "task whose chains plan, or another arm",
     )
-    warm = supervised_step(shape, task, cell.task.batch) / arm.warm_start
+    warm = step_flops(cell, task) / arm.warm_start
     return max(warm, rl_iteration(shape, task, arm) / (1 - arm.warm_start))

@@ -71,3 +71,24 @@ def test_the_data_module_serves_every_entry_point() -> None:
     assert len(next(iter(data.train_dataloader())).problems) == 8
     for loader in (data.val_dataloader(), data.test_dataloader(), data.predict_dataloader()):
         assert sum(len(b.problems) for b in loader) == 20
+
+
+def test_a_pool_is_seen_whole_in_each_epoch_and_in_a_new_order() -> None:
+    task = build_task(Addition(name="a", min_digits=4, max_digits=4))
+    stream = iter(TrainingStream(task, seed=3, batch=4, pool=10))
+    seen = [p.prompt for _ in range(5) for p in next(stream).problems]
+    first, second = seen[:10], seen[10:]
+    assert set(first) == set(second) == {task.problem("train", 3, i).prompt for i in range(10)}
+    assert first != second
+    again = TrainingStream(task, seed=3, batch=4, pool=10)
+    assert [p.prompt for p in next(iter(again)).problems] == seen[:4]
+    assert [again.drawn(i) for i in range(10)] != [
+        TrainingStream(task, seed=4, batch=4, pool=10).drawn(i) for i in range(10)
+    ]
+
+
+def test_ranks_share_a_pool() -> None:
+    task = build_task(Addition(name="a", min_digits=4, max_digits=4))
+    whole = next(iter(TrainingStream(task, seed=0, batch=8, pool=8))).problems
+    halves = [next(iter(TrainingStream(task, 0, 4, rank, 2, pool=8))).problems for rank in (0, 1)]
+    assert [p.prompt for half in halves for p in half] == [p.prompt for p in whole]

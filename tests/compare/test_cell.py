@@ -1,8 +1,10 @@
 """A cell ends in a record, whatever happens inside it."""
 
+import dataclasses
+
 import pytest
 
-from arena.config import Addition
+from arena.config import Addition, Budget
 from compare import cell as module
 from compare.arms import family
 from compare.cell import run_cell, scrub
@@ -10,7 +12,7 @@ from compare.config import Logger
 from compare.plan import Planned, identity
 from compare.store import Store
 from ebt.config import EBTArm
-from rl_baseline.config import RLArm
+from rl_baseline.config import RLArm, TransformerArm
 
 
 @pytest.fixture
@@ -24,6 +26,7 @@ def planned(tiny_cell):
             data={"generator": "addition"},
             parameters=0,
             non_embedding=0,
+            flops=cell.budget.flops,
         )
 
     return build
@@ -54,6 +57,18 @@ def test_a_record_says_what_was_run_and_what_came_out(planned, tmp_path) -> None
     assert all(e.n == 16 and e.flops > 0 for e in record.evaluations)
     assert len(set(map(len, record.history.values()))) == 1
     assert (tmp_path / "cells" / record.cell / "checkpoint.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    "arm", [EBTArm(name="ebt_s1"), TransformerArm(name="transformer")], ids=lambda a: a.name
+)
+def test_arms_at_equal_data_stop_at_the_same_problem(planned, tmp_path, arm) -> None:
+    at = planned(arm, flops=1e11)
+    few = dataclasses.replace(at.cell, budget=Budget(flops=1e11, problems=100))
+    record = run(dataclasses.replace(at, cell=few), tmp_path)
+    assert (record.status, record.problems, record.steps) == ("done", 96, 6)
+    # The schedule has run its course, though next to no compute is spent.
+    assert record.flops < 1e10
 
 
 def test_a_checkpoint_loads_as_data_alone(planned, tmp_path) -> None:

@@ -73,7 +73,13 @@ def planned(tiny_cell: Callable) -> Callable[..., Planned]:
     def build(arm: object, **settings: object) -> Planned:
         cell = tiny_cell(arm, Addition(name="addition", min_digits=2, batch=16), **settings)
         return Planned(
-            identity=identity(cell, {}), study="s", cell=cell, data={}, parameters=0, non_embedding=0
+            identity=identity(cell, {}),
+            study="s",
+            cell=cell,
+            data={},
+            parameters=0,
+            non_embedding=0,
+            flops=cell.budget.flops,
         )
 
     return build

@@ -6,8 +6,10 @@ import pytest
 from hydra import initialize_config_dir
 
 from arena.config import Addition, Budget, Cell, ConfigError, Text, TrainerConfig
+from arena.tasks import build_task
+from compare.arms import family
 from compare.config import conf_folder, register
-from compare.plan import Request, blank_record, expand, identity, narrow
+from compare.plan import Request, blank_record, expand, expected_flops, identity, narrow
 from ebt.config import EBTArm
 from tests.compare.test_config import root
 from tests.conftest import TINY
@@ -36,6 +38,8 @@ CHANGES = {
     "budget": {"budget": Budget(flops=2e9)},
     "trainer": {"trainer": TrainerConfig(clip=2.0)},
     "seed": {"seed": 1},
+    "data": {"budget": Budget(flops=1e9, problems=512)},
+    "pool": {"trainer": TrainerConfig(pool=64)},
 }
 
 
@@ -44,6 +48,11 @@ def test_what_changes_the_result_changes_the_identity(key: str) -> None:
     changed = dataclasses.replace(BASE, **CHANGES[key])
     assert identity(changed, {}) != identity(BASE, {})
     assert identity(BASE, {"sha256": "a"}) != identity(BASE, {"sha256": "b"})
+
+
+def test_a_setting_added_later_leaves_older_cells_their_names() -> None:
+    # Taken from the version before budget.problems and trainer.pool existed.
+    assert identity(BASE, {}) == "94bfc61a1b30141e"
 
 
 def test_where_it_runs_does_not() -> None:
@@ -144,3 +153,16 @@ def test_the_ceiling_is_measured_at_one_compute_on_every_update() -> None:
     assert len({p.cell.budget.flops for p in cells}) == 1
     assert {p.cell.trainer.history for p in cells} == {1000}
     assert {p.cell.arm.kind for p in cells} == {"ebt", "transformer", "rl"}
+
+
+def test_a_cell_that_runs_out_of_problems_is_not_expected_to_spend_its_budget() -> None:
+    task = build_task(BASE.task)
+    few = dataclasses.replace(BASE, budget=Budget(flops=1e15, problems=10 * BASE.task.batch))
+    assert expected_flops(few, task) == 10 * family(few).step_flops(few, task)
+    assert expected_flops(dataclasses.replace(BASE, budget=Budget(flops=1e9, problems=10**9)), task) == 1e9
+
+
+def test_arms_trained_by_reward_are_compared_at_equal_compute_only() -> None:
+    request = Request(root=root("arm=rl_grpo", "task=addition", "budget.problems=64"), overrides=())
+    with pytest.raises(ConfigError, match=r"arm=rl_grpo with budget.problems=64: .*leave budget.problems"):
+        expand(request)

@@ -33,7 +33,15 @@ def test_a_cell_that_kills_its_worker_fails_alone(tmp_path, tiny_cell, monkeypat
         cell = tiny_cell(TransformerArm(name="transformer"), Addition(name="addition"), seed=seed)
         cell = dataclasses.replace(cell, budget=Budget(flops=1e9))
         plan.append(
-            Planned(identity=identity(cell, {}), study="s", cell=cell, data={}, parameters=0, non_embedding=0)
+            Planned(
+                identity=identity(cell, {}),
+                study="s",
+                cell=cell,
+                data={},
+                parameters=0,
+                non_embedding=0,
+                flops=cell.budget.flops,
+            )
         )
     seen: list[Outcome] = []
     outcomes = run(
