@@ -22,12 +22,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import set_verbosity_error
 
 from arena.config import Addition, Size, TrainerConfig
+from arena.policy import TransformerPolicy
+from arena.rollout import sample, sequence_seeds
 from arena.tasks import build_task
 from arena.tasks.base import Task
 from arena.transformer import ROTARY_BASE, Block, TransformerLM
 from benchmarks.common import device_in_use, last_line, seconds_in_turn
-from rl_baseline.policy import TransformerPolicy
-from rl_baseline.rollout import sample, sequence_seeds
 
 PROMPTS, GROUP = 32, 8
 """The default rollout of the arms trained by reward."""

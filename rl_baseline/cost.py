@@ -5,10 +5,10 @@ whenever a batch holds one such problem.
 """
 
 from arena.config import Cell, ConfigError, require
+from arena.shape import Shape, arena_shape, supervised_step
 from arena.tasks.base import PLAN, Task
 from rl_baseline.config import RLArm, TransformerArm
 from rl_baseline.pretrained import describe
-from rl_baseline.shape import Shape, arena_shape
 from rl_baseline.symbols import task_tokens
 
 
@@ -33,20 +33,6 @@ def parameters(cell: Cell, task: Task) -> tuple[int, int]:
     """Parameters in all, and without vocabulary maps."""
     shape = policy_shape(cell, task)
     return shape.parameters, shape.non_embedding
-
-
-def teacher_forced(shape: Shape, *, sequences: int, observed: int, predicted: int) -> float:
-    """Forward pass over `observed` tokens a sequence (padded), logits at `predicted` of them."""
-    return shape.forward(
-        tokens=sequences * observed, pairs=sequences * observed**2, predicted=sequences * predicted
-    )
-
-
-def supervised_step(shape: Shape, task: Task, batch: int) -> float:
-    """One next-token step on `batch` problems."""
-    prompt, completion = task.longest()
-    forward = teacher_forced(shape, sequences=batch, observed=prompt + completion - 1, predicted=completion)
-    return 3 * forward
 
 
 def rollout(shape: Shape, task: Task, arm: RLArm) -> float:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from arena.rollout import Rollout
 from rl_baseline.advantage import signal
 from rl_baseline.aggregation import masked_mean
 from rl_baseline.config import RLArm
 from rl_baseline.covariance import covariances, quantiles, sequence_covariance
 from rl_baseline.credit import CLASSES
 from rl_baseline.entropy import mean_entropy
-from rl_baseline.rollout import Rollout
 from rl_baseline.update import Metrics
 
 MEANS = (

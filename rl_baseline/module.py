@@ -13,14 +13,15 @@ from torch import Tensor
 from arena.config import Cell, require
 from arena.contender import Diverged
 from arena.data import Batch, collate
+from arena.rollout import Rollout, log_probabilities, predicted_logits, sample, sequence_seeds
 from arena.seeding import generator
+from arena.shape import supervised_step
 from arena.tasks.base import PLAN, Problem, Task
 from rl_baseline import cost, entropy, measure
 from rl_baseline.advantage import advantages
 from rl_baseline.config import RLArm
 from rl_baseline.credit import CLASSES, class_table
 from rl_baseline.probe import Probe
-from rl_baseline.rollout import Rollout, log_probabilities, predicted_logits, sample, sequence_seeds
 from rl_baseline.supervised import TransformerModule
 from rl_baseline.update import Metrics, Samples, decide, merge, policy_loss
 
@@ -73,7 +74,7 @@ class RLModule(TransformerModule):
             return
         self.next_token_step(batch, self.share_spent / self.arm.warm_start)
         # Looked at after the step, so that who watches the stage sees it end before RL begins.
-        next_step = cost.supervised_step(self.model.shape, self.task, self.cell.task.batch)
+        next_step = supervised_step(self.model.shape, self.task, self.cell.task.batch)
         if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
             self.begin_rl()
 

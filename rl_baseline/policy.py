@@ -1,45 +1,23 @@
-"""Policies: what sampling, scoring and the budget need of a language model, and the two kinds there are.
+"""A pretrained language model as a policy, and the choice between it and the arena's own.
 
-Shapes (suffixes): P prompts, B = P * group sequences (sequence b continues prompt b // group),
-S padded prompt length, T sampled tokens, M supervised tokens, V the task's vocabulary,
-W model width.
+Shapes as in `arena.policy`.
 """
 
 import inspect
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from arena.config import Cell, ConfigError, Size
+from arena.config import Cell, ConfigError
 from arena.data import Batch
+from arena.decoder import Decoder, pad_left
+from arena.policy import Policy, TransformerPolicy
+from arena.shape import Shape
 from arena.tasks.base import Task
-from arena.transformer import TransformerLM
 from rl_baseline import pretrained
-from rl_baseline.decoder import Decoder, TransformerDecoder, pad_left
-from rl_baseline.shape import Shape, arena_shape
 from rl_baseline.symbols import task_tokens
-
-
-class Policy(nn.Module, ABC):
-    """A distribution over the task's tokens after a prefix of them."""
-
-    shape: Shape
-    """What its passes cost."""
-
-    @abstractmethod
-    def read(self, prompts: Sequence[Sequence[int]], *, pad: int, length: int, group: int) -> Decoder:
-        """Read the prompts, once for each group, with room for `length` sampled tokens."""
-
-    @abstractmethod
-    def predicted(self, batch: Batch) -> Tensor:
-        """Logits for the batch's supervised tokens, (B, M, V)."""
-
-    @abstractmethod
-    def non_embedding_parameters(self) -> int:
-        """Parameters other than the maps between vocabulary and width."""
 
 
 def build_policy(cell: Cell, task: Task) -> Policy:
@@ -51,27 +29,6 @@ def build_policy(cell: Cell, task: Task) -> Policy:
     if cell.arm.pretrained is None:
         return TransformerPolicy(cell.size, task.vocabulary)
     return load_policy(cell.arm.pretrained, cell.arm.revision, task)
-
-
-class TransformerPolicy(TransformerLM, Policy):
-    """Transformer++ on the arena's backbone."""
-
-    def __init__(self, size: Size, vocabulary: int) -> None:
-        super().__init__(size, vocabulary)
-        self.shape = arena_shape(size, vocabulary)
-
-    def read(self, prompts: Sequence[Sequence[int]], *, pad: int, length: int, group: int) -> Decoder:
-        return TransformerDecoder(self, prompts, pad, length, group)
-
-    def predicted(self, batch: Batch) -> Tensor:
-        hidden_BSW, _ = self(batch.tokens_BS)
-        if batch.everywhere:
-            return self.logits(hidden_BSW)
-        index_BMW = batch.positions_BM.unsqueeze(-1).expand(-1, -1, hidden_BSW.shape[-1])
-        return self.logits(hidden_BSW.gather(1, index_BMW))
-
-    def non_embedding_parameters(self) -> int:
-        return sum(p.numel() for p in self.backbone.parameters())
 
 
 class PretrainedPolicy(Policy):

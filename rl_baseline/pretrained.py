@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from arena.config import ConfigError, require
-from rl_baseline.shape import Shape
+from arena.shape import Shape
 
 VOCABULARY_MAPS = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings|lm_head|embed_out)\.")
 HEADS = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from arena.config import Cell
 from arena.data import held_out
+from arena.policy import Policy
+from arena.rollout import sample, sequence_seeds
 from arena.tasks.base import Task
 from rl_baseline.config import RLArm
-from rl_baseline.policy import Policy
-from rl_baseline.rollout import sample, sequence_seeds
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:

@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from arena.config import Addition
+from arena.rollout import Rollout
 from arena.seeding import generator
 from arena.tasks.base import Problem
 from compare import cell as module
@@ -22,7 +23,6 @@ from compare.store import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm
 from rl_baseline.module import RLModule
-from rl_baseline.rollout import Rollout
 from tests.compare import planted_ceiling as planted
 
 

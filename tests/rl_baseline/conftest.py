@@ -13,7 +13,6 @@ from arena.tasks import build_task
 from arena.tasks.base import Task
 from rl_baseline.config import RLArm, TransformerArm
 from rl_baseline.module import RLModule
-from rl_baseline.policy import TransformerPolicy
 from rl_baseline.supervised import TransformerModule
 
 SIZE = Size(name="7xs", layers=1, heads=2, width=32, lr=3e-3)
@@ -36,13 +35,6 @@ def size() -> Size:
 @pytest.fixture
 def task() -> Task:
     return build_task(Addition(name="addition"))
-
-
-@pytest.fixture
-def model(task: Task) -> TransformerPolicy:
-    """Two layers, freshly initialised: far from certain, so that every token has a chance."""
-    torch.manual_seed(0)
-    return TransformerPolicy(Size(name="test", layers=2, heads=2, width=32, lr=3e-3), task.vocabulary)
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from arena.rollout import Rollout
 from rl_baseline.config import RLArm
 from rl_baseline.credit import CLASSES
 from rl_baseline.measure import EntropyForecast, of_rollout, of_updates
-from rl_baseline.rollout import Rollout
 
 LENGTHS = [3, 1, 2, 3]
 REWARDS = torch.tensor([[1.0, 0], [0, 0]])

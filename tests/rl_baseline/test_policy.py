@@ -15,13 +15,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, MixtralConfig, Mix
 
 from arena.config import Addition, Budget, Cell, ConfigError, Size, TrainerConfig
 from arena.data import collate
+from arena.rollout import sample, score, sequence_seeds
+from arena.shape import teacher_forced
 from arena.tasks import build_task
 from arena.tasks.base import Problem, Task
 from rl_baseline import cost, pretrained
 from rl_baseline.config import RLArm, TransformerArm
 from rl_baseline.module import RLModule
 from rl_baseline.policy import PretrainedPolicy, build_policy, load_policy
-from rl_baseline.rollout import sample, score, sequence_seeds
 from rl_baseline.supervised import TransformerModule
 from rl_baseline.symbols import BYTES, stand_in, task_tokens
 from tests.rl_baseline.tiny_models import FAMILIES, LLAMA, byte_level, save, sentence_piece
@@ -102,7 +103,7 @@ def test_flops_and_parameters_are_those_counted_from_the_files(folder, task):
     batch = collate(chosen, task.pad)
     sequences, observed = batch.tokens_BS.shape
     actual = counted(lambda: policy.predicted(batch).sum().backward())
-    expected = 3 * cost.teacher_forced(
+    expected = 3 * teacher_forced(
         policy.shape, sequences=sequences, observed=observed, predicted=batch.targets_BM.shape[1]
     )
     assert expected == pytest.approx(actual, rel=0.02)

@@ -14,6 +14,7 @@ from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
 from arena.contender import Diverged
 from arena.data import Problems
 from arena.seeding import seed_everything
+from arena.shape import supervised_step
 from arena.tasks import build_task
 from arena.tasks.addition import AdditionTask
 from arena.tasks.base import EXECUTE, PLAN, Problem
@@ -258,7 +259,7 @@ def test_a_run_with_signal_says_nothing() -> None:
 def test_likelihood_alone_pays_for_correct_samples_only() -> None:
     module = fit(replace(SMALL, loss="nll"), 6e8, kind=EasyReward)
     rewards = [x for x in module.history.columns(10**6)["reward"] if x is not None]
-    every = cost.supervised_step(module.model.shape, module.task, 32)
+    every = supervised_step(module.model.shape, module.task, 32)
     assert module.flops_by["update"] == pytest.approx(sum(rewards) * every, rel=0.15)
 
 

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arena.data import Batch
+from arena.policy import Policy
 from arena.tasks.base import Task, stream
-from rl_baseline.policy import Policy
 
 GOLDEN = numpy.uint64(0x9E3779B97F4A7C15)
 

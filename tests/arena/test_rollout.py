@@ -7,11 +7,11 @@ import torch.nn.functional as F
 
 from arena.config import Addition
 from arena.data import collate
+from arena.decoder import SHARED_FROM, CopiedPrompt, SharedPrompt
+from arena.policy import TransformerPolicy
+from arena.rollout import Rollout, sample, score, sequence_seeds, uniforms
 from arena.tasks import build_task
 from arena.tasks.base import Problem, Task
-from rl_baseline.decoder import SHARED_FROM, CopiedPrompt, SharedPrompt
-from rl_baseline.policy import TransformerPolicy
-from rl_baseline.rollout import Rollout, sample, score, sequence_seeds, uniforms
 
 
 @pytest.fixture(params=[(3, 4), (7, 8)], ids=["short", "long"])

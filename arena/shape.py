@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from arena import flops
 from arena.config import Size
+from arena.tasks.base import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,3 +58,17 @@ def arena_shape(size: Size, vocabulary: int) -> Shape:
         parameters=inner + 2 * vocabulary * size.width,
         non_embedding=inner,
     )
+
+
+def teacher_forced(shape: Shape, *, sequences: int, observed: int, predicted: int) -> float:
+    """Forward pass over `observed` tokens a sequence (padded), logits at `predicted` of them."""
+    return shape.forward(
+        tokens=sequences * observed, pairs=sequences * observed**2, predicted=sequences * predicted
+    )
+
+
+def supervised_step(shape: Shape, task: Task, batch: int) -> float:
+    """One next-token step on `batch` training problems of the longest prompt and completion."""
+    prompt, completion = task.longest()
+    forward = teacher_forced(shape, sequences=batch, observed=prompt + completion - 1, predicted=completion)
+    return 3 * forward
