@@ -7,7 +7,7 @@ which each contender describes in its own `config.py`.
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -64,23 +64,37 @@ class Size:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Addition:
-    """a+b with the digits reversed; the number of digits is the axis of shift."""
+class TaskConfig:
+    """What every task has. A family's own class may stand beside its task, in arena/tasks."""
 
-    kind: str = "addition"
+    verifiable: ClassVar[bool] = True
+    """Whether the verifier's word is a meaningful reward and exact match a meaningful metric."""
+
+    kind: str = MISSING
     """Task family."""
     name: str = MISSING
     """Label in tables and records."""
+    batch: int = 128
+    """Problems (windows, for text) a training step."""
+
+    def validate(self) -> None:
+        require(self.batch >= 1, f"task.batch={self.batch}: must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addition(TaskConfig):
+    """a+b with the digits reversed; the number of digits is the axis of shift."""
+
+    kind: str = "addition"
     min_digits: int = 3
     """Fewest digits of an operand in training."""
     max_digits: int = 4
     """Most digits of an operand in training; severity s tests exactly max_digits + s."""
     chain: bool = False
     """Whether the carries are written out (and supervised) before the sum."""
-    batch: int = 128
-    """Problems a training step."""
 
     def validate(self) -> None:
+        super().validate()
         require(
             1 <= self.min_digits <= self.max_digits <= 64,
             f"task.min_digits={self.min_digits}, task.max_digits={self.max_digits}: "
@@ -90,37 +104,33 @@ class Addition:
             self.max_digits >= 2,
             f"task.max_digits={self.max_digits}: use at least 2, one digit leaves nothing to hold out",
         )
-        require(self.batch >= 1, f"task.batch={self.batch}: must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Text:
+class Text(TaskConfig):
     """Next-byte prediction on local files; the default is what every Python installation carries."""
 
+    verifiable: ClassVar[bool] = False
+
     kind: str = "text"
-    """Task family."""
-    name: str = MISSING
-    """Label in tables and records."""
     path: str | None = None
     """A file or folder of your own; none: the standard library's sources."""
     context: int = 64
     """Predicted bytes a window."""
     batch: int = 32
-    """Windows a training step."""
 
     def validate(self) -> None:
+        super().validate()
         require(self.context >= 2, f"task.context={self.context}: must be at least 2")
-        require(self.batch >= 1, f"task.batch={self.batch}: must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HFText:
+class HFText(TaskConfig):
     """Next-byte prediction on a corpus streamed from the Hugging Face hub (extra `datasets`)."""
 
+    verifiable: ClassVar[bool] = False
+
     kind: str = "hf_text"
-    """Task family."""
-    name: str = MISSING
-    """Label in tables and records."""
     dataset: str = MISSING
     """Hub name, or a loader such as `text` together with data_files."""
     subset: str | None = None
@@ -138,15 +148,11 @@ class HFText:
     context: int = 64
     """Predicted bytes a window."""
     batch: int = 32
-    """Windows a training step."""
 
     def validate(self) -> None:
+        super().validate()
         require(self.documents >= 3, f"task.documents={self.documents}: need at least 3 to split")
         require(self.context >= 2, f"task.context={self.context}: must be at least 2")
-        require(self.batch >= 1, f"task.batch={self.batch}: must be at least 1")
-
-
-TaskConfig = Addition | Text | HFText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +196,7 @@ class TrainerConfig:
     problems: int = 512
     """Held-out problems (or windows) an evaluation; fewer where a split holds fewer distinct ones."""
     severities: int = 2
-    """Severities evaluated at the end, from 0 (in distribution) up."""
+    """Severities evaluated at the end on each axis of shift, from 0 (in distribution) up."""
     history: int = 200
     """Points of training history kept in the record."""
     pool: int | None = None
@@ -230,9 +236,9 @@ class Cell:
             part.validate()
         require(0 <= self.seed < 2**31, f"seed={self.seed}: must lie in [0, 2^31)")
         require(
-            not (self.arm.kind == "rl" and self.task.kind != "addition"),
+            self.arm.kind != "rl" or self.task.verifiable,
             f"arm={self.arm.name} with task={self.task.name}: reward needs a task with a verifiable "
-            "answer; choose task=addition",
+            "answer; choose task=addition or another that has one",
         )
         require(
             not (self.arm.kind == "rl" and self.budget.problems is not None),

@@ -109,14 +109,14 @@ def _epoch(seed: int, epoch: int, pool: int) -> list[int]:
     return order
 
 
-def held_out(task: Task, split: str, count: int, severity: int = 0) -> list[Problem]:
+def held_out(task: Task, split: str, count: int, severity: int = 0, axis: str = "") -> list[Problem]:
     """Up to `count` distinct problems, the same for every arm and seed, so that comparisons are paired.
 
     A small split may hold fewer; what was measured on says n.
     """
     found: dict[tuple[int, ...], Problem] = {}
     for index in range(20 * count + 100):
-        problem = task.problem(split, 0, index, severity)
+        problem = task.problem(split, 0, index, severity, axis)
         found.setdefault(problem.prompt + problem.answer, problem)
         if len(found) == count:
             break

@@ -16,7 +16,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import torch
@@ -42,7 +42,8 @@ CONTEXT, BATCH = 32, 8
 class Tokens(Task):
     """Next-token prediction on the standard library under a vocabulary of choice."""
 
-    end, pad, axis, severities, verifiable, symbols = None, 0, "domain", 1, False, ""
+    end, pad, verifiable, symbols = None, 0, False, ""
+    axes: ClassVar[dict[str, int]] = {"domain": 1}
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
@@ -57,13 +58,16 @@ class Tokens(Task):
             index = {word: i + 1 for i, (word, _) in enumerate(common)}
             self.data = {k: [index.get(word, 0) for word in v] for k, v in words.items()}
 
-    def problem(self, split: str, seed: int, index: int, severity: int = 0) -> Problem:
+    def problem(self, split: str, seed: int, index: int, severity: int = 0, axis: str = "") -> Problem:
         data = self.data[split]
         start = stream("tokens", split, seed, index) % (len(data) - CONTEXT)
         return Problem(prompt=(data[start],), answer=tuple(data[start + 1 : start + CONTEXT + 1]))
 
-    def longest(self, severity: int = 0) -> tuple[int, int]:
+    def longest(self, severity: int = 0, axis: str = "") -> tuple[int, int]:
         return 1, CONTEXT
+
+    def guess_rate(self, severity: int = 0, axis: str = "") -> float:
+        return float(self.vocabulary) ** -CONTEXT
 
     def verify(self, problem: Problem, completion: Sequence[int]) -> Verdict:
         right = tuple(completion) == problem.answer

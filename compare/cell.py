@@ -200,16 +200,15 @@ class _Watch(lightning.Callback):
         begun = time.perf_counter()
         training = contender.training
         contender.eval()
-        last = min(self.settings.severities, self.task.severities) if stage == "final" else 1
-        for severity in range(last):
-            problems = held_out(self.task, self.settings.split, self.settings.problems, severity)
-            self.evaluations += evaluate(contender, self.task, problems, severity, stage)
+        for axis, severity in self.task.shifts(self.settings.severities if stage == "final" else 1):
+            problems = held_out(self.task, self.settings.split, self.settings.problems, severity, axis)
+            self.evaluations += evaluate(contender, self.task, problems, axis, severity, stage)
         contender.train(training)
         self.seconds += time.perf_counter() - begun
 
 
 def evaluate(
-    contender: Contender, task: Task, problems: list[Problem], severity: int, stage: str
+    contender: Contender, task: Task, problems: list[Problem], axis: str, severity: int, stage: str
 ) -> list[Evaluation]:
     """Likelihood and, where answers can be verified, exact match on held-out problems."""
     chunks = [problems[i : i + EVALUATION_BATCH] for i in range(0, len(problems), EVALUATION_BATCH)]
@@ -217,7 +216,7 @@ def evaluate(
     with torch.no_grad():
         batches = [collate(chunk, task.pad).to(contender.device) for chunk in chunks]
         for effort in contender.likelihood_efforts():
-            found.append(_loss(contender, batches, effort, task.axis, severity, stage))
+            found.append(_loss(contender, batches, effort, axis, severity, stage))
         for effort in contender.efforts() if task.verifiable else ():
             outcomes, flops = "", 0.0
             for i, chunk in enumerate(chunks):
@@ -229,7 +228,7 @@ def evaluate(
             found.append(
                 Evaluation(
                     stage=stage,
-                    axis=task.axis,
+                    axis=axis,
                     severity=severity,
                     effort=effort,
                     metric="exact",
@@ -251,7 +250,7 @@ def _loss(
     tokens = torch.cat([p.tokens_B for p in parts]).cpu().double()
     mean = float(nats.sum() / tokens.sum())
     if not torch.isfinite(nats).all():
-        raise FloatingPointError(f"held-out loss is {mean} at effort {effort}, severity {severity}")
+        raise FloatingPointError(f"held-out loss is {mean} at effort {effort}, {axis} {severity}")
     # Residuals of the ratio estimator: problems differ in length.
     residuals = (nats - mean * tokens) / tokens.mean()
     return Evaluation(

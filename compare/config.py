@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from arena.config import Budget, Size, TrainerConfig, require, require_choice, store_schema
-from arena.tasks import TASK_CONFIGS
+from arena.tasks import TASKS
 from compare.arms import FAMILIES
 
 # The nested parts of an experiment are not frozen: OmegaConf makes nested nodes of frozen classes
@@ -127,7 +127,7 @@ def register() -> None:
     """Register every schema; calling it twice changes nothing."""
     store_schema("root_schema", Root)
     schemas: dict[str, type] = {name: family.config for name, family in FAMILIES.items()}
-    schemas |= {config.kind: config for config in TASK_CONFIGS}
+    schemas |= {config.kind: config for config in TASKS}
     schemas |= {"size": Size, "budget": Budget, "trainer": TrainerConfig, "logger": Logger}
     schemas["experiment"] = Experiment
     for name, schema in schemas.items():

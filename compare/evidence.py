@@ -22,19 +22,30 @@ class Run:
     record: Record
 
     def find(
-        self, metric: str, *, stage: str = "final", severity: int = 0, effort: str | None = None
+        self,
+        metric: str,
+        *,
+        stage: str = "final",
+        severity: int = 0,
+        effort: str | None = None,
+        axis: str = "",
     ) -> Evaluation | None:
-        """An evaluation at a stage and severity; without an effort, the arm's own way to answer.
+        """An evaluation at a stage and severity (of an axis, or of the first one listed); without an
+        effort, the arm's own way to answer.
 
         That is `greedy` for a policy, else the last listed that does not sample: contenders list their
         default last (`think_2` after `think_1`). Choosing by the result would be selection at test.
         """
         if effort is not None:
-            return self.record.find(metric, stage=stage, severity=severity, effort=effort)
+            return self.record.find(metric, stage=stage, severity=severity, effort=effort, axis=axis)
+        first = self.record.find(metric, stage=stage, severity=severity, axis=axis)
+        if first is None:
+            return None
         found = {
             e.effort: e
             for e in self.record.evaluations
-            if (e.metric, e.stage, e.severity) == (metric, stage, severity) and e.effort != "sample"
+            if (e.metric, e.stage, e.severity, e.axis) == (metric, stage, severity, first.axis)
+            and e.effort != "sample"
         }
         return found.get("greedy") or next(reversed(found.values()), None)
 

@@ -63,16 +63,19 @@ def reward_gain(study: str, runs: tuple[Run, ...], arm: str) -> Draft:
 
 
 def shift_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Draft:
-    """How much more a metric worsens from severity 0 to the highest measured, arm less baseline, by seed."""
+    """How much more a metric worsens from severity 0 to the highest measured on the task's first axis, arm
+    less baseline, by seed."""
     metric = "loss" if quantity == "shift_loss" else "exact"
     sign = 1 if metric == "loss" else -1
     blank = Draft(study=study, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
-    severities = {
-        e.severity
+    measured = [
+        (e.axis, e.severity)
         for run in runs
         for e in run.record.evaluations
         if e.metric == metric and e.stage == "final"
-    }
+    ]
+    first = next((axis for axis, severity in measured if not severity), "")
+    severities = {severity for axis, severity in measured if axis == first}
     if not severities or max(severities) == 0:
         return _unmeasured(blank, "measured in distribution only")
 
@@ -80,7 +83,7 @@ def shift_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str,
         return run.find(metric)
 
     def shifted(run: Run) -> Evaluation | None:
-        return run.find(metric, severity=max(severities))
+        return run.find(metric, severity=max(severities), axis=first)
 
     sides = [_by_seed(runs, name, look) for name in (arm, baseline) for look in (shifted, within)]
     keys = sorted(set.intersection(*(set(side) for side in sides)))

@@ -81,13 +81,23 @@ class Record:
     evaluations: tuple[Evaluation, ...] = ()
 
     def find(
-        self, metric: str, *, stage: str = "final", severity: int = 0, effort: str | None = None
+        self,
+        metric: str,
+        *,
+        stage: str = "final",
+        severity: int = 0,
+        effort: str | None = None,
+        axis: str = "",
     ) -> Evaluation | None:
-        """The first evaluation of `metric` at this stage and severity (and effort, if given)."""
-        for evaluation in self.evaluations:
-            key = (evaluation.metric, evaluation.stage, evaluation.severity)
-            if key == (metric, stage, severity) and effort in (None, evaluation.effort):
-                return evaluation
+        """The first evaluation of `metric` at this stage and severity (and effort and axis, if given).
+
+        Severity 0 is shared by all axes and listed under the first one only.
+        """
+        for e in self.evaluations:
+            if (e.metric, e.stage, e.severity) != (metric, stage, severity):
+                continue
+            if effort in (None, e.effort) and (not severity or axis in ("", e.axis)):
+                return e
         return None
 
 

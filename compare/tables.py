@@ -178,20 +178,21 @@ def _against(row: FitRow, fit: PowerLaw) -> FitRow:
 
 
 def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
-    """Severity 0 against the highest severity measured, at every arm's largest budget."""
+    """Severity 0 against every shift measured, axis by axis, at every arm's largest budget."""
     rows = []
     for arm in arms:
         own = [run for run in runs if run.planned.arm == arm]
         top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
         for metric, label in (("loss", "loss"), ("exact", "answer error")):
-            severities = {
-                e.severity
+            # A dictionary: axes in the order in which they were measured, the task's own.
+            shifts = {
+                (e.axis, e.severity): None
                 for run in top
                 for e in run.record.evaluations
-                if e.metric == metric and e.stage == "final"
+                if e.metric == metric and e.stage == "final" and e.severity
             }
-            for severity in sorted(severities - {0}):
-                pairs = [(run.find(metric), run.find(metric, severity=severity)) for run in top]
+            for axis, severity in shifts:
+                pairs = [(run.find(metric), run.find(metric, severity=severity, axis=axis)) for run in top]
                 whole = [(a, b) for a, b in pairs if a is not None and b is not None]
                 if not whole:
                     continue
@@ -203,7 +204,7 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
                         arm=arm,
                         budget=top[0].planned.budget,
                         metric=label,
-                        axis=whole[0][1].axis,
+                        axis=axis,
                         severity=severity,
                         within=over_seeds(within),
                         shifted=over_seeds(shifted),

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from arena.config import Addition, ConfigError, HFText, Size, TaskConfig, Text, require
-from arena.tasks import task_class
+from arena.config import ConfigError, Size, TaskConfig, require
+from arena.tasks import TASKS, task_class
 from ebt.config import EBTArm
 from ebt.infer import EBT
 from ebt.module import build
 
-TASKS: dict[str, type] = {"addition": Addition, "text": Text, "hf_text": HFText}
+KINDS = {config.kind: config for config in TASKS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def load(path: Path) -> Loaded:
     require(kind == "ebt", f"checkpoint={path}: an arm of family {kind}; generation needs family ebt")
     try:
         arm, size = EBTArm(**cell["arm"]), Size(**cell["size"])
-        task: TaskConfig = TASKS[cell["task"]["kind"]](**cell["task"])
+        task: TaskConfig = KINDS[cell["task"]["kind"]](**cell["task"])
     except (TypeError, KeyError) as error:
         raise ConfigError(
             f"checkpoint={path}: its configuration is of another version ({error}); train the cell again"

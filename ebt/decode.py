@@ -62,7 +62,7 @@ def generate(
         decoder = Decoder(ebt, size, noise=noise)
         rows = decoder.run(
             torch.tensor([problems[i].prompt for i in members], device=device),
-            limit=max(task.longest(problems[i].severity)[1] for i in members),
+            limit=max(task.longest(problems[i].severity, problems[i].axis)[1] for i in members),
             thinking=thinking,
             end=task.end,
         )

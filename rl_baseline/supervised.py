@@ -41,7 +41,7 @@ class TransformerModule(NextTokens):
             self.model,
             self.task,
             prompts,
-            length=max(self.task.longest(severity)[1] for severity in {p.severity for p in problems}),
+            length=max(self.task.longest(*place)[1] for place in {(p.severity, p.axis) for p in problems}),
             temperature=float(effort == SAMPLE),
             seeds=sequence_seeds(prompts, 1, self.cell.seed, "solve", *key),
         )

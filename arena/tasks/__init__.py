@@ -1,9 +1,16 @@
 """Task families. Importing this imports no torch."""
 
 from arena.config import Addition, HFText, TaskConfig, Text
+from arena.tasks.addition import AdditionTask
 from arena.tasks.base import Task
+from arena.tasks.text import TextTask
 
-TASK_CONFIGS: tuple[type, ...] = (Addition, Text, HFText)
+TASKS: dict[type[TaskConfig], type[Task]] = {
+    Addition: AdditionTask,
+    HFText: TextTask,
+    Text: TextTask,
+}
+"""Every family: its configuration's class and its task's. A new one is a line here."""
 
 
 def build_task(config: TaskConfig) -> Task:
@@ -17,17 +24,11 @@ def build_task(config: TaskConfig) -> Task:
 
 def task_class(config: TaskConfig) -> type[Task]:
     """The class of a configuration's task: its vocabulary and symbols, without reading its data."""
-    if isinstance(config, Addition):
-        from arena.tasks.addition import AdditionTask
-
-        return AdditionTask
-    from arena.tasks.text import TextTask
-
-    return TextTask
+    return TASKS[type(config)]
 
 
 def trained_length(config: TaskConfig) -> int:
     """Most tokens of a prompt and its completion that training has seen together."""
-    if isinstance(config, Addition):
-        return sum(build_task(config).longest())
-    return config.context + 1
+    if isinstance(config, Text | HFText):
+        return config.context + 1  # known without reading the data
+    return sum(build_task(config).longest())

@@ -8,10 +8,10 @@ exactly max_digits + s digits.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from arena.config import Addition, ConfigError
-from arena.tasks.base import EXECUTE, FORMAT, SPLITS, Problem, Task, Verdict, edit_distance, stream
+from arena.tasks.base import EXECUTE, FORMAT, Problem, Task, Verdict, edit_distance, stream
 
 PLUS, EQUALS, OPEN, END, PAD = 10, 11, 12, 13, 14
 HELD_OUT = {0: "val", 1: "test"}
@@ -24,20 +24,15 @@ class AdditionTask(Task):
     vocabulary = 16
     end = END
     pad = PAD
-    axis = "digits"
-    severities = 9
-    verifiable = True
+    axes: ClassVar[dict[str, int]] = {"digits": 9}
+    verifiable = Addition.verifiable
     symbols = "0123456789+=>._ "
 
     def __init__(self, config: Addition) -> None:
         self.config = config
 
-    def problem(self, split: str, seed: int, index: int, severity: int = 0) -> Problem:
-        if split not in SPLITS or not 0 <= severity < self.severities:
-            raise ConfigError(
-                f"split={split}, severity={severity}: splits are {', '.join(SPLITS)}, "
-                f"severities of addition 0 to {self.severities - 1}"
-            )
+    def problem(self, split: str, seed: int, index: int, severity: int = 0, axis: str = "") -> Problem:
+        self.placed(severity, axis, split)
         low, high = self.config.min_digits, self.config.max_digits
         digits = high + severity
         for attempt in range(10_000):
@@ -69,13 +64,21 @@ class AdditionTask(Task):
             chain=chain,
             answer=(*_reversed(a + b, digits + 1), END),
             classes=classes,
-            axis=self.axis,
+            axis="digits",
             severity=severity,
         )
 
-    def longest(self, severity: int = 0) -> tuple[int, int]:
+    def longest(self, severity: int = 0, axis: str = "") -> tuple[int, int]:
+        self.placed(severity, axis)
         digits = self.config.max_digits + severity
         return 2 * digits + 2, digits + 2 + (digits + 1 if self.config.chain else 0)
+
+    def guess_rate(self, severity: int = 0, axis: str = "") -> float:
+        """Well-formed: any digits, one place more than the operands have."""
+        self.placed(severity, axis)
+        low, high = self.config.min_digits, self.config.max_digits
+        lengths = [high + severity] if severity else range(low, high + 1)
+        return sum(10.0 ** -(digits + 1) for digits in lengths) / len(lengths)
 
     def verify(self, problem: Problem, completion: Sequence[int]) -> Verdict:
         tokens = tuple(completion)

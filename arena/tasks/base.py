@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from arena.config import require
+from arena.config import ConfigError, require
 
 SPLITS = ("train", "val", "test")
 
@@ -56,22 +56,41 @@ class Task(ABC):
     """Token that ends a completion; none: completions have a fixed length."""
     pad: int
     """Token that fills up a batch; takes no part in loss or attention."""
-    axis: str
-    """Axis of shift measured by `severity`."""
-    severities: int
-    """Severities that exist, from 0 (in distribution, held out)."""
+    axes: dict[str, int]
+    """Axes of shift, and how many severities each has: 0 (in distribution, held out, shared by all axes)
+    and the ordered shifts above it. An `axis` of "" is the first one."""
     verifiable: bool
-    """Whether `verify` is a meaningful reward and exact match a meaningful metric."""
+    """Whether `verify` is a meaningful reward and exact match a meaningful metric; as configured."""
     symbols: str
-    """Printable form of each token id, where there is one."""
+    """Printable form of each token id, one character each."""
 
     @abstractmethod
-    def problem(self, split: str, seed: int, index: int, severity: int = 0) -> Problem:
-        """The item: a pure function of its arguments, held out by the content's hash."""
+    def problem(self, split: str, seed: int, index: int, severity: int = 0, axis: str = "") -> Problem:
+        """The item: a pure function of its arguments, held out by the content's hash.
+
+        Severity 0 is the same item whatever the axis, and carries the first axis's name.
+
+        Raises:
+            ConfigError: no such split, axis or severity.
+        """
 
     @abstractmethod
-    def longest(self, severity: int = 0) -> tuple[int, int]:
-        """Most tokens of a prompt and of a completion at this severity."""
+    def longest(self, severity: int = 0, axis: str = "") -> tuple[int, int]:
+        """Most tokens of a prompt and of a completion at this severity.
+
+        Raises:
+            ConfigError: no such axis or severity.
+        """
+
+    @abstractmethod
+    def guess_rate(self, severity: int = 0, axis: str = "") -> float:
+        """Chance that a blind, uniform guess among well-formed answers is correct.
+
+        What is well-formed, each task says.
+
+        Raises:
+            ConfigError: no such axis or severity.
+        """
 
     @abstractmethod
     def verify(self, problem: Problem, completion: Sequence[int]) -> Verdict:
@@ -80,6 +99,27 @@ class Task(ABC):
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the data: goes into the cell's identity and its record."""
+
+    def placed(self, severity: int, axis: str, split: str = "train") -> str:
+        """The axis that a severity is measured on: the first one for severity 0 and for "".
+
+        Raises:
+            ConfigError: no such split, axis or severity.
+        """
+        first = next(iter(self.axes))
+        name = axis or first
+        if split not in SPLITS or name not in self.axes or not 0 <= severity < self.axes[name]:
+            ranges = ", ".join(f"{a} 0 to {count - 1}" for a, count in self.axes.items())
+            raise ConfigError(
+                f"split={split}, severity={severity}, axis={name}: splits are {', '.join(SPLITS)}; axes and "
+                f"their severities are {ranges}"
+            )
+        return name if severity else first
+
+    def shifts(self, severities: int) -> list[tuple[str, int]]:
+        """(axis, severity) pairs to evaluate: severity 0 once, then every axis below `severities`."""
+        first = next(iter(self.axes))
+        return [(first, 0)] + [(a, s) for a, n in self.axes.items() for s in range(1, min(severities, n))]
 
     @classmethod
     def tokens(cls, text: str) -> list[int]:

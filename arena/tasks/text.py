@@ -18,21 +18,18 @@ class TextTask(Task):
     vocabulary = 256
     end = None
     pad = 0
-    axis = "domain"
-    verifiable = False
+    verifiable = Text.verifiable
     symbols = "".join(map(chr, range(256)))
 
     def __init__(self, config: Text | HFText) -> None:
         self.config = config
         if isinstance(config, HFText):
             self.corpus = corpus.hub(config)
-            self.severities = 1
         elif config.path is not None:
             self.corpus = corpus.local(config.path)
-            self.severities = 1
         else:
             self.corpus = corpus.standard_library()
-            self.severities = 2
+        self.axes = {"domain": 2 if isinstance(config, Text) and config.path is None else 1}
         window = config.context + 1
         for name in SPLITS:
             size = len(self.corpus.split(name))
@@ -46,20 +43,22 @@ class TextTask(Task):
     def tokens(cls, text: str) -> list[int]:
         return list(text.encode())
 
-    def problem(self, split: str, seed: int, index: int, severity: int = 0) -> Problem:
-        if split not in SPLITS or not 0 <= severity < self.severities:
-            raise ConfigError(
-                f"split={split}, severity={severity}: splits are {', '.join(SPLITS)}, "
-                f"severities of this text 0 to {self.severities - 1}"
-            )
+    def problem(self, split: str, seed: int, index: int, severity: int = 0, axis: str = "") -> Problem:
+        self.placed(severity, axis, split)
         source = corpus.documentation() if severity else self.corpus.split(split)
         bits = stream("text", split, seed, index, severity)
         start = bits % (len(source) - self.config.context)
         window = source[start : start + self.config.context + 1]
-        return Problem(prompt=(window[0],), answer=tuple(window[1:]), axis=self.axis, severity=severity)
+        return Problem(prompt=(window[0],), answer=tuple(window[1:]), axis="domain", severity=severity)
 
-    def longest(self, severity: int = 0) -> tuple[int, int]:
+    def longest(self, severity: int = 0, axis: str = "") -> tuple[int, int]:
+        self.placed(severity, axis)
         return 1, self.config.context
+
+    def guess_rate(self, severity: int = 0, axis: str = "") -> float:
+        """Well-formed: any bytes, as many as the window predicts."""
+        self.placed(severity, axis)
+        return 256.0**-self.config.context
 
     def verify(self, problem: Problem, completion: Sequence[int]) -> Verdict:
         right = tuple(completion) == problem.answer

@@ -98,10 +98,30 @@ def test_edit_distance_by_hand(a: str, b: str, distance: float) -> None:
 
 
 def test_impossible_severities_are_refused() -> None:
-    with pytest.raises(ConfigError, match="severity=9"):
-        addition().problem("val", 0, 0, 9)
+    task = addition()
+    for ask in (lambda: task.problem("val", 0, 0, 9), lambda: task.longest(9), lambda: task.guess_rate(9)):
+        with pytest.raises(ConfigError, match=r"severity=9, axis=digits: .* digits 0 to 8"):
+            ask()
+    with pytest.raises(ConfigError, match=r"axis=length: .* digits 0 to 8"):
+        task.problem("val", 0, 0, 1, "length")
+    with pytest.raises(ConfigError, match="split=dev"):
+        task.problem("dev", 0, 0)
     with pytest.raises(ConfigError, match="min_digits"):
         Addition(name="a", min_digits=4, max_digits=3).validate()
+
+
+def test_an_axis_may_be_named_or_left_to_be_the_first() -> None:
+    task = addition()
+    assert task.problem("val", 0, 3, 2) == task.problem("val", 0, 3, 2, "digits")
+    assert task.shifts(3) == [("digits", 0), ("digits", 1), ("digits", 2)]
+    assert task.shifts(100)[-1] == ("digits", 8)
+    assert task.shifts(1) == [("digits", 0)]
+
+
+def test_the_guess_rate_of_a_sum_counts_its_digits() -> None:
+    # Operands of 2 or 3 digits: 3 or 4 digits of answer, each one of ten.
+    assert addition(min_digits=2, max_digits=3).guess_rate() == pytest.approx((1e-3 + 1e-4) / 2)
+    assert addition(min_digits=2, max_digits=3).guess_rate(2) == pytest.approx(1e-6)
 
 
 def test_text_windows_come_from_their_own_split_only(tmp_path) -> None:
@@ -123,7 +143,7 @@ def test_text_windows_come_from_their_own_split_only(tmp_path) -> None:
 
 def test_the_standard_library_is_a_corpus_with_another_domain() -> None:
     task = build_task(Text(name="text"))
-    assert task.severities == 2
+    assert task.axes == {"domain": 2}
     assert task.fingerprint()["bytes"] > 2_000_000
     assert task.problem("test", 0, 0, 0) != task.problem("test", 0, 0, 1)
 

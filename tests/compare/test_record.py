@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,16 @@ def test_find_takes_stage_severity_and_effort_into_account(good: Record) -> None
     assert good.find("exact", effort="sample") is None
     assert good.find("exact", severity=1) is None
     assert good.find("exact", stage="warm_start") is None
+
+
+def test_find_tells_axes_apart_and_severity_0_belongs_to_all(good: Record) -> None:
+    base = good.evaluations[0]
+    shifted = [replace(base, axis=axis, severity=1) for axis in ("digits", "length")]
+    record = replace(good, evaluations=(base, *shifted))
+    assert record.find(base.metric, severity=1) == shifted[0]
+    assert record.find(base.metric, severity=1, axis="length") == shifted[1]
+    assert record.find(base.metric, axis="length") == base
+    assert record.find(base.metric, severity=1, axis="format") is None
 
 
 JSON = st.recursive(

@@ -29,8 +29,8 @@ SMALL = RLArm(name="rl", warm_start=0.05, prompts=8, group=4, updates=2, probe=0
 class Planned(AdditionTask):
     """Addition whose carries are its plan."""
 
-    def problem(self, split: str, seed: int, index: int, severity: int = 0) -> Problem:
-        problem = super().problem(split, seed, index, severity)
+    def problem(self, split: str, seed: int, index: int, severity: int = 0, axis: str = "") -> Problem:
+        problem = super().problem(split, seed, index, severity, axis)
         return replace(problem, classes=tuple(PLAN if c == EXECUTE else c for c in problem.classes))
 
 
