@@ -38,8 +38,11 @@ class NextTokens(Contender):
     def step_flops(self, batch: Batch) -> float:
         return 3 * self.forward_flops(batch)
 
-    def next_token_step(self, batch: Batch, share: float) -> None:
-        """One optimiser step on next tokens, `share` of the way through its schedule."""
+    def next_token_step(self, batch: Batch, share: float) -> Tensor:
+        """One optimiser step on next tokens, `share` of the way through its schedule.
+
+        Returns the logits before the step, (B, M, V), without a graph.
+        """
         targets_BM = batch.targets_BM.masked_fill(~batch.supervised_BM, -100)
         logits_BMV = predicted_logits(self.model, batch)
         loss: Tensor = F.cross_entropy(logits_BMV.flatten(0, 1), targets_BM.flatten(), ignore_index=-100)
@@ -48,6 +51,7 @@ class NextTokens(Contender):
         self.spend("train", 3 * self.forward_flops(batch))
         self.problems += len(batch.problems) * self.ranks
         self.history.add(step=self.steps, flops=self.flops_spent, loss=loss, gradient_norm=norm)
+        return logits_BMV.detach()
 
     @torch.no_grad()
     def evaluate(self, batch: Batch, effort: str | None = None) -> Likelihood:

@@ -21,7 +21,7 @@ from compare.record import Record
 IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
 
-ADDED = (("budget", "problems"), ("trainer", "pool"))
+ADDED = (("arm", "warm_until"), ("budget", "problems"), ("trainer", "pool"))
 """Settings younger than version 1 whose default of None changes nothing: cells of before keep their names."""
 
 GROUPS = ("arm", "task", "size", "budget")
@@ -146,7 +146,7 @@ def identity(cell: Cell, data: dict[str, Any]) -> str:
     for key in ("accelerator", "threads", "history"):
         content["trainer"].pop(key)
     for part, key in ADDED:
-        if content[part][key] is None:
+        if content[part].get(key, 0) is None:
             content[part].pop(key)
     text = json.dumps({"version": IDENTITY_VERSION, "data": data, **content}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -227,13 +227,23 @@ def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: lis
                 f"experiment.studies.{name}.overrides: {override} sets neither task. nor trainer.; what "
                 "concerns one arm belongs in a file of conf/arm"
             )
+    for override in study.reward_overrides:
+        if not override.startswith("arm.") or override.startswith(("arm.name", "arm.kind")):
+            raise ConfigError(
+                f"experiment.studies.{name}.reward_overrides: {override} sets no setting of an arm; "
+                "give keys such as arm.warm_until, they hold for every arm trained by reward"
+            )
     cells: list[Cell] = []
     for arm in study.arms:
         sizes: dict[str, Root] = {}
         for rung in study.rungs:
             if rung.size not in sizes:
                 choices = [f"arm={arm}", f"task={study.task}", f"size={rung.size}"]
-                sizes[rung.size] = _compose([*choices, *study.overrides, *passed_on])
+                choices += [*study.overrides, *passed_on]
+                root = _compose(choices)
+                if study.reward_overrides and root.arm.kind == "rl":
+                    root = _compose([*choices, *study.reward_overrides])
+                sizes[rung.size] = root
             root = sizes[rung.size]
             for seed in experiment.seeds:
                 cell = _cell(root, seed)

@@ -36,6 +36,9 @@ class RLArm:
     warm_start: float = 0.2
     """Share of the budget spent on next-token training. At 0.4 the default addition is solved at the
     largest default budget before reward has anything to add."""
+    warm_until: float | None = None
+    """Share of its own training problems answered exactly and greedily, lately, at which the warm start ends
+    before its share is spent, so that seeds meet reward at equal competence; none: the share decides."""
     lr_scale: float = 0.05
     """Learning rate of reinforcement learning over the size's peak learning rate."""
     prompts: int = 32
@@ -173,6 +176,11 @@ class RLArm:
             0 < self.warm_start < 1,
             f"arm.warm_start={self.warm_start}: a share, 0 < warm_start < 1; for next-token training "
             "alone use arm=transformer",
+        )
+        require(
+            self.warm_until is None or 0 < self.warm_until < 1,
+            f"arm.warm_until={self.warm_until}: a share, 0 < warm_until < 1; null leaves it to "
+            "arm.warm_start",
         )
         require(self.lr_scale > 0, f"arm.lr_scale={self.lr_scale}: must be positive")
         require(self.prompts >= 1, f"arm.prompts={self.prompts}: must be at least 1")

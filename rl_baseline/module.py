@@ -29,6 +29,9 @@ WARM_START, RL = "warm_start", "rl"
 LOGP_TOLERANCE = {True: 1e-3, False: 0.5}
 """Default of arm.logp_tolerance, in fp32 and in 16 bits."""
 
+COMPETENCE_RATE = 0.1
+"""Weight of the newest batch in the running share of problems answered exactly."""
+
 
 class NothingToLearn(UserWarning):
     """No rollout of a whole run gave any gradient: every group's rewards were equal."""
@@ -38,8 +41,9 @@ class RLModule(TransformerModule):
     """Transformer++ in two stages.
 
     `warm_start`: the plain transformer's training, its whole schedule laid over `arm.warm_start` of
-    the budget. `rl`: the rest. Policy optimisation starts with a fresh optimiser state, as it does
-    from a published checkpoint: the warm start's second moments belong to a loss of another scale.
+    the budget; it may end early, at `arm.warm_until`. `rl`: the rest. Policy optimisation starts with
+    a fresh optimiser state, as it does from a published checkpoint: the warm start's second moments
+    belong to a loss of another scale.
     """
 
     def __init__(self, cell: Cell, task: Task) -> None:
@@ -47,6 +51,11 @@ class RLModule(TransformerModule):
         assert isinstance(cell.arm, RLArm)
         self.arm = cell.arm
         self.stage = WARM_START
+        self.register_buffer("solved", torch.zeros(()))
+        self.solved: Tensor
+        # Where in the budget reward takes over.
+        self.register_buffer("began", torch.tensor(self.arm.warm_start, dtype=torch.float64))
+        self.began: Tensor
         self.controller = entropy.controller(self.arm)
         self.forecast = measure.EntropyForecast()
         self.probe = Probe(cell, task, self.arm)
@@ -72,11 +81,24 @@ class RLModule(TransformerModule):
         if self.stage == RL:
             self.reward_step(batch.problems[: self.arm.prompts])
             return
-        self.next_token_step(batch, self.share_spent / self.arm.warm_start)
+        logits_BMV = self.next_token_step(batch, self.share_spent / self.arm.warm_start)
         # Looked at after the step, so that who watches the stage sees it end before RL begins.
         next_step = supervised_step(self.model.shape, self.task, self.cell.task.batch)
         if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
             self.begin_rl()
+        elif self.arm.warm_until is not None and self.competence(logits_BMV, batch) >= self.arm.warm_until:
+            self.began.fill_(self.share_spent)
+            self.begin_rl()
+
+    def competence(self, logits_BMV: Tensor, batch: Batch) -> float:
+        """Share of the last few batches' problems that greedy decoding would have answered exactly.
+
+        Where the most probable token is the right one at each place, given the right ones before it,
+        decoding takes just these.
+        """
+        right_BM = (logits_BMV.argmax(-1) == batch.targets_BM) | ~batch.supervised_BM
+        self.solved.lerp_(right_BM.all(1).float().mean(), COMPETENCE_RATE)
+        return float(self.solved)
 
     def begin_rl(self) -> None:
         """Enter the second stage."""
@@ -97,8 +119,9 @@ class RLModule(TransformerModule):
 
     def rate(self) -> float:
         """Learning rate of RL over the size's peak: a linear warm-up over RL's compute, then constant."""
-        warmup = self.cell.trainer.warmup * (1 - self.arm.warm_start)
-        share = self.share_spent - self.arm.warm_start
+        began = float(self.began)
+        warmup = self.cell.trainer.warmup * (1 - began)
+        share = self.share_spent - began
         return self.arm.lr_scale * (1.0 if share >= warmup else max(share / warmup, 0.1))
 
     def reward_step(self, problems: Sequence[Problem]) -> None:
@@ -238,7 +261,8 @@ class RLModule(TransformerModule):
     @property
     def share_of_rl(self) -> float:
         """Share of RL's own compute that is spent, 0 to 1."""
-        return (self.share_spent - self.arm.warm_start) / (1 - self.arm.warm_start)
+        began = float(self.began)
+        return (self.share_spent - began) / (1 - began)
 
     def check_gap(self) -> None:
         """Raise Diverged if the last rollout and its first update disagreed on a log-probability.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
 from arena.contender import Diverged
-from arena.data import Problems
+from arena.data import Problems, collate
 from arena.seeding import seed_everything
 from arena.shape import supervised_step
 from arena.tasks import build_task
@@ -20,7 +20,8 @@ from arena.tasks.addition import AdditionTask
 from arena.tasks.base import EXECUTE, PLAN, Problem
 from rl_baseline import cost
 from rl_baseline.config import RLArm
-from rl_baseline.module import NothingToLearn, RLModule
+from rl_baseline.module import COMPETENCE_RATE, NothingToLearn, RLModule
+from tests.conftest import parameters_of
 from tests.rl_baseline.conftest import SIZE
 
 SMALL = RLArm(name="rl", warm_start=0.05, prompts=8, group=4, updates=2, probe=0)
@@ -164,7 +165,7 @@ def test_selection_by_covariance_and_entropy_does_select_in_those_runs() -> None
 def test_sampling_and_training_agree_on_log_probabilities(precision: str) -> None:
     columns = fit(SMALL, 4e8, kind=EasyReward, precision=precision).history.columns(10**6)
     gaps = [x for x in columns["logp_gap"] if x is not None]
-    assert max(gaps) > 0
+    assert gaps  # some processors round both alike: then every gap is zero
     assert max(gaps) < (1e-4 if precision == "32-true" else 0.3)
 
 
@@ -296,3 +297,28 @@ def test_hicra_needs_a_task_that_plans() -> None:
             cost.minimum_flops(cell, build_task(config))
         if chain:
             assert cost.minimum_flops(cell, Planned(config)) > 0
+
+
+def test_the_warm_start_ends_at_a_competence_or_with_its_share() -> None:
+    share = fit(replace(SMALL, warm_start=0.6), 1e9)
+    never = fit(replace(SMALL, warm_start=0.6, warm_until=0.99), 1e9)
+    assert parameters_of(never).equal(parameters_of(share))
+    early = fit(replace(SMALL, warm_start=0.6, warm_until=0.02), 1e9)
+    assert early.rollouts > share.rollouts
+    # Reward begins with its own warm-up and its own first probe, wherever that is.
+    assert float(early.began) < 0.6
+    assert early.flops_by["train"] == pytest.approx(float(early.began) * 1e9)
+
+
+def test_competence_is_what_greedy_decoding_gets_right() -> None:
+    module = fit(replace(SMALL, warm_start=0.9), 1e9)
+    problems = [module.task.problem("train", 5, i) for i in range(64)]
+    batch = collate(problems, module.task.pad)
+    with torch.no_grad():
+        logits_BMV = module.model.predicted(batch)
+        module.solved.zero_()
+        found = module.competence(logits_BMV, batch) / COMPETENCE_RATE
+    answers = module.solve(problems, "greedy").completions
+    right = [module.task.verify(p, c).correct for p, c in zip(problems, answers, strict=True)]
+    assert found == pytest.approx(sum(right) / 64)
+    assert 0 < sum(right) < 64
