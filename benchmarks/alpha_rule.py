@@ -16,7 +16,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning
 import torch
@@ -43,10 +43,10 @@ class Tokens(Task):
     """Next-token prediction on the standard library under a vocabulary of choice."""
 
     end, pad, verifiable, symbols = None, 0, False, ""
-    axes: ClassVar[dict[str, int]] = {"domain": 1}
 
     def __init__(self, vocabulary: int) -> None:
         self.vocabulary = vocabulary
+        self.axes = {"domain": 1}
         texts = {name: corpus.standard_library().split(name) for name in SPLITS}
         if vocabulary == 16:
             self.data = {k: [h for byte in v for h in divmod(byte, 16)] for k, v in texts.items()}

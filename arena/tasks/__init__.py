@@ -3,10 +3,12 @@
 from arena.config import Addition, HFText, TaskConfig, Text
 from arena.tasks.addition import AdditionTask
 from arena.tasks.base import Task
+from arena.tasks.dataalchemy import DataAlchemy, DataAlchemyTask
 from arena.tasks.text import TextTask
 
 TASKS: dict[type[TaskConfig], type[Task]] = {
     Addition: AdditionTask,
+    DataAlchemy: DataAlchemyTask,
     HFText: TextTask,
     Text: TextTask,
 }

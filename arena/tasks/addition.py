@@ -8,7 +8,7 @@ exactly max_digits + s digits.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from arena.config import Addition, ConfigError
 from arena.tasks.base import EXECUTE, FORMAT, Problem, Task, Verdict, edit_distance, stream
@@ -24,12 +24,12 @@ class AdditionTask(Task):
     vocabulary = 16
     end = END
     pad = PAD
-    axes: ClassVar[dict[str, int]] = {"digits": 9}
     verifiable = Addition.verifiable
     symbols = "0123456789+=>._ "
 
     def __init__(self, config: Addition) -> None:
         self.config = config
+        self.axes = {"digits": 9}
 
     def problem(self, split: str, seed: int, index: int, severity: int = 0, axis: str = "") -> Problem:
         self.placed(severity, axis, split)

@@ -42,9 +42,13 @@ class Verdict:
     correct: bool
     """The answer is exactly right (for a task with a chain: whatever the chain)."""
     chain_correct: bool
+    """The whole chain is the reference's."""
     plan_correct: bool
+    """What the chain says is to be done is right."""
     edit_distance: float
     """Levenshtein distance to the reference answer over the longer length, 0 to 1."""
+    execution_correct: bool | None = None
+    """What the chain says has come out is right, whatever its plan; none: the task does not tell."""
 
 
 class Task(ABC):
