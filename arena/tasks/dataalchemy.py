@@ -57,13 +57,13 @@ class DataAlchemy(TaskConfig):
     """Places that f1 turns a letter (paper: 13, which makes f1f1 the identity)."""
     second_rotation: int = 9
     """Places that f4 turns a letter."""
-    train: list[str] | tuple[str, ...] = ("11", "12", "21")
+    train: tuple[str, ...] = ("11", "12", "21")
     """Compositions of training, all of one length."""
-    composed: list[str] | tuple[str, ...] = ("22",)
+    composed: tuple[str, ...] = ("22",)
     """Shift task, CMP: of trained transformations only."""
-    partial: list[str] | tuple[str, ...] = ("13", "31", "23", "32")
+    partial: tuple[str, ...] = ("13", "31", "23", "32")
     """Shift task, POOD: of trained and other transformations."""
-    unseen: list[str] | tuple[str, ...] = ("34", "43")
+    unseen: tuple[str, ...] = ("34", "43")
     """Shift task, OOD: of other transformations only."""
     noise: str = "insert"
     """Shift format: insert a noise token before a token, delete or modify (replace by noise) a token, or
@@ -87,13 +87,19 @@ class DataAlchemy(TaskConfig):
     def validate(self) -> None:
         super().validate()
         require(2 <= self.length <= 20, f"task.length={self.length}: must lie between 2 and 20")
-        require(
-            2 <= self.letters <= LETTERS, f"task.letters={self.letters}: must lie between 2 and {LETTERS}"
-        )
+        require(2 <= self.letters <= LETTERS, f"task.letters={self.letters}: must lie between 2 and 26")
         for key in ("rotation", "second_rotation"):
             value = getattr(self, key)
             require(0 < value < LETTERS, f"task.{key}={value}: must lie between 1 and {LETTERS - 1}")
+        require(
+            self.rotation != self.second_rotation,
+            f"task.second_rotation={self.second_rotation}: equals task.rotation; f4 must differ from f1",
+        )
         require(0 <= self.pairs <= 0.5, f"task.pairs={self.pairs}: a share, between 0 and 0.5")
+        require(
+            self.pairs == 0 or self.withheld > 0,
+            f"task.pairs={self.pairs}: less than one of {self.letters} letters; use 0 or more",
+        )
         elements = self.letters * (self.letters - self.withheld) ** (self.length - 1)
         require(
             elements >= FEWEST,
@@ -106,8 +112,13 @@ class DataAlchemy(TaskConfig):
     def _validate_compositions(self) -> None:
         require(bool(self.train), "task.train=[]: name at least one composition, such as 11")
         known = set("".join(self.train))
-        kinds = {"train": (True, False), "composed": (True, False), "partial": (True, True)}
-        kinds["unseen"] = (False, True)
+        # Whether each holds trained transformations, and others.
+        kinds = {
+            "train": (True, False),
+            "composed": (True, False),
+            "partial": (True, True),
+            "unseen": (False, True),
+        }
         probe = tuple(range(self.length))
         trained = {self.results(probe, c)[-1]: c for c in self.train if c and not set(c) - set("1234")}
         for key, (old, new) in kinds.items():
@@ -175,8 +186,8 @@ class DataAlchemyTask(Task):
             if member(element) == split:
                 return self._problem(element, composition, axis, severity, dice)
         raise ConfigError(
-            f"task.length={self.config.length}, task.letters={self.config.letters}: no element of the {split} "
-            f"split at severity {severity} of {axis}; raise task.letters or task.length"
+            f"task.length={self.config.length}, task.letters={self.config.letters}: no element of the "
+            f"{split} split at severity {severity} of {axis}; raise task.letters or task.length"
         )
 
     def _composition(self, axis: str, severity: int, dice: "_Dice") -> str:
