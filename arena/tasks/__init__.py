@@ -4,12 +4,14 @@ from arena.config import Addition, HFText, TaskConfig, Text
 from arena.tasks.addition import AdditionTask
 from arena.tasks.base import Task
 from arena.tasks.dataalchemy import DataAlchemy, DataAlchemyTask
+from arena.tasks.parity import Parity, ParityTask
 from arena.tasks.text import TextTask
 
 TASKS: dict[type[TaskConfig], type[Task]] = {
     Addition: AdditionTask,
     DataAlchemy: DataAlchemyTask,
     HFText: TextTask,
+    Parity: ParityTask,
     Text: TextTask,
 }
 """Every family: its configuration's class and its task's. A new one is a line here."""
