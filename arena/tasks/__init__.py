@@ -5,6 +5,7 @@ from arena.tasks.addition import AdditionTask
 from arena.tasks.base import Task
 from arena.tasks.dataalchemy import DataAlchemy, DataAlchemyTask
 from arena.tasks.parity import Parity, ParityTask
+from arena.tasks.reasoning_gym import ReasoningGym, ReasoningGymTask
 from arena.tasks.text import TextTask
 
 TASKS: dict[type[TaskConfig], type[Task]] = {
@@ -12,6 +13,7 @@ TASKS: dict[type[TaskConfig], type[Task]] = {
     DataAlchemy: DataAlchemyTask,
     HFText: TextTask,
     Parity: ParityTask,
+    ReasoningGym: ReasoningGymTask,
     Text: TextTask,
 }
 """Every family: its configuration's class and its task's. A new one is a line here."""

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from arena.config import Addition, Budget
+from arena.tasks.dataalchemy import DataAlchemy
 from compare import cell as module
 from compare.arms import family
 from compare.cell import run_cell, scrub
@@ -69,6 +70,22 @@ def test_arms_at_equal_data_stop_at_the_same_problem(planned, tmp_path, arm) -> 
     assert (record.status, record.problems, record.steps) == ("done", 96, 6)
     # The schedule has run its course, though next to no compute is spent.
     assert record.flops < 1e10
+
+
+def test_every_axis_of_shift_is_evaluated_and_severity_0_once(tiny_cell, tmp_path) -> None:
+    cell = tiny_cell(TransformerArm(name="transformer"), DataAlchemy(name="alchemy", batch=8), flops=1e8)
+    cell = dataclasses.replace(cell, trainer=dataclasses.replace(cell.trainer, severities=3, problems=8))
+    named = Planned(
+        identity=identity(cell, {}), study="s", cell=cell, data={}, parameters=0, non_embedding=0, flops=1e8
+    )
+    record = run(named, tmp_path)
+    assert record.status == "done", record.traceback
+    axes = ("task", "element", "length", "steps", "format")
+    expected = [("task", 0)] + [(axis, severity) for axis in axes for severity in (1, 2)]
+    for metric, effort in (("loss", "likelihood"), ("exact", "greedy"), ("exact", "sample")):
+        own = [e for e in record.evaluations if (e.metric, e.effort) == (metric, effort)]
+        assert [(e.axis, e.severity) for e in own] == expected
+        assert all(e.n == 8 for e in own)
 
 
 def test_a_checkpoint_loads_as_data_alone(planned, tmp_path) -> None:
