@@ -154,7 +154,8 @@ def identity(cell: Cell, data: dict[str, Any]) -> str:
 
 def portable(cell: Cell) -> dict[str, Any]:
     """The configuration without paths: they tell who ran it and where; the fingerprint says what was read."""
-    content = dataclasses.asdict(cell)
+    # As a record holds it: tuples are lists there.
+    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(cell)))
     content["task"].pop("path", None)
     model = content["arm"].get("pretrained")
     if model is not None and Path(model).is_dir():
