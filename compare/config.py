@@ -51,11 +51,12 @@ class ContrastConfig:
     arm: str = MISSING
     baseline: str = MISSING
     """Another arm; warm_start for reward_gain (entropy_held: another arm, or warm_start); linear, quadratic,
-    carry_last or sigmoid for forecast_error."""
+    carry_last or sigmoid for forecast_error; all_tokens for forking_excess; execute_tokens for a lag."""
     quantity: str = MISSING
     """compute_multiplier, exponent, final_loss, final_error or reward_gain; with fit_share also
     entropy_held, ceiling, final_reward and forecast_error, for arms trained by reward, and above_ceiling,
-    whose baseline is one."""
+    whose baseline is one. Of tokens, for arms trained by reward: extra_gain, forking_excess, entropy_lag,
+    error_lag (docs/anatomy.md)."""
     margin: float = MISSING
     """Half-width of equivalence, in the quantity's unit."""
 

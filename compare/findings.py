@@ -7,7 +7,7 @@ on its logarithm, where no difference is zero.
 import math
 from dataclasses import dataclass, replace
 
-from compare.manifest import WARM_START
+from compare.manifest import OWN_BASELINES, WARM_START
 from compare.stats import Estimate, holm, seeds_needed, verdict
 
 
@@ -59,7 +59,30 @@ QUANTITIES = {
     "forecast_error": Quantity(
         label="difference of mean absolute forecast errors", unit="", higher_is_better=False
     ),
+    "extra_gain": Quantity(
+        label="difference of exact answers gained over the warm start", unit="", higher_is_better=True
+    ),
+    "forking_excess": Quantity(
+        label="share of planning tokens among the most uncertain fifth less that among all",
+        unit="",
+        higher_is_better=True,
+    ),
+    "entropy_lag": Quantity(
+        label="half-fall of entropy, difference in shares of RL's compute", unit="", higher_is_better=True
+    ),
+    "error_lag": Quantity(
+        label="half-fall of error, difference in shares of RL's compute", unit="", higher_is_better=True
+    ),
 }
+
+
+_ORDER = {"ahead": "settle later than", "behind": "settle earlier than"}
+IN_WORDS = {
+    "forking_excess": {"ahead": "are more uncertain than", "behind": "are less uncertain than"},
+    "entropy_lag": _ORDER,
+    "error_lag": _ORDER,
+}
+"""What ahead and behind mean where neither side is an arm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,6 +228,10 @@ def _sides(finding: Finding) -> tuple[str, str]:
         return f"the entropy law's forecast of {finding.arm}", f"the {method} forecast"
     if finding.quantity == "above_ceiling":
         return finding.arm, f"the entropy ceiling of {finding.baseline}"
+    if finding.quantity == "forking_excess":
+        return f"the planning tokens of {finding.arm} at the warm start", "all its tokens"
+    if finding.quantity in OWN_BASELINES:
+        return f"the planning tokens of {finding.arm}", "its execution tokens"
     if finding.baseline == WARM_START:
         start = "where its RL began" if finding.quantity == "entropy_held" else "its own warm start"
         return finding.arm, start
@@ -222,6 +249,9 @@ def _claim(finding: Finding) -> str:
         "equivalent": f"{arm} and {other} are equivalent within the margin {finding.margin:g}",
         "undecided": f"Undecided, {arm} against {other}",
     }[finding.verdict]
+    said = IN_WORDS.get(finding.quantity, {}).get(finding.verdict)
+    if said is not None:
+        opening = f"{arm} {said} {other}"
     seeds = "a single run" if finding.single_run else f"n = {finding.n} seeds"
     text = f"{opening}: {finding.label} {finding.value_text}, 95% interval {finding.interval_text}, {seeds}"
     if finding.verdict == "undecided" and finding.seeds_needed is not None:

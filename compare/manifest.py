@@ -19,6 +19,9 @@ VERSION = 1
 CEILING_QUANTITIES = ("entropy_held", "ceiling", "final_reward", "above_ceiling", "forecast_error")
 """What a contrast can compare of reward and entropy; only with a `fit_share`."""
 
+ANATOMY_QUANTITIES = ("extra_gain", "forking_excess", "entropy_lag", "error_lag")
+"""What a contrast can compare of tokens; one of them puts the section on tokens into the report."""
+
 QUANTITIES = (
     "compute_multiplier",
     "exponent",
@@ -26,6 +29,7 @@ QUANTITIES = (
     "final_error",
     "reward_gain",
     *CEILING_QUANTITIES,
+    *ANATOMY_QUANTITIES,
 )
 """What a contrast can compare; see compare/findings.py for units and directions."""
 
@@ -35,6 +39,15 @@ same arm when that begins."""
 
 FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
 """Baselines of `forecast_error`: what the entropy law's forecast is held against."""
+
+ALL_TOKENS, EXECUTE_TOKENS = "all_tokens", "execute_tokens"
+
+OWN_BASELINES = {
+    "forking_excess": ALL_TOKENS,
+    "entropy_lag": EXECUTE_TOKENS,
+    "error_lag": EXECUTE_TOKENS,
+}
+"""Baseline of the quantities that compare an arm's planning tokens with other tokens of its own."""
 
 
 class ManifestError(ValueError):
@@ -65,7 +78,7 @@ class Contrast:
     arm: str
     baseline: str
     """Another arm of the study; `warm_start` for `reward_gain`, and for `entropy_held` if wanted; one of
-    FORECASTS for `forecast_error`."""
+    FORECASTS for `forecast_error`; OWN_BASELINES."""
     quantity: str
     """One of QUANTITIES."""
     margin: float
@@ -235,7 +248,12 @@ def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]],
             raise ValueError(
                 f"contrast {contrast.arm}: forecast_error goes with a baseline of {', '.join(FORECASTS)}"
             )
-        for arm in (contrast.arm, baseline):
+        if quantity in OWN_BASELINES and baseline != OWN_BASELINES[quantity]:
+            raise ValueError(
+                f"contrast {contrast.arm}: {quantity} goes with baseline {OWN_BASELINES[quantity]}, "
+                f"not {baseline}"
+            )
+        for arm in (contrast.arm, *([] if quantity in OWN_BASELINES else [baseline])):
             if arm not in (WARM_START, *FORECASTS) and (contrast.study, arm) not in arms:
                 raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
         if contrast.arm == baseline:

@@ -15,7 +15,15 @@ from arena.tasks import build_task
 from arena.tasks.base import Task
 from compare.arms import check, family
 from compare.config import Experiment, Root, Study
-from compare.manifest import CEILING_QUANTITIES, FORECASTS, WARM_START, Contrast, check_contrasts
+from compare.manifest import (
+    ANATOMY_QUANTITIES,
+    CEILING_QUANTITIES,
+    FORECASTS,
+    OWN_BASELINES,
+    WARM_START,
+    Contrast,
+    check_contrasts,
+)
 from compare.record import Record
 
 IDENTITY_VERSION = 1
@@ -106,13 +114,13 @@ def _check(experiment: Experiment, planned: list[Planned]) -> None:
     except ValueError as error:
         raise ConfigError(f"experiment {experiment.name}: {error}") from error
     for c in experiment.contrasts:
-        if c.quantity not in CEILING_QUANTITIES:
+        if c.quantity not in (*CEILING_QUANTITIES, *ANATOMY_QUANTITIES):
             continue
         # A measured level may be anybody's; a ceiling, an entropy and a forecast need rewards.
         needed = [c.baseline] if c.quantity == "above_ceiling" else [c.arm, c.baseline]
         for arm in needed:
             kind = kinds.get((c.study, arm))
-            if arm not in (WARM_START, *FORECASTS) and kind != "rl":
+            if arm not in (WARM_START, *FORECASTS, *OWN_BASELINES.values()) and kind != "rl":
                 raise ConfigError(
                     f"experiment {experiment.name}: contrast {c.quantity} of {c.arm} against {c.baseline}: "
                     f"{arm} is of family {kind}, which no reward trains; name an arm of family rl"

@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compare import ceiling_contrasts, tables
+from compare import anatomy_contrasts, ceiling_contrasts, tables
+from compare.anatomy import AnatomyStudy, study_anatomy
 from compare.ceiling import CeilingStudy, study_ceiling
 from compare.evidence import Evidence, Run
 from compare.finals import final_difference, reward_gain, shift_difference
 from compare.findings import QUANTITIES, Draft, Finding, judge
 from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slopes
-from compare.manifest import CEILING_QUANTITIES, WARM_START, Contrast
+from compare.manifest import ANATOMY_QUANTITIES, CEILING_QUANTITIES, WARM_START, Contrast
 from compare.sigmoid import Sigmoid, sigmoid
 from compare.stats import Array, from_bootstrap
 from compare.tables import BASELINE
@@ -57,6 +58,8 @@ class Study:
     """What could not be fitted, and why."""
     ceiling: CeilingStudy | None
     """None if the experiment asks for no forecast, or no finished run was trained by reward."""
+    anatomy: AnatomyStudy | None
+    """None if no contrast of the study asks for it, or no finished run recorded it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +151,7 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
         shift=tuple(tables.shift_rows(arms, runs)),
         notes=tuple(notes),
         ceiling=study_ceiling(runs, arms, fit_share, draws) if fit_share else None,
+        anatomy=study_anatomy(runs, arms) if {c.quantity for c in planned} & {*ANATOMY_QUANTITIES} else None,
     )
 
 
@@ -183,6 +187,8 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
         return shift_difference(study.name, study.runs, arm, baseline, quantity)
     if quantity in CEILING_QUANTITIES:
         return ceiling_contrasts.compare(study.name, study.ceiling, study.runs, arm, baseline, quantity)
+    if quantity in ANATOMY_QUANTITIES:
+        return anatomy_contrasts.compare(study.name, study.anatomy, study.runs, arm, baseline, quantity)
     blank = Draft(study=study.name, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
     fit = study.fits.get("shared")
     absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
@@ -218,9 +224,15 @@ def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tupl
 
 
 def _explore(study: Study) -> list[Draft]:
-    """Every quantity of every arm against BASELINE, every arm against its own warm start, and ceilings."""
+    """Every quantity against BASELINE, every arm against its own warm start, and what sections compare."""
     against = [arm for arm in study.arms if arm != BASELINE and BASELINE in study.arms]
-    quantities = [name for name in QUANTITIES if name not in ("reward_gain", *CEILING_QUANTITIES)]
+    own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES)
+    quantities = [name for name in QUANTITIES if name not in own]
     gains = [_compare(study, arm, WARM_START, "reward_gain") for arm in study.arms]
     others = [_compare(study, arm, BASELINE, quantity) for arm in against for quantity in quantities]
-    return gains + others + ceiling_contrasts.explore(study.name, study.ceiling, study.runs)
+    return [
+        *gains,
+        *others,
+        *ceiling_contrasts.explore(study.name, study.ceiling, study.runs),
+        *anatomy_contrasts.explore(study.name, study.anatomy, study.runs),
+    ]

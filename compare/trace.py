@@ -77,6 +77,18 @@ def rl_trace(history: Mapping[str, Sequence[float | None]]) -> Trace:
     return Trace(step_T=step_T, compute_T=compute_T, reward_T=reward_T, entropy_T=entropy_T)
 
 
+def rl_rows(history: Mapping[str, Sequence[float | None]]) -> tuple[list[int], Array]:
+    """Indices of the rows that `rl_trace` takes, and the share of its compute that each had spent, to 1.
+
+    Raises:
+        Unfit: as `rl_trace`.
+    """
+    compute_T = rl_trace(history).compute_T
+    columns = zip(*(history[name] for name in COLUMNS), strict=True)
+    rows = [i for i, values in enumerate(columns) if None not in values]
+    return rows, compute_T / compute_T[-1]
+
+
 def stretches(values_T: Array, count: int) -> Array:
     """Means of at most `count` consecutive stretches of nearly equal length."""
     parts = np.array_split(values_T, max(1, min(count, len(values_T))))

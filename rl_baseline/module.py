@@ -17,7 +17,7 @@ from arena.rollout import Rollout, log_probabilities, predicted_logits, sample, 
 from arena.seeding import generator
 from arena.shape import supervised_step
 from arena.tasks.base import PLAN, Problem, Task
-from rl_baseline import cost, entropy, measure
+from rl_baseline import anatomy, cost, entropy, measure
 from rl_baseline.advantage import advantages
 from rl_baseline.config import RLArm
 from rl_baseline.credit import CLASSES, class_table
@@ -150,6 +150,8 @@ class RLModule(TransformerModule):
         correct_B = rewards_PG.flatten() > 0
         classes_BT = class_table(repeated, rollout.completions)
         found = measure.of_rollout(rollout, rewards_PG, advantages_B, classes_BT)
+        if classes_BT is not None:
+            found |= anatomy.by_place(rollout, repeated, classes_BT)
 
         updates: list[Metrics] = []
         rate = self.rate()

@@ -1,4 +1,4 @@
-"""pass@k on a few fixed validation problems, at a few points of a run: does reward widen or narrow?"""
+"""A few fixed validation problems, at a few points of a run: pass@k, and where entropy sits."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,9 @@ from arena.data import held_out
 from arena.policy import Policy
 from arena.rollout import sample, sequence_seeds
 from arena.tasks.base import Task
+from rl_baseline.anatomy import survey
 from rl_baseline.config import RLArm
+from rl_baseline.credit import class_table
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
@@ -39,7 +41,7 @@ class Probe:
         return bool(self.problems) and self.taken < before_last and reached
 
     def take(self, policy: Policy) -> dict[str, float]:
-        """pass@k for k = 1, 2, 4 ... arm.probe_samples at temperature 1, and `probe_flops`."""
+        """pass@k for k = 1, 2, 4 ... arm.probe_samples at temperature 1, `probe_flops`, `anatomy.survey`."""
         if not self.problems:
             return {}
         self.taken += 1
@@ -55,6 +57,9 @@ class Probe:
         )
         counts = self._correct(rollout.completions)
         found = {f"pass_at_{k}": self._mean(counts, k) for k in powers_of_two(n)}
+        repeated = [p for p in self.problems for _ in range(n)]
+        spread = survey(rollout.entropy_BT, rollout.mask_BT, class_table(repeated, rollout.completions))
+        found |= {name: float(value) for name, value in spread.items()}
         return {**found, "probe_flops": rollout.flops}
 
     def _correct(self, completions: Sequence[Sequence[int]]) -> list[int]:

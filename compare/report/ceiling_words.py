@@ -65,29 +65,29 @@ def answers(study: str, section: CeilingStudy, findings: tuple[Finding, ...]) ->
     return (
         Answer(
             question="Did entropy collapse?",
-            answer=_sentence(_grouped([(f.arm, _fall(f)) for f in start])),
-            grounds=_grounds(start),
+            answer=_sentence(grouped([(f.arm, _fall(f)) for f in start])),
+            grounds=grounds(start),
         ),
         Answer(
             question="Did managing entropy hold it?",
             answer=_against(kept, "entropy_held"),
-            grounds=_grounds(kept),
+            grounds=grounds(kept),
         ),
         Answer(
             question="Did managing entropy move the ceiling?",
             answer=_against(moved, "ceiling"),
-            grounds=_grounds(moved) + _grounds(rewards),
+            grounds=grounds(moved) + grounds(rewards),
         ),
         Answer(
             question="Is the ceiling possible, and does the law foretell rewards better than others?",
             answer=_possibilities(section) + " " + _forecasts(better),
             # The rest stands in the table of errors.
-            grounds=_grounds([f for f in better if f.primary]),
+            grounds=grounds([f for f in better if f.primary]),
         ),
         Answer(
             question="Did the arms without reinforcement learning pass it, at the same total compute?",
             answer=_passed(passed),
-            grounds=_grounds(passed),
+            grounds=grounds(passed),
         ),
     )
 
@@ -107,7 +107,7 @@ def _against(findings: list[Finding], question: str) -> str:
     said = []
     for baseline in dict.fromkeys(f.baseline for f in findings):
         pairs = [(f.arm, WORDS[question][f.verdict]) for f in findings if f.baseline == baseline]
-        said.append(f"Against {baseline}: {_grouped(pairs)}")
+        said.append(f"Against {baseline}: {grouped(pairs)}")
     return " ".join(said)
 
 
@@ -117,7 +117,7 @@ def _passed(findings: list[Finding]) -> str:
     said = []
     for arm in dict.fromkeys(f.arm for f in findings):
         pairs = [(f.baseline, WORDS["above_ceiling"][f.verdict]) for f in findings if f.arm == arm]
-        said.append(f"{arm}, against the ceiling of each: {_grouped(pairs)}")
+        said.append(f"{arm}, against the ceiling of each: {grouped(pairs)}")
     return " ".join(said)
 
 
@@ -126,13 +126,13 @@ def _forecasts(findings: list[Finding]) -> str:
     for method in LABELS:
         pairs = [(f.arm, WORDS["forecast_error"][f.verdict]) for f in findings if f.baseline == method]
         if pairs:
-            said.append(f"Against {method.replace('_', ' ')}: {_grouped(pairs)}")
+            said.append(f"Against {method.replace('_', ' ')}: {grouped(pairs)}")
     return " ".join(said)
 
 
 def _possibilities(section: CeilingStudy) -> str:
     pairs = [(arm.arm, possibility(arm.ceiling)) for arm in section.arms if arm.ceiling is not None]
-    return f"Ceilings: {_grouped(pairs)}" if pairs else "No ceiling could be fitted."
+    return f"Ceilings: {grouped(pairs)}" if pairs else "No ceiling could be fitted."
 
 
 def possibility(ceiling: Estimate | None) -> str:
@@ -147,7 +147,7 @@ def possibility(ceiling: Estimate | None) -> str:
     return "possible" if inside else "possible, its interval reaches beyond [0, 1]"
 
 
-def _grouped(pairs: list[tuple[str, str]]) -> str:
+def grouped(pairs: list[tuple[str, str]]) -> str:
     """(name, word) as one sentence, names of one word together."""
     words = dict.fromkeys(word for _, word in pairs)
     parts = [f"{word} ({', '.join(name for name, w in pairs if w == word)})" for word in words]
@@ -158,7 +158,8 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _grounds(findings: list[Finding]) -> tuple[str, ...]:
+def grounds(findings: list[Finding]) -> tuple[str, ...]:
+    """The findings in full, with their confidence."""
     return tuple(f"{f.claim} {_confidence(f)}" for f in findings)
 
 

@@ -1,6 +1,7 @@
 """A cell's identity holds what changes its result and nothing else; the command line narrows a grid."""
 
 import dataclasses
+import math
 
 import pytest
 from hydra import initialize_config_dir
@@ -144,6 +145,8 @@ def contrast(arm: str, baseline: str, quantity: str) -> str:
         (contrast("rl_grpo", "transformer", "above_ceiling"), "transformer is of family transformer"),
         (contrast("transformer", "carry_last", "forecast_error"), "transformer is of family transformer"),
         (contrast("rl_grpo", "rl_hicra", "ceiling"), "does not plan"),
+        (contrast("ebt_s1", "rl_grpo", "extra_gain"), "ebt_s1 is of family ebt, which no reward trains"),
+        (contrast("rl_grpo", "rl_gppo", "entropy_lag"), "goes with baseline execute_tokens, not rl_gppo"),
         ("experiment.fit_share=0", "needs fit_share"),
         ("experiment.fit_share=1.5", "fit_share=1.5"),
     ],
@@ -175,3 +178,21 @@ def test_arms_trained_by_reward_are_compared_at_equal_compute_only() -> None:
     request = Request(root=root("arm=rl_grpo", "task=addition", "budget.problems=64"), overrides=())
     with pytest.raises(ConfigError, match=r"arm=rl_grpo with budget.problems=64: .*leave budget.problems"):
         expand(request)
+
+
+def test_the_anatomy_compares_choices_of_tokens_and_nothing_else() -> None:
+    given = ("+experiment=anatomy",)
+    request = Request(root=root(*given), overrides=given)
+    cells = expand(request)
+    arms = {p.cell.arm.name: p.cell.arm for p in cells}
+    every = dataclasses.asdict(arms["rl_clip_higher"])
+    for name in ("rl_forking", "rl_non_forking", "rl_random_tokens"):
+        own = dataclasses.asdict(arms[name])
+        differing = {key for key in own if own[key] != every[key]}
+        # The dual clip bounds what no ratio here comes near (DAPO: 10).
+        assert differing <= {"name", "credit", "credit_share", "credit_denominator", "dual_clip"}
+    # The true labelling alone must be able to pass Holm's first step.
+    problem = build_task(cells[0].cell.task).problem("train", 0, 0)
+    plan, execute = (problem.classes.count(name) for name in ("plan", "execute"))
+    contrasts = len(request.root.experiment.contrasts)
+    assert contrasts / math.comb(plan + execute, plan) < 0.05

@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from arena.data import held_out
+from rl_baseline.anatomy import LEVELS
 from rl_baseline.config import RLArm
 from rl_baseline.probe import Probe, pass_at_k, powers_of_two
 
@@ -33,7 +34,9 @@ def test_the_probe_is_repeatable_and_agrees_with_a_count(make) -> None:
     assert probe.problems == held_out(module.task, "val", 20)
     one, two = probe.take(module.model), Probe(module.cell, module.task, module.arm).take(module.model)
     assert one == two
-    assert sorted(one) == ["pass_at_1", "pass_at_2", "pass_at_4", "probe_flops"]
+    # Addition without a chain has no classes of tokens.
+    survey = {"entropy_in_forks", *(f"tokens_above_{level:g}" for level in LEVELS)}
+    assert set(one) == {"pass_at_1", "pass_at_2", "pass_at_4", "probe_flops"} | survey
     assert 0 <= one["pass_at_1"] <= one["pass_at_2"] <= one["pass_at_4"] <= 1
     assert one["probe_flops"] > 0
     # A policy that completes every second of its samples correctly.
