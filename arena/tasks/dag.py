@@ -20,12 +20,23 @@ from typing import Any
 from arena.config import ConfigError, TaskConfig, require
 from arena.tasks.base import FORMAT, PLAN, Problem, Verdict, edit_distance
 from arena.tasks.draws import ATTEMPTS, below, generator, shuffled, split_of
-from arena.tasks.graph import END, LETTERS, OPEN, Edge, GraphTask, is_path, prompt, question, successors, walks
+from arena.tasks.graph import (
+    END,
+    LETTERS,
+    OPEN,
+    Edge,
+    GraphTask,
+    is_path,
+    prompt,
+    question,
+    successors,
+    walks,
+)
 
 STEP = 2
 """Nodes that each severity adds."""
 ROUNDS = 4
-"""Of refinement in the structure's hash. More would tell more structures apart; none can tell copies apart."""
+"""Of refinement in the structure's hash. More tell more structures apart; no number tells copies apart."""
 PRIME = 2**61 - 1
 GUESSED = 256
 """Problems over which the guess rate is averaged."""
@@ -54,7 +65,7 @@ class Dag(TaskConfig):
         )
         require(
             self.max_nodes <= LETTERS,
-            f"task.max_nodes={self.max_nodes}: there are {LETTERS} letters to name nodes by; use at most that",
+            f"task.max_nodes={self.max_nodes}: use at most {LETTERS}, one letter a node",
         )
         most = (self.min_nodes - 1) / 2
         require(
@@ -87,8 +98,8 @@ class DagTask(GraphTask):
                 return self._problem(named, letters[ends[0]], letters[ends[1]], severity)
         raise ConfigError(
             f"task.min_nodes={self.config.min_nodes}, task.max_nodes={self.config.max_nodes}, "
-            f"task.degree={self.config.degree}: no graph of severity {severity} belongs to the {split} split; "
-            "raise task.max_nodes"
+            f"task.degree={self.config.degree}: no graph of severity {severity} belongs to the "
+            f"{split} split; raise task.max_nodes"
         )
 
     def _sizes(self, severity: int) -> range:

@@ -5,6 +5,7 @@ labels[i]: `ab,cb,ad,:ad=` lists three edges in random order and asks for a path
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from arena.tasks.base import Problem, Task
 
@@ -38,8 +39,12 @@ def is_path(problem: Problem, answer: Sequence[int]) -> bool:
     """Whether the nodes lead from the problem's start to its goal along its edges."""
     edges, start, goal = question(problem.prompt)
     known = set(edges)
-    steps = zip(answer, answer[1:], strict=False)
-    return bool(answer) and answer[0] == start and answer[-1] == goal and all(e in known for e in steps)
+    return (
+        bool(answer)
+        and answer[0] == start
+        and answer[-1] == goal
+        and all(e in known for e in pairwise(answer))
+    )
 
 
 def successors(edges: Sequence[Edge]) -> dict[int, list[int]]:

@@ -1,4 +1,4 @@
-"""The path-star task (Bachmann and Nagarajan 2024): arms of equal length from a centre, one of them asked for.
+"""The path-star task (Bachmann and Nagarajan 2024): arms of equal length, and the one that is asked for.
 
 `ab,dc,ad,bx,cy,...:ay=` lists the edges, away from the centre and in random order, then the centre and
 the goal, the end of one arm; the answer is that arm from the centre on, and the end token. Only the
@@ -12,6 +12,7 @@ goal, in whatever order its edges are listed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from arena.config import ConfigError, TaskConfig, require
@@ -36,8 +37,8 @@ class PathStar(TaskConfig):
         require(self.length >= 1, f"task.length={self.length}: must be at least 1")
         require(
             self.arms * self.length < LETTERS,
-            f"task.arms={self.arms}, task.length={self.length}: {self.arms * self.length + 1} nodes, and there "
-            f"are {LETTERS} letters; lower either",
+            f"task.arms={self.arms}, task.length={self.length}: {self.arms * self.length + 1} nodes and only "
+            f"{LETTERS} letters; lower either",
         )
 
 
@@ -58,7 +59,7 @@ class PathStarTask(GraphTask):
             centre, *others = shuffled(rng, range(LETTERS))[: arms * length + 1]
             paths = [[centre, *others[i * length : (i + 1) * length]] for i in range(arms)]
             asked = paths[below(rng, arms)]
-            edges: list[Edge] = [e for path in paths for e in zip(path, path[1:], strict=False)]
+            edges: list[Edge] = [e for path in paths for e in pairwise(path)]
             if split_of("path star", *sorted(edges), asked[-1]) == split:
                 return Problem(
                     prompt=prompt(shuffled(rng, edges), centre, asked[-1]),

@@ -111,9 +111,7 @@ class SudokuTask(Task):
             low = high = high + severity * STEP[self.config.side]
         return range(low, high + 1)
 
-    def _draw(
-        self, split: str, blanks: int, rng: Random
-    ) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    def _draw(self, split: str, blanks: int, rng: Random) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
         """Clues and solution; none if digging got stuck or no symmetry of it is in the split.
 
         Moving a board by the symmetries of Sudoku costs a fraction of drawing another.
@@ -189,7 +187,7 @@ class SudokuTask(Task):
             cells = [order.get(steps[i : i + 2], -1) for i in range(0, len(steps), 3)]
             planned = sorted(cells) == sorted(order.values()) and _forced(clues, solution, cells)
             executed = all(
-                0 <= c and solution[c] == digit for c, digit in zip(cells, steps[2::3], strict=True)
+                c >= 0 and solution[c] == digit for c, digit in zip(cells, steps[2::3], strict=True)
             )
         return Verdict(
             correct=right,
