@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import permutations, product
 
@@ -31,13 +31,18 @@ class _Parser:
     def peek(self) -> str:
         return self.text[self.place : self.place + 1]
 
-    def chain(self, operators: str) -> Fraction:
-        below = self.atom if operators == "*/" else lambda: self.chain("*/")
-        value = below()
+    def sum(self) -> Fraction:
+        return self.joined("+-", self.product)
+
+    def product(self) -> Fraction:
+        return self.joined("*/", self.atom)
+
+    def joined(self, operators: str, part: Callable[[], Fraction]) -> Fraction:
+        value = part()
         while self.peek() and self.peek() in operators:
             operator = self.peek()
             self.place += 1
-            result = apply(operator, value, below())
+            result = apply(operator, value, part())
             if result is None:
                 raise ValueError("division by zero")
             value = result
@@ -46,7 +51,7 @@ class _Parser:
     def atom(self) -> Fraction:
         if self.peek() == "(":
             self.place += 1
-            value = self.chain("+-")
+            value = self.sum()
             if self.peek() != ")":
                 raise ValueError(f"no closing bracket at {self.place}")
             self.place += 1
@@ -68,7 +73,7 @@ def evaluate(text: str) -> tuple[Fraction, list[int]]:
         ValueError: not an expression, or a division by zero.
     """
     parser = _Parser(text)
-    value = parser.chain("+-")
+    value = parser.sum()
     if parser.peek():
         raise ValueError(f"nothing may follow at {parser.place}")
     return value, parser.numbers

@@ -47,11 +47,11 @@ class Dag(TaskConfig):
     """Paths in random directed acyclic graphs; the number of nodes is the axis of shift."""
 
     kind: str = "dag"
-    min_nodes: int = 5
+    min_nodes: int = 6
     """Fewest nodes of a training graph."""
-    max_nodes: int = 8
+    max_nodes: int = 10
     """Most nodes of a training graph; severity s tests exactly max_nodes + 2 s."""
-    degree: float = 1.5
+    degree: float = 1.3
     """Edges a node; every node but the first has at least one that leads to it."""
     chain: bool = False
     """Whether the search back from the goal is written out (and supervised) before the path."""

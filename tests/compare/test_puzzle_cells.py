@@ -1,0 +1,48 @@
+"""Every puzzle trains and is evaluated with every kind of arm."""
+
+import pytest
+
+from arena.config import TaskConfig
+from arena.tasks import build_task
+from arena.tasks.countdown import Countdown
+from arena.tasks.dag import Dag
+from arena.tasks.path_star import PathStar
+from arena.tasks.sudoku import Sudoku
+from compare.arms import family
+from compare.cell import run_cell
+from compare.config import Logger
+from compare.plan import Planned, identity
+from compare.store import Store
+from ebt.config import EBTArm
+from rl_baseline.config import RLArm, TransformerArm
+
+TASKS: list[TaskConfig] = [
+    Sudoku(name="sudoku_chain", chain=True, batch=8),
+    Dag(name="dag_chain", chain=True, batch=8),
+    PathStar(name="path_star", arms=2, length=2, batch=8),
+    Countdown(name="countdown_chain", chain=True, batch=8),
+]
+ARMS = [
+    TransformerArm(name="transformer"),
+    EBTArm(name="ebt_s1"),
+    RLArm(name="rl_hicra", credit="hicra", prompts=2, group=2),
+]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
+@pytest.mark.parametrize("arm", ARMS, ids=lambda a: a.name)
+def test_a_puzzle_trains_and_is_evaluated(arm, task: TaskConfig, tiny_cell, tmp_path) -> None:
+    cell = tiny_cell(arm, task)
+    cell = tiny_cell(arm, task, flops=3 * family(cell).minimum_flops(cell, build_task(task)))
+    cell.validate()
+    planned = Planned(
+        identity=identity(cell, {}), study="s", cell=cell, data={}, parameters=0, non_embedding=0
+    )
+    store = Store(tmp_path)
+    store.prepare()
+    record = run_cell(planned, store, "abc", Logger(name="none"), lambda spent: None)
+    assert record.status == "done", record.traceback
+    axis = next(iter(build_task(task).axes))
+    found = {(e.metric, e.axis, e.severity) for e in record.evaluations}
+    assert found == {(m, axis, s) for m in ("loss", "exact") for s in (0, 1)}
+    assert (record.reward_queries > 0) == (arm.kind == "rl")
