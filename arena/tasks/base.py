@@ -42,7 +42,7 @@ class Verdict:
     correct: bool
     """The answer is exactly right (for a task with a chain: whatever the chain)."""
     chain_correct: bool
-    """The whole chain is the reference's."""
+    """The whole chain is right: the reference's, or another where a task has several right ones."""
     plan_correct: bool
     """What the chain says is to be done is right."""
     edit_distance: float

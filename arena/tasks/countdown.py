@@ -132,6 +132,7 @@ class CountdownTask(Task):
             correct=bool(ended) and is_solution(answer, numbers, target),
             chain_correct=planned and executed,
             plan_correct=planned,
+            execution_correct=executed if problem.chain else None,
             edit_distance=edit_distance(self.tokens(answer + ended), problem.answer),
         )
 

@@ -193,6 +193,7 @@ class SudokuTask(Task):
             correct=right,
             chain_correct=planned and executed,
             plan_correct=planned,
+            execution_correct=executed if problem.chain else None,
             edit_distance=edit_distance((*answer, END) if ended else answer, problem.answer),
         )
 
