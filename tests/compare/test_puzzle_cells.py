@@ -1,5 +1,7 @@
 """Every puzzle trains and is evaluated with every kind of arm."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from arena.config import TaskConfig
@@ -29,11 +31,16 @@ ARMS = [
 ]
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda t: t.name)
-@pytest.mark.parametrize("arm", ARMS, ids=lambda a: a.name)
+def combinations() -> Iterator[tuple[TaskConfig, object]]:
+    """Rewarding the plan needs a chain that has one."""
+    for task in TASKS:
+        yield from ((task, arm) for arm in ARMS if arm.kind != "rl" or getattr(task, "chain", False))
+
+
+@pytest.mark.parametrize(("task", "arm"), combinations(), ids=lambda part: part.name)
 def test_a_puzzle_trains_and_is_evaluated(arm, task: TaskConfig, tiny_cell, tmp_path) -> None:
     cell = tiny_cell(arm, task)
-    cell = tiny_cell(arm, task, flops=3 * family(cell).minimum_flops(cell, build_task(task)))
+    cell = tiny_cell(arm, task, flops=1.1 * family(cell).minimum_flops(cell, build_task(task)))
     cell.validate()
     planned = Planned(
         identity=identity(cell, {}), study="s", cell=cell, data={}, parameters=0, non_embedding=0
