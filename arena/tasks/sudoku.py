@@ -183,7 +183,9 @@ class SudokuTask(Task):
         )
         planned = executed = not problem.chain
         if problem.chain and len(steps) + 1 == len(problem.chain):
-            order = {self._place(c): c for c, digit in enumerate(clues) if not digit}
+            order: dict[tuple[int, ...], int] = {
+                self._place(c): c for c, digit in enumerate(clues) if not digit
+            }
             cells = [order.get(steps[i : i + 2], -1) for i in range(0, len(steps), 3)]
             planned = sorted(cells) == sorted(order.values()) and _forced(clues, solution, cells)
             executed = all(
