@@ -11,10 +11,11 @@ from torch import Tensor
 from arena.config import Size, require
 from arena.contender import Solutions
 from arena.tasks.base import Problem, Task
-from arena.transformer import Block, rotary_tables
+from arena.transformer import Block, rotary_tables, rotate
 from ebt.config import Thinking
 from ebt.energy import Context, EnergyModel
 from ebt.infer import EBT, Noise, infer, think_flops, untouched
+from ebt.slope import Slope, fold, heads, merged, unit
 from ebt.think import Thought
 
 
@@ -92,7 +93,7 @@ class Decoder:
         self.noise, self.langevin, self.draws = noise, langevin, draws
         self.flops = 0.0
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def run(
         self,
         tokens_BS: Tensor,
@@ -112,19 +113,14 @@ class Decoder:
         """
         device = tokens_BS.device
         batch, length = tokens_BS.shape
-        order = torch.arange(length + limit + 1, device=device)
+        slope = Slope(self.model)
         cache = _Cache(self.model, batch, length + limit)
         start_BV = cache.read(tokens_BS)
         ended = torch.zeros(batch, dtype=torch.bool, device=device)
         out: list[Tensor] = []
         for i in range(limit):
             keys = length + i
-            context = Context(
-                keys_values=cache.keys_values(),
-                mask=torch.zeros((1, 1, 1, keys), device=device),
-                rotary=rotary_tables(order[keys : keys + 1], self.model.backbone.head_width),
-                start_BMV=None if start_BV is None else start_BV[:, None],
-            )
+            context = cache.context(start_BV)
             if thinking is None:
                 assert context.start_BMV is not None
                 thought = untouched(context.start_BMV)
@@ -137,6 +133,7 @@ class Decoder:
                     noise=self.noise,
                     langevin=self.langevin,
                     energy=energy,
+                    slope=slope,
                 )
             new = length if i == 0 else 1
             self.flops += think_flops(
@@ -166,39 +163,52 @@ class _Cache:
 
     def __init__(self, model: EnergyModel, batch: int, room: int) -> None:
         self.model, self.filled = model, 0
-        self._blocks = [b for b in model.backbone.blocks if isinstance(b, Block)]
-        weight, width = model.embedding.weight, model.backbone.head_width
-        shape = (batch, self._blocks[0].attention.heads, room, width)
+        backbone = model.backbone
+        self._blocks = [fold(b) for b in backbone.blocks if isinstance(b, Block)]
+        weight, self._width = model.embedding.weight, backbone.head_width
+        shape = (batch, weight.shape[1] // self._width, room, self._width)
         self._pairs = [(weight.new_empty(shape), weight.new_empty(shape)) for _ in self._blocks]
+        cos, sin = rotary_tables(torch.arange(room + 1, device=weight.device), self._width)
+        self._tables = cos.to(weight.dtype), sin.to(weight.dtype)
 
-    def keys_values(self) -> list[tuple[Tensor, Tensor]]:
-        """Views of what has been read so far."""
-        return [(k[:, :, : self.filled], v[:, :, : self.filled]) for k, v in self._pairs]
+    def context(self, start_BV: Tensor | None) -> Context:
+        """For one candidate a row, after all that has been read."""
+        return Context(
+            keys_values=[(k[:, :, : self.filled], v[:, :, : self.filled]) for k, v in self._pairs],
+            mask=None,
+            rotary=self._rotary(self.filled, self.filled + 1),
+            start_BMV=None if start_BV is None else start_BV[:, None],
+        )
+
+    def _rotary(self, first: int, end: int) -> tuple[Tensor, Tensor]:
+        cos, sin = self._tables
+        return cos[first:end], sin[first:end]
 
     def read(self, tokens_BS: Tensor) -> Tensor | None:
         """Read a prompt, or one more token; the start's logits (B, V) after it, if there is a head."""
-        first, count = self.filled, tokens_BS.shape[1]
+        (batch, count), first = tokens_BS.shape, self.filled
         assert first == 0 or count == 1
         self.filled = first + count
-        backbone = self.model.backbone
-        order = torch.arange(first, self.filled, device=tokens_BS.device)
-        tables = rotary_tables(order, backbone.head_width)
-        x = self.model.embedding(tokens_BS)
-        for i, block in enumerate(self._blocks):
-            keys, values = self._pairs[i]
-            if i + 1 == len(self._blocks) and self.model.start is None:
-                # Nobody reads the last block's output.
-                k, v = block.project_keys_values(x, tables)
-                keys[:, :, first : self.filled], values[:, :, first : self.filled] = k, v
-                return None
-            q, k, v = block.project(x, tables)
-            keys[:, :, first : self.filled], values[:, :, first : self.filled] = k, v
-            attended = F.scaled_dot_product_attention(
-                q, keys[:, :, : self.filled], values[:, :, : self.filled], is_causal=first == 0
-            )
-            x = block.finish(x, attended)
-        assert self.model.start is not None
-        return self.model.start(backbone.norm(x[:, -1]))
+        tables = self._rotary(first, self.filled)
+        x_NW = self.model.embedding(tokens_BS).flatten(0, 1)
+        for f, (keys, values) in zip(self._blocks, self._pairs, strict=True):
+            u_NW, _ = unit(x_NW, f.floor[0])
+            # Nobody reads the last block's output if there is no head.
+            output = f is not self._blocks[-1] or self.model.start is not None
+            qkv = F.linear(u_NW, f.qkv if output else f.qkv[x_NW.shape[1] :])
+            qkv = heads(qkv, batch, 3 if output else 2, self._width)
+            turned = rotate(qkv[:-1], tables)
+            keys[:, :, first : self.filled], values[:, :, first : self.filled] = turned[-1], qkv[-1]
+            if output:
+                k, v = keys[:, :, : self.filled], values[:, :, : self.filled]
+                attended = F.scaled_dot_product_attention(turned[0], k, v, is_causal=first == 0, scale=1.0)
+                x_NW = x_NW + F.linear(merged(attended), f.attention_out)
+                u_NW, _ = unit(x_NW, f.floor[1])
+                gate, up = F.linear(u_NW, f.gate_up).chunk(2, dim=-1)
+                x_NW = x_NW + F.linear(F.silu(gate) * up, f.mlp_out)
+        if self.model.start is None:
+            return None
+        return self.model.start(self.model.backbone.norm(x_NW.view(batch, count, -1)[:, -1]))
 
 
 def take(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:

@@ -24,8 +24,9 @@ class Context:
 
     keys_values: list[tuple[Tensor, Tensor]]
     """Keys and values of every block, each (B, H, S, D)."""
-    mask: Tensor
-    """Additive mask, 0 or -inf, (1 or B, 1, M, S): which observed tokens a candidate attends to."""
+    mask: Tensor | None
+    """Additive mask, 0 or -inf, (1 or B, 1, M, S): which observed tokens a candidate attends to; none:
+    all of them."""
     rotary: tuple[Tensor, Tensor]
     """Cosines and sines at the candidates' positions, (M, D) or (B, 1, M, D)."""
     start_BMV: Tensor | None = None
@@ -38,13 +39,14 @@ class Context:
 
     def select(self, index_BN: Tensor) -> "Context":
         """The context of some of the candidates, by their index into M."""
-        batch = index_BN.shape[0]
-        mask = self.mask.expand(batch, -1, -1, -1)
+        batch, mask = index_BN.shape[0], self.mask
         rows = index_BN[:, None, :, None]
+        if mask is not None:
+            mask = mask.expand(batch, -1, -1, -1).gather(2, rows.expand(-1, -1, -1, mask.shape[-1]))
         cos, sin = (t.expand(batch, 1, *t.shape[-2:]) for t in self.rotary)
         return Context(
             keys_values=self.keys_values,
-            mask=mask.gather(2, rows.expand(-1, -1, -1, mask.shape[-1])),
+            mask=mask,
             rotary=(
                 cos.gather(2, rows.expand(-1, -1, -1, cos.shape[-1])),
                 sin.gather(2, rows.expand(-1, -1, -1, sin.shape[-1])),
@@ -128,7 +130,8 @@ class EnergyModel(nn.Module):
             allowed = (order <= positions_BM[..., None])[:, None]
             places = (positions_BM + 1)[:, None]
         return Context(
-            keys_values=keys_values,
+            # Every step reads them twice and more: laid out once, not at each product.
+            keys_values=[(k.contiguous(), v.contiguous()) for k, v in keys_values],
             mask=additive(allowed, self.embedding.weight.dtype),
             rotary=rotary_tables(places, self.backbone.head_width),
             start_BMV=start,
@@ -167,10 +170,11 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
 
-def attend(q: Tensor, k_self: Tensor, v_self: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+def attend(q: Tensor, k_self: Tensor, v_self: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Each candidate's attention (B, H, M, D) to the context and to itself."""
     q = q * q.shape[-1] ** -0.5
-    scores = torch.cat((q @ k.mT + mask, (q * k_self).sum(-1, keepdim=True)), dim=-1)
+    observed = q @ k.mT if mask is None else q @ k.mT + mask
+    scores = torch.cat((observed, (q * k_self).sum(-1, keepdim=True)), dim=-1)
     # Not the fused kernel: it has no double backward.
     weights = scores.softmax(-1)
     return weights[..., :-1] @ v + weights[..., -1:] * v_self

@@ -15,6 +15,7 @@ from arena.seeding import generator
 from ebt.config import EBTArm, Thinking
 from ebt.energy import Context, EnergyModel
 from ebt.objective import correct
+from ebt.slope import Slope
 from ebt.think import Thought, initial_candidate, think
 
 
@@ -77,6 +78,7 @@ def infer(
     langevin: Noise | None = None,
     energy: bool = False,
     trajectory: bool = False,
+    slope: Slope | None = None,
 ) -> Thought:
     """Think at every candidate, or, with a gate, where the head's start is uncertain.
 
@@ -85,6 +87,7 @@ def infer(
     Args:
         shape: sequences and candidates a sequence.
         noise: of the starts and of a random gate. langevin: of the steps.
+        slope: of the model, where many calls share it.
     Raises:
         ConfigError: options that need an energy, of an arm without one; too many steps, as in think().
     """
@@ -98,7 +101,7 @@ def infer(
         )
     start = starts(arm, context, (*shape, vocabulary), device, noise)
     if arm.gate == "none":
-        return _refine(ebt, start, context, thinking, langevin, energy, trajectory)
+        return _refine(ebt, start, context, thinking, langevin, energy, trajectory, slope)
     first = start(0)
     if arm.gate == "entropy":
         ranks_BM = entropy(first)
@@ -118,7 +121,7 @@ def infer(
     def some(restart: int) -> Tensor:
         return start(restart).gather(1, index_BNV)
 
-    part = _refine(ebt, some, context.select(index_BN), thinking, langevin, energy, trajectory)
+    part = _refine(ebt, some, context.select(index_BN), thinking, langevin, energy, trajectory, slope)
     refined_BNV = torch.where(inside_BN[..., None], part.logits_BMV, first.gather(1, index_BNV))
     if blank is not None and part.energy_BM is not None:
         blank = blank.scatter(1, index_BN, part.energy_BM.masked_fill(~inside_BN, float("nan")))
@@ -138,6 +141,7 @@ def _refine(
     langevin: Noise | None,
     energy: bool,
     trajectory: bool,
+    slope: Slope | None,
 ) -> Thought:
     if ebt.arm.refiner == "energy":
         return think(
@@ -151,6 +155,7 @@ def _refine(
             noise=langevin,
             energy=energy,
             trajectory=trajectory,
+            slope=slope,
         )
     y_BMV = start(0)
     with torch.no_grad():

@@ -101,9 +101,8 @@ class EBTForCausalLM(PreTrainedModel, GenerationMixin):
                 bool((mask[:, :-1] | ~mask[:, 1:]).all()),
                 "attention_mask: padding on the left; pad on the right, which changes no earlier position",
             )
-        # Thinking needs gradients, also where its caller wants none.
-        with torch.inference_mode(False), torch.no_grad():
-            context = self.model.observe(input_ids.clone())
+        with torch.no_grad():
+            context = self.model.observe(input_ids)
             ebt = EBT(arm=self.arm, model=self.model, alpha=self.alpha.detach(), cut=self.cut)
             shape = (input_ids.shape[0], length)
             device = input_ids.device

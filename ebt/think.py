@@ -18,6 +18,7 @@ from torch import Tensor
 from arena.config import ConfigError
 from ebt.config import Thinking
 from ebt.energy import Context, EnergyModel
+from ebt.slope import Slope
 
 
 def initial_candidate(
@@ -39,6 +40,7 @@ def descend(
     *,
     graph: str = "none",
     max_update: float | None = None,
+    slope: Slope | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of descent.
 
@@ -48,9 +50,12 @@ def descend(
         graph: what the result can be differentiated through: none; step, this step with the candidate
             held constant; all, the candidate's own history too.
         max_update: clamp of each entry of alpha times the gradient (the mean alpha's, as published).
+        slope: of the model, where there is to be no graph and many steps share it.
     Returns:
         y' (B, M, V), the energy (B, M) of the candidate, and the gradient (B, M, V).
     """
+    if graph == "none":
+        return _move(slope or Slope(model), y_BMV.detach(), context, step, alpha, parametrisation, max_update)
     with torch.enable_grad():
         y = y_BMV if graph == "all" else y_BMV.detach()
         point = y if parametrisation == "logits" else y.softmax(-1)
@@ -58,15 +63,37 @@ def descend(
             point = point.detach().requires_grad_()
         energy = model(point.softmax(-1) if parametrisation == "logits" else point, context, step)
         # Energies of different candidates do not interact: the gradient of the sum is each one's own.
-        (gradient,) = torch.autograd.grad(energy.sum(), point, create_graph=graph != "none")
-        if max_update is not None:
-            bound = max_update / alpha.detach().mean()
-            gradient = gradient.clamp(-bound, bound)
+        (gradient,) = torch.autograd.grad(energy.sum(), point, create_graph=True)
+        gradient = _clamped(gradient, alpha, max_update)
         origin = y if parametrisation == "mirror" else point
         updated = (origin if graph == "all" else origin.detach()) - alpha * gradient
-    if graph == "none":
-        updated, energy, gradient = updated.detach(), energy.detach(), gradient.detach()
     return updated, energy, gradient
+
+
+@torch.no_grad()
+def _move(
+    slope: Slope,
+    y: Tensor,
+    context: Context,
+    step: int,
+    alpha: Tensor,
+    parametrisation: str,
+    max_update: float | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    p = y.softmax(-1)
+    energy, gradient = slope(p, context, step)
+    if parametrisation == "logits":
+        # Through the softmax: dE/dy = p (dE/dp - <p, dE/dp>).
+        gradient = p * (gradient - (p * gradient).sum(-1, keepdim=True))
+    gradient = _clamped(gradient, alpha, max_update)
+    return (p if parametrisation == "probs" else y) - alpha * gradient, energy, gradient
+
+
+def _clamped(gradient: Tensor, alpha: Tensor, max_update: float | None) -> Tensor:
+    if max_update is None:
+        return gradient
+    bound = max_update / alpha.detach().mean()
+    return gradient.clamp(-bound, bound)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,14 +142,16 @@ def think(
     noise: Callable[[int], torch.Generator] | None = None,
     energy: bool = False,
     trajectory: bool = False,
+    slope: Slope | None = None,
 ) -> Thought:
-    """Descend, as often and as long as asked; keeps no graph, works under no_grad.
+    """Descend, as often and as long as asked; keeps no graph, works under no_grad and inference_mode.
 
     Args:
         start: first candidate (B, M, V) of a restart, by its number.
         noise: generator of a restart's Langevin noise, by its number; needed if there is any.
         energy: whether the outcome's energy is wanted, which costs one more forward pass.
         trajectory: whether to keep every state and its energy.
+        slope: of the model, where many calls share it.
     Raises:
         ConfigError: more steps than the model's conditioning knows, without hold_last.
     """
@@ -133,6 +162,7 @@ def think(
         )
     if thinking.alpha is not None:
         alpha = torch.tensor(thinking.alpha, device=alpha.device, dtype=alpha.dtype)
+    slope = slope or Slope(model)
     best: Thought | None = None
     score: Tensor | None = None
     trajectories: list[Trajectory] = []
@@ -141,7 +171,7 @@ def think(
         generator = noise(restart) if noise is not None and thinking.langevin else None
         wants_energy = energy or trajectory or thinking.restarts > 1
         thought, first = _descent(
-            model,
+            slope,
             start(restart),
             context,
             thinking,
@@ -187,7 +217,7 @@ def think(
 
 
 def _descent(
-    model: EnergyModel,
+    slope: Slope,
     y_BMV: Tensor,
     context: Context,
     thinking: Thinking,
@@ -211,9 +241,7 @@ def _descent(
         if thinking.langevin and (step == 0 or thinking.langevin_steps == "all"):
             noise_BMV = torch.randn(y_BMV.shape, device=y_BMV.device, dtype=y_BMV.dtype, generator=generator)
             noisy = y_BMV + thinking.langevin * noise_BMV
-        proposed, energy_BM, _ = descend(
-            model, noisy, context, step, alpha, parametrisation, max_update=max_update
-        )
+        proposed, energy_BM, _ = _move(slope, noisy, context, step, alpha, parametrisation, max_update)
         gradients += 1
         if step == 0:
             first_BM = energy_BM
@@ -231,15 +259,15 @@ def _descent(
         taken_BM = moving_BM
         if thinking.accept:
             # Against the state itself: noise may have lifted the energy that the step began with.
-            before_BM = energy_BM if noisy is y_BMV else _energy(model, y_BMV, context, step)
-            taken_BM = taken_BM & (_energy(model, proposed, context, step) < before_BM)
+            before_BM = energy_BM if noisy is y_BMV else _energy(slope, y_BMV, context, step)
+            taken_BM = taken_BM & (_energy(slope, proposed, context, step) < before_BM)
             forwards += 1 if noisy is y_BMV else 2
         steps_BM += moving_BM
         all_move = thinking.tolerance is None and not thinking.accept
         y_BMV = proposed if all_move else torch.where(taken_BM[..., None], proposed, y_BMV)
     final_BM = None
     if wants_energy:
-        final_BM = _energy(model, y_BMV, context, thinking.steps - 1)
+        final_BM = _energy(slope, y_BMV, context, thinking.steps - 1)
         forwards += 1
     if keep and final_BM is not None:
         energies.append(final_BM)
@@ -255,7 +283,5 @@ def _descent(
     return thought, first_BM
 
 
-def _energy(model: EnergyModel, y_BMV: Tensor, context: Context, step: int) -> Tensor:
-    """Energy (B, M) of a candidate, without a graph."""
-    with torch.no_grad():
-        return model(y_BMV.softmax(-1), context, step)
+def _energy(slope: Slope, y_BMV: Tensor, context: Context, step: int) -> Tensor:
+    return slope.energy(y_BMV.softmax(-1), context, step)
