@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor
 
+from arena.folded import floor, fold, merged, scaled, unit
 from arena.transformer import Block, TransformerLM, rotary_tables, rotate
 
 SHARED_FROM = 16
@@ -56,15 +56,15 @@ class CopiedPrompt:
         room[..., :s, :] = x_PHSD.unsqueeze(1)
         return room.flatten(0, 1)
 
-    def attend(self, q_BHD: Tensor, k_BHD: Tensor, v_BHD: Tensor, step: int) -> Tensor:
+    def attend(self, qk: Tensor, v_BHD: Tensor, step: int) -> Tensor:
+        """Attention (B, W) of the queries qk[:, 0], already times D^-1/2; keeps keys qk[:, 1] and values."""
         end = self.filled + step + 1
         k_BHTD, v_BHTD = self.cache
-        k_BHTD[:, :, end - 1], v_BHTD[:, :, end - 1] = k_BHD, v_BHD
+        k_BHTD[:, :, end - 1], v_BHTD[:, :, end - 1] = qk[:, 1], v_BHD
         mask = None if self.real is None else self.real[..., :end]
-        attended = F.scaled_dot_product_attention(
-            q_BHD.unsqueeze(2), k_BHTD[:, :, :end], v_BHTD[:, :, :end], attn_mask=mask
-        )
-        return rearrange(attended, "b h 1 d -> b (h d)")
+        k_BHTD, v_BHTD = k_BHTD[:, :, :end], v_BHTD[:, :, :end]
+        q_BH1D = qk[:, 0].unsqueeze(2)
+        return F.scaled_dot_product_attention(q_BH1D, k_BHTD, v_BHTD, attn_mask=mask, scale=1.0).flatten(1)
 
 
 class SharedPrompt:
@@ -84,63 +84,78 @@ class SharedPrompt:
         self.own_k, self.own_v = (self.k_PHSD.new_empty((p, h, group, length, d)) for _ in range(2))
         self.padding = None if real_PS is None else ~real_PS[:, None, None]  # (P, 1, 1, S)
 
-    def attend(self, q_BHD: Tensor, k_BHD: Tensor, v_BHD: Tensor, step: int) -> Tensor:
-        q_PHGD, k_PHGD, v_PHGD = (
-            rearrange(x, "(p g) h d -> p h g d", g=self.group) for x in (q_BHD, k_BHD, v_BHD)
-        )
+    def attend(self, qk: Tensor, v_BHD: Tensor, step: int) -> Tensor:
+        """As CopiedPrompt.attend."""
+        q_PHGD, k_PHGD, v_PHGD = (self._grouped(x) for x in (qk[:, 0], qk[:, 1], v_BHD))
+        q_PHGD = q_PHGD.contiguous()  # two products read it
         self.own_k[..., step, :], self.own_v[..., step, :] = k_PHGD, v_PHGD
         k_PHGTD, v_PHGTD = self.own_k[..., : step + 1, :], self.own_v[..., : step + 1, :]
-        q_PHGD = q_PHGD * q_PHGD.shape[-1] ** -0.5
         prompt_PHGS = q_PHGD @ self.k_PHSD.mT
         if self.padding is not None:
             prompt_PHGS = prompt_PHGS.masked_fill(self.padding, float("-inf"))
         own_PHGT = (q_PHGD.unsqueeze(-2) @ k_PHGTD.mT).squeeze(-2)
-        weights = torch.cat((prompt_PHGS, own_PHGT), dim=-1).softmax(-1).to(q_BHD.dtype)
+        weights = torch.cat((prompt_PHGS, own_PHGT), dim=-1).softmax(-1).to(v_BHD.dtype)
         prompt, own = weights[..., : self.filled], weights[..., self.filled :]
         attended_PHGD = prompt @ self.v_PHSD + (own.unsqueeze(-2) @ v_PHGTD).squeeze(-2)
-        return rearrange(attended_PHGD, "p h g d -> (p g) (h d)")
+        return attended_PHGD.transpose(1, 2).flatten(2).flatten(0, 1)
+
+    def _grouped(self, x_BHD: Tensor) -> Tensor:
+        return x_BHD.unflatten(0, (-1, self.group)).transpose(1, 2)
 
 
 class TransformerDecoder(Decoder):
     """Transformer++; keys and values are kept in place."""
 
+    @torch.inference_mode()
     def __init__(
         self, model: TransformerLM, prompts: Sequence[Sequence[int]], pad: int, length: int, group: int
     ) -> None:
-        self.model = model
-        tokens, index, first = pad_left(prompts, pad, length, model.embedding.weight.device)
+        backbone = model.backbone
+        self.embedding, self.width = model.embedding.weight, backbone.head_width
+        self.blocks = [fold(block) for block in backbone.blocks if isinstance(block, Block)]
+        self.head, self.floor = scaled(model.head.weight, backbone.norm.weight), floor(backbone.norm)
+        tokens, index, first = pad_left(prompts, pad, length, self.embedding.device)
         self.filled = width = tokens.shape[1]
         positions, mask, real = index, None, None
         if first is not None:
-            positions = (index - first[:, None]).clamp(min=0)
+            positions = (index - first[:, None]).clamp(min=0)[:, None]
             prompt = index[:width]
             real = prompt >= first[:, None]
             # Padding sees itself: a query that sees nothing would give NaN.
             itself = torch.eye(width, dtype=torch.bool, device=tokens.device)
             mask = (prompt <= prompt[:, None]) & real[:, None, None] | itself
-            following = positions[:, None, None, width:].repeat_interleave(group, dim=0)
-            hidden, context = model(tokens, positions[:, None, :width], mask)
-        else:
-            following = index[width:]
-            hidden, context = model(tokens, index[:width])
-        self.logits_BV = model.logits(hidden[:, -1]).float().repeat_interleave(group, dim=0)
-        self.tables = rotary_tables(following, model.backbone.head_width)
+        cos, sin = (t.to(self.embedding.dtype) for t in rotary_tables(positions, self.width))
         kind = CopiedPrompt if width < SHARED_FROM else SharedPrompt
-        self.caches = [kind(pair, length, group, real) for pair in context]
+        self.caches: list[CopiedPrompt | SharedPrompt] = []
+        x_NW = F.embedding(tokens, self.embedding).flatten(0, 1)
+        for block in self.blocks:
+            q, k, v = block.project(x_NW, len(prompts), (cos[..., :width, :], sin[..., :width, :]))
+            self.caches.append(kind((k, v), length, group, real))
+            attended = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=mask, is_causal=mask is None, scale=1.0
+            )
+            x_NW = block.finish(x_NW, merged(attended))
+        self.logits_BV = self._logits(x_NW[width - 1 :: width]).repeat_interleave(group, dim=0)
+        tables = (t[..., width:, :].movedim(-2, 0) for t in (cos, sin))
+        if first is not None:
+            tables = (t.repeat_interleave(group, dim=1).unsqueeze(2) for t in tables)
+        self.tables = list(zip(*tables, strict=True))
+        """Of each step: (D,), or (B, 1, 1, D) where prompts differ in length."""
 
+    @torch.inference_mode()
     def advance(self, tokens_B: Tensor, step: int) -> None:
-        # Block's own steps, but without an axis for the one token, and with the rotation where queries
-        # and keys lie together: for small models it is the layout that takes the time.
-        cos, sin = (t[..., step, :] for t in self.tables)
-        x_BW = self.model.embedding(tokens_B)
-        for block, cache in zip(self.model.backbone.blocks, self.caches, strict=True):
-            assert isinstance(block, Block)
-            qkv_BW = block.attention.qkv(block.norm_attention(x_BW))
-            qkv = rearrange(qkv_BW, "b (n h d) -> b n h d", n=3, h=block.attention.heads)
-            q, k = rotate(qkv[:, :2], (cos, sin)).unbind(1)
-            x_BW = x_BW + block.attention.out(cache.attend(q, k, qkv[:, 2], step))
-            x_BW = x_BW + block.mlp(block.norm_mlp(x_BW))
-        self.logits_BV = self.model.logits(self.model.backbone.norm(x_BW)).float()
+        # Folded.project's own steps, but without an axis for the one token, and with the rotation where
+        # queries and keys lie together: for small models it is the layout that takes the time.
+        x_BW = F.embedding(tokens_B, self.embedding)
+        for block, cache in zip(self.blocks, self.caches, strict=True):
+            u_BW, _ = unit(x_BW, block.floor[0])
+            qkv = F.linear(u_BW, block.qkv).view(x_BW.shape[0], 3, -1, self.width)
+            qk = rotate(qkv[:, :2], self.tables[step])
+            x_BW = block.finish(x_BW, cache.attend(qk, qkv[:, 2], step))
+        self.logits_BV = self._logits(x_BW)
+
+    def _logits(self, x_BW: Tensor) -> Tensor:
+        return F.linear(unit(x_BW, self.floor)[0], self.head).float()
 
 
 def pad_left(

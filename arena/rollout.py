@@ -99,13 +99,15 @@ def sample(
     columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for step in range(length):
         logp_BV = F.log_softmax(decoder.logits_BV, dim=-1)
-        entropy_B = -(logp_BV.exp() * logp_BV).sum(-1)
+        probability_BV = logp_BV.exp()
+        entropy_B = -(probability_BV * logp_BV).sum(-1)
         if temperature not in (0, 1):
             logp_BV = F.log_softmax(decoder.logits_BV / temperature, dim=-1)
+            probability_BV = logp_BV.exp()
         if draws_BT is None:
             tokens_B = logp_BV.argmax(-1)
         else:
-            cumulative_BV = logp_BV.exp().cumsum(-1)
+            cumulative_BV = probability_BV.cumsum(-1)
             drawn_B1 = draws_BT[:, step : step + 1] * cumulative_BV[:, -1:]
             tokens_B = torch.searchsorted(cumulative_BV, drawn_B1, right=True)[:, 0].clamp(
                 max=task.vocabulary - 1

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from arena.config import Size, require
 from arena.contender import Solutions
+from arena.folded import fold, heads, merged, unit
 from arena.tasks.base import Problem, Task
 from arena.transformer import Block, rotary_tables, rotate
 from ebt.config import Thinking
 from ebt.energy import Context, EnergyModel
 from ebt.infer import EBT, Noise, infer, think_flops, untouched
-from ebt.slope import Slope, fold, heads, merged, unit
+from ebt.slope import Slope
 from ebt.think import Thought
 
 
@@ -165,10 +166,10 @@ class _Cache:
         self.model, self.filled = model, 0
         backbone = model.backbone
         self._blocks = [fold(b) for b in backbone.blocks if isinstance(b, Block)]
-        weight, self._width = model.embedding.weight, backbone.head_width
-        shape = (batch, weight.shape[1] // self._width, room, self._width)
+        weight, width = model.embedding.weight, backbone.head_width
+        shape = (batch, weight.shape[1] // width, room, width)
         self._pairs = [(weight.new_empty(shape), weight.new_empty(shape)) for _ in self._blocks]
-        cos, sin = rotary_tables(torch.arange(room + 1, device=weight.device), self._width)
+        cos, sin = rotary_tables(torch.arange(room + 1, device=weight.device), width)
         self._tables = cos.to(weight.dtype), sin.to(weight.dtype)
 
     def context(self, start_BV: Tensor | None) -> Context:
@@ -192,22 +193,18 @@ class _Cache:
         tables = self._rotary(first, self.filled)
         x_NW = self.model.embedding(tokens_BS).flatten(0, 1)
         for f, (keys, values) in zip(self._blocks, self._pairs, strict=True):
-            u_NW, _ = unit(x_NW, f.floor[0])
-            # Nobody reads the last block's output if there is no head.
-            output = f is not self._blocks[-1] or self.model.start is not None
-            qkv = F.linear(u_NW, f.qkv if output else f.qkv[x_NW.shape[1] :])
-            qkv = heads(qkv, batch, 3 if output else 2, self._width)
-            turned = rotate(qkv[:-1], tables)
-            keys[:, :, first : self.filled], values[:, :, first : self.filled] = turned[-1], qkv[-1]
-            if output:
-                k, v = keys[:, :, : self.filled], values[:, :, : self.filled]
-                attended = F.scaled_dot_product_attention(turned[0], k, v, is_causal=first == 0, scale=1.0)
-                x_NW = x_NW + F.linear(merged(attended), f.attention_out)
-                u_NW, _ = unit(x_NW, f.floor[1])
-                gate, up = F.linear(u_NW, f.gate_up).chunk(2, dim=-1)
-                x_NW = x_NW + F.linear(F.silu(gate) * up, f.mlp_out)
-        if self.model.start is None:
-            return None
+            if f is self._blocks[-1] and self.model.start is None:
+                # Nobody reads the last block's output.
+                u_NW, _ = unit(x_NW, f.floor[0])
+                k, v = heads(F.linear(u_NW, f.qkv[x_NW.shape[1] :]), batch, f.head_width, parts=2)
+                keys[:, :, first : self.filled], values[:, :, first : self.filled] = rotate(k, tables), v
+                return None
+            q, k, v = f.project(x_NW, batch, tables)
+            keys[:, :, first : self.filled], values[:, :, first : self.filled] = k, v
+            k, v = keys[:, :, : self.filled], values[:, :, : self.filled]
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=first == 0, scale=1.0)
+            x_NW = f.finish(x_NW, merged(attended))
+        assert self.model.start is not None
         return self.model.start(self.model.backbone.norm(x_NW.view(batch, count, -1)[:, -1]))
 
 

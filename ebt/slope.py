@@ -3,9 +3,8 @@
 Thinking needs E and dE/dp and nothing else. For a few candidates most of autograd's time goes to
 recording and replaying small operations; here a candidate pass and its way back are one plain function.
 
-Folding. All that only scales or shifts a linear map's input or output goes into its matrix, once: a
-norm's gain, adaLN's scale, shift and gate, and attention's D^-1/2. What remains of a norm is
-unit(x) = x / r with r = (x.x + W eps)^1/2, whose missing factor W^1/2 is in the matrix too. A block is
+Matrices are those of arena.folded, norms' gains and all else folded in; what remains of a norm is
+unit(x) = x / r with r = (x.x + W eps)^1/2. With lower case for shifts, a block is
 
     u1 = unit(x)     q, k, v = A u1 + a     q, k <- R q, R k     (R turns by the candidate's position)
     s = [q.K + mask, q.k]    w = softmax(s)    o = w_context V + w_self v    x1 = x + O o
@@ -32,77 +31,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arena.transformer import Block, RMSNorm, rotate
+from arena.folded import Folded, floor, fold, heads, merged, scaled, unit
+from arena.transformer import Block, rotate
 from ebt.energy import Context, EnergyModel
 
 silu_backward = torch.ops.aten.silu_backward
 softmax_backward = torch.ops.aten._softmax_backward_data
 
 
-@dataclass(frozen=True, kw_only=True)
-class Folded:
-    """One block's matrices, and their shifts if a modulation has any."""
-
-    qkv: Tensor
-    qkv_shift: Tensor | None
-    attention_out: Tensor
-    gate_up: Tensor
-    gate_up_shift: Tensor | None
-    mlp_out: Tensor
-    floor: tuple[Tensor, Tensor]
-    """(W eps)^1/2 of the two norms, scalars."""
-
-
-def fold(block: Block, rows: Tensor | None = None) -> Folded:
-    """A block's matrices with its norms, attention's scale and the rows (6, W) of a modulation in them."""
-    attention, mlp = block.attention, block.mlp
-    width, heads = attention.out.out_features, attention.heads
-    shift, gain, gate, shift_mlp, gain_mlp, gate_mlp = (None,) * 6 if rows is None else rows
-    qkv = attention.qkv.weight.clone()
-    qkv[:width] *= (width // heads) ** -0.5
-    norms = block.norm_attention, block.norm_mlp
-    return Folded(
-        qkv=_scaled(qkv, norms[0].weight, gain),
-        qkv_shift=None if shift is None else qkv @ shift,
-        attention_out=attention.out.weight if gate is None else attention.out.weight * gate[:, None],
-        gate_up=_scaled(mlp.gate_up.weight, norms[1].weight, gain_mlp),
-        gate_up_shift=None if shift_mlp is None else mlp.gate_up.weight @ shift_mlp,
-        mlp_out=mlp.out.weight if gate_mlp is None else mlp.out.weight * gate_mlp[:, None],
-        floor=(_floor(norms[0]), _floor(norms[1])),
-    )
-
-
-def _floor(norm: RMSNorm) -> Tensor:
-    return norm.weight.new_tensor((norm.weight.shape[0] * norm.eps) ** 0.5)
-
-
-def _scaled(matrix: Tensor, weight: Tensor, gain: Tensor | None) -> Tensor:
-    columns = weight * weight.shape[0] ** 0.5
-    return matrix * (columns if gain is None else columns * (1 + gain))
-
-
-def unit(x_NW: Tensor, floor: Tensor) -> tuple[Tensor, Tensor]:
-    """x / r with r = (x.x + floor^2)^1/2, and r (N, 1)."""
-    r_N1 = torch.hypot(torch.linalg.vector_norm(x_NW, dim=-1, keepdim=True), floor)
-    return x_NW / r_N1, r_N1
-
-
 def unit_back(du_NW: Tensor, u_NW: Tensor, r_N1: Tensor) -> Tensor:
     """dE/dx of u = unit(x)."""
     along_N1 = (u_NW * du_NW).sum(-1, keepdim=True)
     return torch.addcmul(du_NW, u_NW, along_N1, value=-1).div_(r_N1)
-
-
-def heads(x_NW: Tensor, batch: int, parts: int, head_width: int) -> Tensor:
-    """Projections side by side (N, parts W) as (parts, B, H, M, D)."""
-    # Not einops: for a few candidates its bookkeeping takes longer than the products.
-    x = x_NW.view(batch, x_NW.shape[0] // batch, parts, -1, head_width)
-    return x.permute(2, 0, 3, 1, 4)
-
-
-def merged(x_BHMD: Tensor) -> Tensor:
-    """Heads back to the model width: (N, W)."""
-    return x_BHMD.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +69,7 @@ class Slope:
         self.model = model
         self._blocks = [b for b in model.backbone.blocks if isinstance(b, Block)]
         self._map = model.embedding.weight.mT if model.candidate is None else model.candidate.weight
-        self._floor = _floor(model.backbone.norm)
+        self._floor = floor(model.backbone.norm)
         self._folded: dict[int, tuple[list[Folded], Tensor, Tensor | None]] = {}
 
     @torch.no_grad()
@@ -151,7 +91,7 @@ class Slope:
             d = dx_NW @ f.mlp_out
             d = torch.cat((silu_backward(d * kept.up, kept.gate), d * kept.opened), dim=-1)
             dx_NW = dx_NW + unit_back(d @ f.gate_up, kept.u2, kept.r2)
-            (do,) = heads(dx_NW @ f.attention_out, p_BMV.shape[0], 1, k.shape[-1])
+            (do,) = heads(dx_NW @ f.attention_out, p_BMV.shape[0], f.head_width, parts=1)
             dw = torch.cat((do @ v.mT, (do * kept.v_self).sum(-1, keepdim=True)), dim=-1)
             ds = softmax_backward(dw.to(kept.weights.dtype), kept.weights, -1, kept.weights.dtype)
             ds, ds_self = ds[..., :-1], ds[..., -1:]
@@ -171,7 +111,7 @@ class Slope:
         passed: list[Passed] = []
         for f, (k, v) in zip(self._at(step)[0], context.keys_values, strict=True):
             u1, r1 = unit(x_NW, f.floor[0])
-            qkv = heads(F.linear(u1, f.qkv, f.qkv_shift), batch, 3, k.shape[-1])
+            qkv = heads(F.linear(u1, f.qkv, f.qkv_shift), batch, f.head_width)
             (q, k_self), v_self = rotate(qkv[:2], context.rotary), qkv[2]
             scores = q @ k.mT
             if context.mask is not None:
@@ -201,7 +141,7 @@ class Slope:
             rows = None if model.modulation is None else model.modulation[step]
             each = [None if rows is None else rows[6 * i : 6 * i + 6] for i in range(len(self._blocks))]
             gain = None if rows is None else rows[-1]
-            vector_1W = _scaled(model.head.weight, model.backbone.norm.weight, gain)
+            vector_1W = scaled(model.head.weight, model.backbone.norm.weight, gain)
             constant = None if rows is None else model.head.weight @ rows[-2]
             folded = [fold(block, rows) for block, rows in zip(self._blocks, each, strict=True)]
             self._folded[step] = folded, vector_1W[0], constant

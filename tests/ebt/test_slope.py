@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from arena.config import Size
+from arena.folded import unit
 from ebt.energy import Context, EnergyModel
-from ebt.slope import Slope, unit
+from ebt.slope import Slope
 from ebt.think import descend
 
 SIZE = Size(name="s", layers=3, heads=2, width=16, lr=1e-3)
