@@ -113,7 +113,8 @@ class TransformerDecoder(Decoder):
         backbone = model.backbone
         self.embedding, self.width = model.embedding.weight, backbone.head_width
         self.blocks = [fold(block) for block in backbone.blocks if isinstance(block, Block)]
-        self.head, self.floor = scaled(model.head.weight, backbone.norm.weight), floor(backbone.norm)
+        self.head, self.bias = scaled(model.head.weight, backbone.norm.weight), model.head.bias
+        self.floor = floor(backbone.norm)
         tokens, index, first = pad_left(prompts, pad, length, self.embedding.device)
         self.filled = width = tokens.shape[1]
         positions, mask, real = index, None, None
@@ -155,7 +156,7 @@ class TransformerDecoder(Decoder):
         self.logits_BV = self._logits(x_BW)
 
     def _logits(self, x_BW: Tensor) -> Tensor:
-        return F.linear(unit(x_BW, self.floor)[0], self.head).float()
+        return F.linear(unit(x_BW, self.floor)[0], self.head, self.bias).float()
 
 
 def pad_left(
