@@ -202,9 +202,19 @@ class TrainerConfig:
     pool: int | None = None
     """Distinct training problems, seen epoch after epoch in a new order each time; none: every problem is
     seen once."""
+    compile: bool = False
+    """Compile a training step's descent (torch.compile; on the CPU it needs a C++ compiler). For the
+    energy-based arms; the others have nothing of the kind."""
+    at_once: int | None = None
+    """Most positions of a sequence whose descents' graphs are alive at a time, in training the
+    energy-based arms: less memory, the same gradient. None: all of them."""
 
     def validate(self) -> None:
         require_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
+        require(
+            self.at_once is None or self.at_once >= 1,
+            f"trainer.at_once={self.at_once}: must be at least 1, or null for all positions",
+        )
         require(self.threads >= 1, f"trainer.threads={self.threads}: must be at least 1")
         require(0 <= self.warmup < 1, f"trainer.warmup={self.warmup}: a share, 0 <= warmup < 1")
         require(0 <= self.lr_end <= 1, f"trainer.lr_end={self.lr_end}: a share, between 0 and 1")

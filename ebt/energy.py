@@ -37,6 +37,15 @@ class Context:
         leaves = [(k.detach().requires_grad_(), v.detach().requires_grad_()) for k, v in self.keys_values]
         return replace(self, keys_values=leaves)
 
+    def span(self, first: int, end: int) -> "Context":
+        """The context of the candidates first to end - 1."""
+        cos, sin = self.rotary
+        return replace(
+            self,
+            mask=None if self.mask is None else self.mask[:, :, first:end],
+            rotary=(cos[..., first:end, :], sin[..., first:end, :]),
+        )
+
     def select(self, index_BN: Tensor) -> "Context":
         """The context of some of the candidates, by their index into M."""
         batch, mask = index_BN.shape[0], self.mask

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from arena import flops, optim
-from arena.config import Cell, Size
+from arena.config import Cell, Size, require
 from arena.contender import Contender, Likelihood, Solutions
 from arena.data import Batch, collate
 from arena.seeding import generator
 from arena.tasks.base import Problem, Task
+from ebt.compiled import compiled
 from ebt.config import MIN_ALPHA, EBTArm, Thinking
 from ebt.cost import CALIBRATION_PROBLEMS, gated, train_flops
 from ebt.decode import generate
@@ -35,6 +36,11 @@ class EBTModule(Contender):
         super().__init__(cell, task)
         assert isinstance(cell.arm, EBTArm)
         self.arm = arm = cell.arm
+        require(
+            cell.trainer.at_once is None or arm.max_update is None or arm.alpha_spread == 1,
+            f"trainer.at_once={cell.trainer.at_once}: arm.max_update bounds the mean over all positions' "
+            "alpha, which arm.alpha_spread makes differ; set trainer.at_once=null",
+        )
         self.model = build(arm, cell.size, task.vocabulary)
         self.alpha = nn.Parameter(
             torch.tensor(float("nan") if arm.alpha is None else arm.alpha), requires_grad=arm.alpha_lr > 0
@@ -173,6 +179,8 @@ class EBTModule(Contender):
             factor=spread,
             parameters=[*self.model.parameters(), *([self.alpha] if self.alpha.requires_grad else [])],
             extra=start_loss,
+            at_once=self.cell.trainer.at_once,
+            take=compiled() if self.cell.trainer.compile else descend,
             noise=generator(self.device, self.cell.seed, "langevin", self.steps, *self.own)
             if arm.langevin
             else None,

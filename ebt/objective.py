@@ -4,7 +4,8 @@ Recipes (arXiv 2507.02092): S1 differentiates every step on its own, S2 the last
 unroll differentiates the whole descent.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,11 +63,14 @@ def backward(
     parameters: Sequence[nn.Parameter],
     extra: Tensor | None = None,
     noise: torch.Generator | None = None,
+    at_once: int | None = None,
+    take: Callable[..., tuple[Tensor, Tensor, Tensor]] = descend,
 ) -> Trained:
     """Add the gradient of the arm's loss to `.grad` of the parameters.
 
     With arm.graph=step each step is backpropagated as soon as it is taken: one step's graph is alive
-    at a time. In every case the context's own graph is walked once, at the end.
+    at a time. Candidates do not see each other, so that their descents can be taken in parts too, which
+    costs nothing and gives the same sum. In every case the context's own graph is walked once, at the end.
 
     Args:
         y_BMV: first candidates, a constant.
@@ -75,11 +79,68 @@ def backward(
         factor: of each position's alpha, (B, M, 1), the same at every step.
         extra: one more loss, on the context's graph (the language-model head's).
         noise: of the Langevin steps.
+        at_once: most candidates of a sequence whose graph is alive at a time; none: all.
+        take: what takes a step with a graph: ebt.think.descend, or its compiled form.
     """
     leaves = context.detached()
     flat = [t for pair in leaves.keys_values for t in pair]
     # Named inputs: the candidate is a leaf too, and nobody wants its gradient.
     inputs = [*parameters, *flat]
+    noises: list[Tensor] = []
+    if arm.langevin:
+        noises = [
+            arm.langevin * torch.randn(y_BMV.shape, device=y_BMV.device, dtype=y_BMV.dtype, generator=noise)
+            for _ in range(steps)
+        ]
+    candidates = y_BMV.shape[1]
+    size = at_once or candidates
+    parts: list[Trained] = []
+    for first in range(0, candidates, size):
+        end = min(first + size, candidates)
+        part = functools.partial(_part, first, end)
+        parts.append(
+            _descent(
+                arm,
+                model,
+                leaves if size >= candidates else leaves.span(first, end),
+                *map(part, (y_BMV, targets_BM, weights_BM)),
+                steps=steps,
+                rate=alpha if factor is None else alpha * part(factor),
+                noises=[part(x) for x in noises],
+                inputs=inputs,
+                take=take,
+            )
+        )
+    outputs = [t for pair in context.keys_values for t in pair]
+    gradients = [t.grad for t in flat]
+    if extra is not None:
+        outputs, gradients = [*outputs, extra], [*gradients, None]
+    torch.autograd.backward(outputs, gradients, inputs=list(parameters))
+    return Trained(
+        losses=torch.stack([part.losses for part in parts]).sum(0),
+        logits_BMV=torch.cat([part.logits_BMV for part in parts], dim=1),
+    )
+
+
+def _part(first: int, end: int, x: Tensor) -> Tensor:
+    return x[:, first:end]
+
+
+def _descent(
+    arm: EBTArm,
+    model: EnergyModel,
+    context: Context,
+    y_BMV: Tensor,
+    targets_BM: Tensor,
+    weights_BM: Tensor,
+    *,
+    steps: int,
+    rate: Tensor,
+    noises: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    take: Callable[..., tuple[Tensor, Tensor, Tensor]],
+) -> Trained:
+    """The descent of some candidates; adds its gradient to the inputs'."""
     losses: list[Tensor] = []
     kept: list[Tensor] = []
     for step in range(steps):
@@ -87,18 +148,15 @@ def backward(
         graph = arm.graph if arm.graph != "last" or last else "none"
         if graph == "last":
             graph = "step"
-        if arm.langevin:
-            y_BMV = y_BMV + arm.langevin * torch.randn(
-                y_BMV.shape, device=y_BMV.device, dtype=y_BMV.dtype, generator=noise
-            )
-        rate = alpha if factor is None else alpha * factor
+        if noises:
+            y_BMV = y_BMV + noises[step]
         if arm.refiner == "head":
-            y_BMV, energy_BM = correct(model, y_BMV, leaves, step, rate), None
+            y_BMV, energy_BM = correct(model, y_BMV, context, step, rate), None
         else:
-            y_BMV, energy_BM, _ = descend(
+            y_BMV, energy_BM, _ = (descend if graph == "none" else take)(
                 model,
                 y_BMV,
-                leaves,
+                context,
                 step,
                 rate,
                 arm.parametrisation,
@@ -113,7 +171,7 @@ def backward(
         if arm.loss == "all":
             loss = loss / steps
         if last and arm.contrastive and energy_BM is not None:
-            loss = loss + arm.contrastive * contrast(model, energy_BM, targets_BM, weights_BM, leaves, step)
+            loss = loss + arm.contrastive * contrast(model, energy_BM, targets_BM, weights_BM, context, step)
         if arm.graph == "all":
             kept.append(loss)
         else:
@@ -121,11 +179,6 @@ def backward(
             y_BMV = y_BMV.detach()
     if kept:
         torch.stack(kept).sum().backward(inputs=inputs)
-    outputs = [t for pair in context.keys_values for t in pair]
-    gradients = [t.grad for t in flat]
-    if extra is not None:
-        outputs, gradients = [*outputs, extra], [*gradients, None]
-    torch.autograd.backward(outputs, gradients, inputs=list(parameters))
     return Trained(losses=torch.stack(losses), logits_BMV=y_BMV.detach())
 
 

@@ -64,7 +64,7 @@ def descend(
         energy = model(point.softmax(-1) if parametrisation == "logits" else point, context, step)
         # Energies of different candidates do not interact: the gradient of the sum is each one's own.
         (gradient,) = torch.autograd.grad(energy.sum(), point, create_graph=True)
-        gradient = _clamped(gradient, alpha, max_update)
+        gradient = clamped(gradient, alpha, max_update)
         origin = y if parametrisation == "mirror" else point
         updated = (origin if graph == "all" else origin.detach()) - alpha * gradient
     return updated, energy, gradient
@@ -85,11 +85,12 @@ def _move(
     if parametrisation == "logits":
         # Through the softmax: dE/dy = p (dE/dp - <p, dE/dp>).
         gradient = p * (gradient - (p * gradient).sum(-1, keepdim=True))
-    gradient = _clamped(gradient, alpha, max_update)
+    gradient = clamped(gradient, alpha, max_update)
     return (p if parametrisation == "probs" else y) - alpha * gradient, energy, gradient
 
 
-def _clamped(gradient: Tensor, alpha: Tensor, max_update: float | None) -> Tensor:
+def clamped(gradient: Tensor, alpha: Tensor, max_update: float | None) -> Tensor:
+    """The gradient with each entry of alpha times it within max_update (the mean alpha's, as published)."""
     if max_update is None:
         return gradient
     bound = max_update / alpha.detach().mean()

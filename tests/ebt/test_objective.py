@@ -311,3 +311,32 @@ def test_a_tied_map_is_the_expected_embedding(tokens: Tensor) -> None:
     untied.load_state_dict({**model.state_dict(), "candidate.weight": model.embedding.weight.mT})
     p = torch.rand(3, LENGTH, VOCABULARY, dtype=torch.float64).softmax(-1)
     torch.testing.assert_close(model(p, model.observe(tokens)), untied(p, untied.observe(tokens)))
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        EBTArm(name="a", steps=2, contrastive=0.7),
+        EBTArm(name="a", steps=3, graph="last", loss="last", langevin=0.5),
+        EBTArm(name="a", steps=3, graph="all", parametrisation="logits", langevin=0.5),
+    ],
+    ids=["step", "last", "all"],
+)
+def test_descents_in_parts_give_the_same_gradient(
+    model: EnergyModel, tokens: Tensor, y: Tensor, targets: Tensor, alpha: nn.Parameter, arm: EBTArm
+) -> None:
+    factor = torch.rand(3, LENGTH, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(6)) + 0.5
+
+    def run(at_once: int | None) -> tuple[Tensor, list[Tensor]]:
+        noise = torch.Generator().manual_seed(9)
+        return gradients_of(
+            arm, model, tokens, y, targets, alpha, factor=factor, noise=noise, at_once=at_once
+        )
+
+    losses, gradients = run(None)
+    assert all(g.abs().max() > 0 for g in gradients)
+    for at_once in (1, 3, 100):
+        others, same = run(at_once)
+        torch.testing.assert_close(others, losses, atol=1e-12, rtol=1e-12)
+        for a, b in zip(same, gradients, strict=True):
+            torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-10)
