@@ -7,7 +7,6 @@ gradient is part of the function that is compiled, which is then differentiated 
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,6 +40,6 @@ def descend(
 
 
 @functools.cache
-def compiled(backend: str = "inductor") -> Callable[..., Any]:
-    """The compiled `descend`; inductor needs a C++ compiler on the CPU."""
+def compiled(backend: str = "inductor") -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """The compiled `descend`, once a step of thinking; inductor needs a C++ compiler on the CPU."""
     return torch.compile(descend, backend=backend, fullgraph=True)

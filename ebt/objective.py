@@ -105,7 +105,8 @@ def backward(
                 leaves if size >= candidates else leaves.span(first, end),
                 *map(part, (y_BMV, targets_BM, weights_BM)),
                 steps=steps,
-                rate=alpha if factor is None else alpha * part(factor),
+                alpha=alpha,
+                factor=None if factor is None else part(factor),
                 noises=[part(x) for x in noises],
                 inputs=inputs,
                 take=take,
@@ -135,7 +136,8 @@ def _descent(
     weights_BM: Tensor,
     *,
     steps: int,
-    rate: Tensor,
+    alpha: Tensor,
+    factor: Tensor | None,
     noises: Sequence[Tensor],
     inputs: Sequence[Tensor],
     take: Callable[..., tuple[Tensor, Tensor, Tensor]],
@@ -150,6 +152,7 @@ def _descent(
             graph = "step"
         if noises:
             y_BMV = y_BMV + noises[step]
+        rate = alpha if factor is None else alpha * factor
         if arm.refiner == "head":
             y_BMV, energy_BM = correct(model, y_BMV, context, step, rate), None
         else:
