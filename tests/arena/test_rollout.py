@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from arena.config import Addition
 from arena.data import collate
-from arena.decoder import SHARED_FROM, CopiedPrompt, SharedPrompt
+from arena.decoder import BLOCK, SHARED_FROM, CopiedPrompt, SharedPrompt
 from arena.policy import TransformerPolicy
 from arena.rollout import Rollout, sample, score, sequence_seeds, uniforms
 from arena.tasks import build_task
@@ -49,8 +49,11 @@ def uncached(model: TransformerPolicy, task: Task, prompt: tuple[int, ...], choo
     return tuple(tokens[len(prompt) :])
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_sampled_log_probabilities_and_entropies_are_those_of_one_full_pass(model, task, temperature):
+@pytest.mark.parametrize(("temperature", "block"), [(1.0, BLOCK), (0.7, BLOCK), (1.0, 4)])
+def test_sampled_log_probabilities_and_entropies_are_those_of_one_full_pass(
+    model, task, temperature, block, monkeypatch
+):
+    monkeypatch.setattr("arena.decoder.BLOCK", block)  # six tokens: within one block, or over two
     chosen = problems(task, 12)
     rollout = draw(model, task, chosen, group=4, temperature=temperature)
     repeated = [p for p in chosen for _ in range(4)]
