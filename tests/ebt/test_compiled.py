@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from arena.config import Addition
+from arena.config import Addition, Size
 from arena.data import collate
 from arena.tasks import build_task
 from ebt.compiled import compiled
@@ -55,7 +55,10 @@ def test_traced_equals_eager(model: EnergyModel, tokens: Tensor, arm: EBTArm) ->
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
 def test_compiled_equals_eager(tiny_cell) -> None:
     """Machine code, through the option: fp32."""
-    cell = tiny_cell(EBTArm(name="ebt_one_step", steps=1, alpha=2.0), Addition(name="addition", batch=4))
+    # One block and one step: machine code for two blocks takes minutes.
+    size = Size(name="s", layers=1, heads=2, width=16, lr=1e-3)
+    arm = EBTArm(name="ebt_one_step", steps=1, alpha=2.0, conditioning="none")
+    cell = tiny_cell(arm, Addition(name="addition", batch=4), size=size)
     found = []
     for compile_ in (False, True):
         torch.manual_seed(0)
