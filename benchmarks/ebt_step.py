@@ -64,7 +64,7 @@ def main(runs: int = 7, *, compile_too: bool = False) -> None:
         clear()
         dense_s1_backward(model, tokens, y, targets, steps=STEPS, alpha=alpha, parameters=parameters)
 
-    calls: dict[str, Callable[[], None]] = {"ours": ours, "dense": dense}
+    calls: dict[str, Callable[[], object]] = {"ours": ours, "dense": dense}
     if compile_too:
         calls["compiled"] = lambda: ours(take=compiled())
     gradients, first = {}, {}
