@@ -286,6 +286,8 @@ def test_adaln_zero_starts_with_no_energy_and_no_gradient(tokens: Tensor, y: Ten
     assert energy.abs().max() == 0
     assert gradient.abs().max() == 0
     assert torch.equal(updated, y)
+    assert model.modulation is not None
+    assert model.modulation.abs().max() == 0  # no gate is open either
 
 
 @pytest.mark.parametrize("conditioning", ["step", "adaln", "adaln_zero"])
