@@ -208,6 +208,8 @@ class TrainerConfig:
     at_once: int | None = None
     """Most positions of a sequence whose descents' graphs are alive at a time, in training the
     energy-based arms: less memory, the same gradient. None: all of them."""
+    checkpoint_minutes: float = 3.0
+    """Minutes between two snapshots of a running cell; 0: after every step."""
 
     def validate(self) -> None:
         require_choice("trainer.accelerator", self.accelerator, ("auto", "cpu", "cuda", "mps"))
@@ -226,6 +228,10 @@ class TrainerConfig:
         require(
             self.pool is None or self.pool >= 1,
             f"trainer.pool={self.pool}: at least 1 problem; null draws new ones without end",
+        )
+        require(
+            self.checkpoint_minutes >= 0,
+            f"trainer.checkpoint_minutes={self.checkpoint_minutes}: must not be negative",
         )
 
 

@@ -65,6 +65,18 @@ class History:
                     raise Diverged(f"{key} is {value} at step {values.get('step', 0):.0f}")
             self.rows.append(values)
 
+    def state(self) -> dict[str, Any]:
+        """All rows, for a snapshot: names, and a table (rows, names) in which NaN marks what a row lacks."""
+        self.flush()
+        names = list(dict.fromkeys(k for row in self.rows for k in row))
+        table = [[row.get(name, math.nan) for name in names] for row in self.rows]
+        return {"names": names, "table": torch.tensor(table, dtype=torch.float64)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Rows as `state` gave them."""
+        names, table = state["names"], state["table"].tolist()
+        self.rows = [{k: v for k, v in zip(names, row, strict=True) if v == v} for row in table]
+
     def columns(self, points: int) -> dict[str, list[float | None]]:
         """At most `points` rows, each the mean of a run of consecutive ones, as columns."""
         self.flush()
@@ -124,6 +136,27 @@ class Contender(lightning.LightningModule, ABC):
         """Parameters other than the maps between vocabulary and width."""
 
     # What they share.
+
+    def training_state(self) -> dict[str, Any]:
+        """What decides how training goes on, besides parameters and optimiser: tensors and plain data.
+
+        An arm that keeps more than this adds it here and takes it back in `restore_training`.
+        """
+        return {
+            "stage": self.stage,
+            "flops_by": dict(self.flops_by),
+            "steps": self.steps,
+            "problems": self.problems,
+            "reward_queries": self.reward_queries,
+            "history": self.history.state(),
+        }
+
+    def restore_training(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `training_state` gave."""
+        self.stage, self.flops_by = state["stage"], dict(state["flops_by"])
+        self.steps, self.problems = state["steps"], state["problems"]
+        self.reward_queries = state["reward_queries"]
+        self.history.restore(state["history"])
 
     @property
     def flops_spent(self) -> float:

@@ -80,13 +80,21 @@ class TrainingStream(IterableDataset[Batch]):
     """Endless batches of training problems; the i-th is a function of (task, seed, pool, i)."""
 
     def __init__(
-        self, task: Task, seed: int, batch: int, rank: int = 0, world: int = 1, pool: int | None = None
+        self,
+        task: Task,
+        seed: int,
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        pool: int | None = None,
+        first: int = 0,
     ) -> None:
         self.task, self.seed, self.batch, self.rank, self.world = task, seed, batch, rank, world
-        self.pool = pool
+        self.pool, self.first = pool, first
 
     def __iter__(self) -> Iterator[Batch]:
-        index = self.rank * self.batch
+        index = (self.rank + self.first * self.world) * self.batch
         while True:
             places = range(index, index + self.batch)
             problems = [self.task.problem("train", self.seed, self.drawn(i)) for i in places]
@@ -126,14 +134,30 @@ def held_out(task: Task, split: str, count: int, severity: int = 0, axis: str = 
 class Problems(lightning.LightningDataModule):
     """Training stream and held-out problems of a task."""
 
-    def __init__(self, task: Task, *, seed: int, batch: int, problems: int, pool: int | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        seed: int,
+        batch: int,
+        problems: int,
+        pool: int | None = None,
+        first: int = 0,
+    ) -> None:
+        """
+        Args:
+            pool: distinct training problems; none: without end.
+            first: number of the training batch to begin with.
+        """
         super().__init__()
         self.task, self.seed, self.batch, self.problems = task, seed, batch, problems
-        self.pool = pool
+        self.pool, self.first = pool, first
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        batches = TrainingStream(self.task, self.seed, self.batch, rank, world, self.pool)
+        batches = TrainingStream(
+            self.task, self.seed, self.batch, rank, world, pool=self.pool, first=self.first
+        )
         return DataLoader(batches, batch_size=None)
 
     def _held_out(self, split: str) -> DataLoader[Batch]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-import io
+import errno
 import logging
 import platform
 import re
@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import lightning
 import torch
@@ -23,12 +23,17 @@ from arena.data import Batch, Problems, collate, held_out
 from arena.seeding import seed_everything
 from arena.tasks import build_task
 from arena.tasks.base import Problem, Task
+from compare import stop
 from compare.arms import family
 from compare.config import Logger
 from compare.live import LawSoFar, law_so_far
 from compare.plan import Planned, blank_record, portable
 from compare.record import Evaluation, Record
-from compare.store import Store
+from compare.redaction import Redacting, redact
+from compare.resume import Resume, Snapshots, Unusable, sweep
+from compare.run import Notice
+from compare.stats import Estimate
+from compare.store import SNAPSHOT, Store
 from compare.trace import Unfit
 
 # What Lightning announces about devices and tips is the same for every cell.
@@ -50,7 +55,13 @@ def run_cell(
     progress: Callable[[float], None],
     news: Callable[[str], None] | None = None,
 ) -> Record:
-    """Train, evaluate, record. An error becomes a failed record; only interrupts pass through.
+    """Train, evaluate, record; go on from a snapshot if there is one. The cell must be claimed.
+
+    An error becomes a failed record.
+
+    Raises:
+        stop.Stopped: it was asked to stop; a snapshot is there, no record.
+        OSError: the disk is full; likewise.
 
     Args:
         progress: told the FLOPs spent so far, now and then.
@@ -58,11 +69,30 @@ def run_cell(
     """
     folder = store.folder(planned.identity)
     folder.mkdir(parents=True, exist_ok=True)
+    stop.leave_if_asked()
+    sweep(folder)
     started = time.perf_counter()
-    with (folder / "log.txt").open("w", encoding="utf-8") as log, _captured(log):
+    snapshots = Snapshots(folder, planned.identity)
+    state, wrong = snapshots.read()
+    with (folder / "log.txt").open("a" if state or wrong else "w", encoding="utf-8") as log, _captured(log):
+
+        def attempt() -> Record:
+            if wrong or state:
+                line = _goes_on(wrong, state)
+                print(line, flush=True)
+                if news is not None and wrong:
+                    news(Notice(line))
+            return _train(planned, folder, commit, logger, progress, news, started, snapshots, state)
+
         try:
-            record = _train(planned, folder, commit, logger, progress, news, started)
+            try:
+                record = attempt()
+            except Unusable as error:
+                state, wrong = None, [*wrong, f"{SNAPSHOT} does not fit this program ({error})"]
+                record = attempt()
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise  # says nothing of the cell: it goes on when there is room
             text = scrub(traceback.format_exc())
             print(text, flush=True)
             reason = scrub(f"{type(error).__name__}: {error}".splitlines()[0])
@@ -74,7 +104,13 @@ def run_cell(
                 seconds={"total": time.perf_counter() - started},
             )
     store.write(record)
+    snapshots.remove()
     return record
+
+
+def _goes_on(wrong: list[str], state: dict[str, Any] | None) -> str:
+    where = f"goes on at step {state['contender']['steps']}" if state else "starts again"
+    return f"{', '.join(wrong)}: {where}" if wrong else where
 
 
 def _train(
@@ -85,6 +121,8 @@ def _train(
     progress: Callable[[float], None],
     news: Callable[[str], None] | None,
     started: float,
+    snapshots: Snapshots,
+    state: dict[str, Any] | None,
 ) -> Record:
     cell = planned.cell
     settings = cell.trainer
@@ -92,10 +130,26 @@ def _train(
     seed_everything(cell.seed)
     task = build_task(cell.task)
     contender = family(cell).build(cell, task)
-    data = Problems(
-        task, seed=cell.seed, batch=cell.task.batch, problems=settings.problems, pool=settings.pool
-    )
+    before = state["seconds"] if state else {"train": 0.0, "evaluate": 0.0, "total": 0.0}
     watch = _Watch(task, settings, progress, news)
+    watch.seconds = before["evaluate"]
+    begun = time.perf_counter()
+
+    def seconds() -> dict[str, float]:
+        now = time.perf_counter()
+        train = now - begun - (watch.seconds - before["evaluate"])
+        total = before["total"] + now - started
+        return {"train": before["train"] + train, "evaluate": watch.seconds, "total": total}
+
+    resume = Resume(snapshots, state, watch, settings.checkpoint_minutes, seconds)
+    data = Problems(
+        task,
+        seed=cell.seed,
+        batch=cell.task.batch,
+        problems=settings.problems,
+        pool=settings.pool,
+        first=resume.batches,
+    )
     mirror = _mirror(planned, logger, folder)
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
@@ -103,7 +157,7 @@ def _train(
         precision=_precision(settings.accelerator, settings.precision),  # pyright: ignore[reportArgumentType]
         max_epochs=-1,
         logger=mirror or False,
-        callbacks=[watch],
+        callbacks=[watch, resume],  # in this order: what watch does at a step is in the snapshot
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -113,7 +167,7 @@ def _train(
     try:
         begun = time.perf_counter()
         trainer.fit(contender, train_dataloaders=data.train_dataloader())
-        trained = time.perf_counter() - begun - watch.seconds
+        trained = seconds()["train"]
         trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
         columns = contender.history.columns(settings.history)
         if mirror is not None:
@@ -133,7 +187,7 @@ def _train(
         steps=contender.steps,
         problems=contender.problems,
         reward_queries=contender.reward_queries,
-        seconds={"train": trained, "evaluate": watch.seconds, "total": time.perf_counter() - started},
+        seconds={**seconds(), "train": trained},
         history=columns,
         evaluations=tuple(watch.evaluations),
     )
@@ -158,6 +212,24 @@ class _Watch(lightning.Callback):
         self._stage: str | None = None
         self._told = 0.0
         self._due = list(FORECAST_AT)
+
+    def training_state(self) -> dict[str, Any]:
+        """For a snapshot."""
+        return {
+            "stage": self._stage,
+            "due": self._due,
+            "evaluations": [dataclasses.asdict(e) for e in self.evaluations],
+            "forecasts": [[step, dataclasses.asdict(found)] for step, found in self.forecasts],
+        }
+
+    def restore_training(self, state: dict[str, Any]) -> None:
+        """From a snapshot."""
+        self._stage, self._due = state["stage"], state["due"]
+        self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
+        self.forecasts = [
+            (step, LawSoFar(**{**found, "ceiling": Estimate(**found["ceiling"])}))
+            for step, found in state["forecasts"]
+        ]
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -200,11 +272,19 @@ class _Watch(lightning.Callback):
         begun = time.perf_counter()
         training = contender.training
         contender.eval()
-        for axis, severity in self.task.shifts(self.settings.severities if stage == "final" else 1):
-            problems = held_out(self.task, self.settings.split, self.settings.problems, severity, axis)
-            self.evaluations += evaluate(contender, self.task, problems, axis, severity, stage)
-        contender.train(training)
-        self.seconds += time.perf_counter() - begun
+        done = {(e.axis, e.severity) for e in self.evaluations if e.stage == stage}
+        try:
+            for axis, severity in self.task.shifts(self.settings.severities if stage == "final" else 1):
+                if (axis, severity) in done:
+                    continue
+                with stop.at_once():
+                    problems = held_out(
+                        self.task, self.settings.split, self.settings.problems, severity, axis
+                    )
+                    self.evaluations += evaluate(contender, self.task, problems, axis, severity, stage)
+        finally:
+            contender.train(training)
+            self.seconds += time.perf_counter() - begun
 
 
 def evaluate(
@@ -327,8 +407,9 @@ def _log(
 
 
 @contextlib.contextmanager
-def _captured(log: io.TextIOBase | Any) -> Any:
+def _captured(file: TextIO) -> Any:
     """What libraries print and warn during a cell goes into its log."""
+    log: Any = Redacting(file)
     handler = logging.StreamHandler(log)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -339,8 +420,10 @@ def _captured(log: io.TextIOBase | Any) -> Any:
             yield
         finally:
             root.removeHandler(handler)
+            log.close_line()
 
 
 def scrub(text: str) -> str:
-    """Text without absolute paths: a file is named by its last three parts."""
-    return re.sub(r"(?:/[^\s/:\"',()]+)+", lambda m: "/".join(m.group().split("/")[-3:]).lstrip("/"), text)
+    """Text without secrets and absolute paths: a file is named by its last three parts."""
+    short = r"(?:/[^\s/:\"',()]+)+"
+    return re.sub(short, lambda m: "/".join(m.group().split("/")[-3:]).lstrip("/"), redact(text))

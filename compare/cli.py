@@ -17,13 +17,14 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from arena.config import ConfigError
-from compare import manifest
+from compare import manifest, stop
 from compare.config import Root, conf_folder, register
 from compare.display import Display, plan_table
 from compare.plan import Planned, Request, contrasts, expand, narrow
 from compare.record import Record, RecordError
+from compare.redaction import redact
 from compare.run import run, workers_by_default
-from compare.store import Store
+from compare.store import SNAPSHOT, Store
 
 
 class CellsFailed(Exception):
@@ -71,7 +72,9 @@ def _task(config: DictConfig) -> None:
     store.prepare()
     commit = code_version()
     waiting = [p for p in plan if p.identity not in done]
-    console.print(f"{len(plan)} cells, {len(done)} done before, {len(waiting)} to run", highlight=False)
+    begun = sum((store.folder(p.identity) / SNAPSHOT).exists() for p in waiting)
+    line = f"{len(plan)} cells, {len(done)} done before, {len(waiting)} to run"
+    console.print(f"{line}, {begun} of them from a snapshot" if begun else line, highlight=False)
     failed = [i for i in done if records[i].status == "failed"]
     _write_manifest(request, grid, store, commit)
     if waiting:
@@ -83,7 +86,7 @@ def _task(config: DictConfig) -> None:
                 commit=commit,
                 logger=root.logger,
                 workers=count,
-                again=root.retry == "failed",
+                again={p.identity: records[p.identity] for p in waiting if p.identity in records},
                 ended=display.ended,
                 spent=display.spent,
                 said=display.said,
@@ -157,7 +160,7 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
         name=request.name,
         title=title,
         question=question,
-        command=shlex.join(["python", "-m", "compare", *request.overrides]),
+        command=redact(shlex.join(["python", "-m", "compare", *request.overrides])),
         commit=commit,
         contrasts=named,
         cells=cells,
@@ -203,8 +206,13 @@ def code_version() -> str:
 def main() -> None:
     """Entry point of `python -m compare` and of the console script `ebt-compare`.
 
-    Exit status: 0 done; 1 a cell failed; 2 bad configuration, nothing was trained; 130 interrupted.
+    Exit status: 0 done; 1 a cell failed; 2 bad configuration, nothing was trained; 130 interrupted by
+    Ctrl-C, 143 by SIGTERM.
     """
+    if sys.argv[1:2] == ["status"]:
+        from compare import status
+
+        sys.exit(status.main(sys.argv[2:]))
     # Hydra would print a traceback's tail and exit with 1; errors are told apart here instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
@@ -212,14 +220,19 @@ def main() -> None:
     try:
         try:
             entry()
-        except _Stop as stop:
-            raise stop.error from None
+        except _Stop as carried:
+            raise carried.error from None
     except CellsFailed as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     except (ConfigError, RecordError, HydraException, OmegaConfBaseException) as error:
         print(one_line(error), file=sys.stderr)
         sys.exit(2)
+    except stop.Interrupted as error:
+        again = shlex.join(["python", "-m", "compare", *sys.argv[1:]])
+        counts = f"{error.done} cells ended, {error.saved} saved on the way"
+        print(f"stopped: {counts}; to go on: {again}", file=sys.stderr)
+        sys.exit(128 + error.number)
     except KeyboardInterrupt:
         print("interrupted; what is done is kept, the same command goes on with the rest", file=sys.stderr)
         sys.exit(130)

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from compare.plan import Planned, expected_seconds
-from compare.run import Outcome
+from compare.run import Notice, Outcome
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines where the output is no terminal."""
@@ -103,8 +103,11 @@ class Display:
             self._line(f"{len(self.share) - self.count} cells running")
 
     def said(self, identity: str, news: str) -> None:
-        """A running cell has news. Its log keeps all of it; here a line now and then is enough."""
-        if time.monotonic() - self.newest <= PLAIN_EVERY:
+        """A running cell has news. Its log keeps all of it; here a line now and then is enough.
+
+        What went wrong is never left out.
+        """
+        if not isinstance(news, Notice) and time.monotonic() - self.newest <= PLAIN_EVERY:
             return
         self.newest = time.monotonic()
         line = f"{self.labels[identity]}: {news}"

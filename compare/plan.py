@@ -151,7 +151,7 @@ def narrow(plan: list[Planned], request: Request) -> list[Planned]:
 def identity(cell: Cell, data: dict[str, Any]) -> str:
     """Hash of what changes a cell's result: not paths, loggers, devices or threads."""
     content = portable(cell)
-    for key in ("accelerator", "threads", "history", "compile", "at_once"):
+    for key in ("accelerator", "threads", "history", "compile", "at_once", "checkpoint_minutes"):
         content["trainer"].pop(key)
     for part, key in ADDED:
         if content[part].get(key, 0) is None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from compare.redaction import redacted
+
 VERSION = 1
 
 
@@ -102,9 +104,16 @@ class Record:
 
 
 def dump(record: Record) -> str:
-    """JSON text of a record. Raises RecordError on a value that JSON cannot hold (NaN, infinity)."""
+    """JSON text of a record, without secrets.
+
+    Raises:
+        RecordError: a value that JSON cannot hold (NaN, infinity).
+    """
+    content = dataclasses.asdict(record)
+    for key in ("reason", "traceback", "config", "data", "environment"):
+        content[key] = redacted(content[key])
     try:
-        return json.dumps(dataclasses.asdict(record), allow_nan=False, indent=1)
+        return json.dumps(content, allow_nan=False, indent=1)
     except ValueError as error:
         raise RecordError(f"cell {record.cell}: {error}") from error
 

@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compare import stop
 from compare.config import Logger
 from compare.plan import Planned, blank_record
-from compare.store import Store
+from compare.record import Record
+from compare.store import SNAPSHOT, Store, mark_retry, retried_by_a_living
 
 RETRY_AFTER = 2.0
 """Seconds before a cell that another process runs is looked at again."""
+DEATHS = 3
+"""Workers that may die on a cell without getting it any further, before it counts as failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,15 @@ class Outcome:
 
     planned: Planned
     status: str
-    """done, failed, or busy: another process is on it."""
+    """done, failed, busy: another process is on it, stopped: it was asked to, or died: its worker did."""
     reason: str = ""
     headline: str = ""
     """Its main metric, for the display."""
     seconds: float = 0.0
+
+
+class Notice(str):
+    """News of a cell that must not be dropped."""
 
 
 _progress: Any = None
@@ -46,6 +54,7 @@ def _start_worker(channel: Any, threads: int) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    stop.listen()
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
 
@@ -57,20 +66,35 @@ def _leave_with_parent() -> None:
         os._exit(1)
 
 
-def _work(planned: Planned, root: str, commit: str, logger: Logger, again: bool) -> Outcome:
-    """Body of a worker: claim a cell, run it, say how it went."""
-    store = Store(root)
+def _work(planned: Planned, root: str, commit: str, logger: Logger, failed: Record | None) -> Outcome:
+    """Body of a worker: claim a cell, run it, say how it went.
+
+    Args:
+        failed: the record to run it again for; any other was written since then and is its result.
+    """
+    try:
+        return _claim_and_run(planned, Store(root), commit, logger, failed)
+    except stop.Stopped:
+        return Outcome(planned=planned, status="stopped")
+
+
+def _claim_and_run(
+    planned: Planned, store: Store, commit: str, logger: Logger, failed: Record | None
+) -> Outcome:
     with store.claim(planned.identity) as ours:
         if not ours:
             return Outcome(planned=planned, status="busy")
         record = store.record(planned.identity)
-        if record is None or (again and record.status == "failed"):
+        retry = record is not None and record == failed and not retried_by_a_living(store, planned.identity)
+        if record is None or retry:
             from compare.cell import run_cell
 
             def tell(what: float | str) -> None:
                 _progress.put((planned.identity, what))
 
             record = run_cell(planned, store, commit, logger, tell, tell)
+            if retry:
+                mark_retry(store, planned.identity)
     return Outcome(
         planned=planned,
         status=record.status,
@@ -115,17 +139,28 @@ class _Lane:
 
     def submit(self, planned: Planned, *arguments: Any) -> None:
         """Put a cell on this lane; a worker that died while idle is replaced first."""
-        try:
-            self.future = self.executor.submit(_work, planned, *arguments)
-        except BrokenProcessPool:
-            self.start()
-            self.future = self.executor.submit(_work, planned, *arguments)
+        with stop.deaf_children():
+            try:
+                self.future = self.executor.submit(_work, planned, *arguments)
+            except BrokenProcessPool:
+                self.start()
+                self.future = self.executor.submit(_work, planned, *arguments)
         self.planned = planned
 
-    def stop(self) -> None:
-        """End the worker now, whatever it does."""
+    def replace(self) -> None:
+        """A fresh worker for one that was asked to stop."""
+        self.executor.shutdown(wait=False)
+        self.start()
+
+    def ask_to_stop(self) -> None:
+        """The worker saves its cell after the step it is in, and leaves it."""
         for process in list((self.executor._processes or {}).values()):
             process.terminate()
+
+    def kill(self) -> None:
+        """End the worker now, whatever it does."""
+        for process in list((self.executor._processes or {}).values()):
+            process.kill()
         self.executor.shutdown(wait=False, cancel_futures=True)
 
 
@@ -136,32 +171,59 @@ def run(
     commit: str,
     logger: Logger,
     workers: int,
-    again: bool,
+    again: dict[str, Record],
     ended: Callable[[Outcome], None],
     spent: Callable[[str, float], None],
     said: Callable[[str, str], None],
 ) -> list[Outcome]:
     """Run every cell of a plan once, most expensive first, and return how each ended.
 
-    A worker that dies takes no other cell down: its cell becomes a failed record and the worker is
-    replaced. A cell that another process claims is waited for.
+    A worker that dies takes no other cell down: it is replaced, and its cell goes on from its snapshot, or
+    becomes a failed record if it has got no further several times. A cell that another process claims is
+    waited for.
 
     Args:
+        again: failed records to replace, by cell.
         ended: called as each cell ends.
         spent: called with (identity, FLOPs) as cells progress.
         said: called with (identity, line) when a cell has news.
+    Raises:
+        stop.Interrupted: by Ctrl-C or SIGTERM; running cells have been saved.
     """
+    with stop.Asked() as asked:
+        return _run(plan, store, commit, logger, workers, again, ended, spent, said, asked)
+
+
+def _run(
+    plan: list[Planned],
+    store: Store,
+    commit: str,
+    logger: Logger,
+    workers: int,
+    again: dict[str, Record],
+    ended: Callable[[Outcome], None],
+    spent: Callable[[str, float], None],
+    said: Callable[[str, str], None],
+    asked: stop.Asked,
+) -> list[Outcome]:
     # The longest first, so that no worker is left alone with a long cell at the end.
     waiting = deque(sorted(plan, key=lambda p: p.flops, reverse=True))
     not_before: dict[str, float] = {}
     outcomes: list[Outcome] = []
+    deaths = _Deaths(store)
+    told, saved = False, 0
     lanes = [_Lane(plan[0].cell.trainer.threads) for _ in range(workers)]
     try:
         while waiting or any(lane.future for lane in lanes):
+            if asked.number and not told:
+                told = True
+                waiting.clear()
+                for lane in lanes:
+                    lane.ask_to_stop()
             for lane in lanes:
                 planned = _next(waiting, not_before) if lane.future is None else None
                 if planned is not None:
-                    lane.submit(planned, str(store.root), commit, logger, again)
+                    lane.submit(planned, str(store.root), commit, logger, again.get(planned.identity))
             futures = [lane.future for lane in lanes if lane.future is not None]
             if futures:
                 wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
@@ -171,21 +233,48 @@ def run(
                 _drain(lane.channel, spent, said)
                 if lane.future is None or not lane.future.done():
                     continue
-                outcome = _outcome(lane, store, commit)
-                lane.future = None
-                if outcome.status == "busy":
-                    not_before[outcome.planned.identity] = time.monotonic() + RETRY_AFTER
-                    waiting.append(outcome.planned)
-                else:
+                outcome = _outcome(lane)
+                identity, lane.future = outcome.planned.identity, None
+                if outcome.status == "died" and not asked.number and deaths.too_many(identity):
+                    outcome = _record_death(outcome.planned, store, commit)
+                if outcome.status in ("done", "failed"):
                     outcomes.append(outcome)
                     ended(outcome)
+                    continue
+                saved += outcome.status == "stopped"
+                if asked.number:
+                    continue
+                if outcome.status == "stopped":  # somebody asked this worker alone
+                    lane.replace()
+                if outcome.status == "busy":
+                    not_before[identity] = time.monotonic() + RETRY_AFTER
+                waiting.append(outcome.planned)
     except BaseException:
         for lane in lanes:
-            lane.stop()
+            lane.kill()
         raise
     for lane in lanes:
         lane.executor.shutdown()
+    if asked.number:
+        raise stop.Interrupted(asked.number, len(outcomes), saved)
     return outcomes
+
+
+class _Deaths:
+    """Counts the workers that died on a cell since it last got any further."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counts: dict[str, tuple[int, int]] = {}
+
+    def too_many(self, identity: str) -> bool:
+        """One more has died: are these too many?"""
+        snapshot = self._store.folder(identity) / SNAPSHOT
+        reached = snapshot.stat().st_mtime_ns if snapshot.exists() else 0
+        count, before = self._counts.get(identity, (0, reached))
+        count = count + 1 if reached == before else 1
+        self._counts[identity] = count, reached
+        return count >= DEATHS
 
 
 def _next(waiting: deque[Planned], not_before: dict[str, float]) -> Planned | None:
@@ -198,8 +287,8 @@ def _next(waiting: deque[Planned], not_before: dict[str, float]) -> Planned | No
     return None
 
 
-def _outcome(lane: _Lane, store: Store, commit: str) -> Outcome:
-    """How the lane's cell ended; a worker that died leaves a failed record and is replaced."""
+def _outcome(lane: _Lane) -> Outcome:
+    """How the lane's cell ended; a worker that died is replaced."""
     assert lane.future is not None
     assert lane.planned is not None
     planned = lane.planned
@@ -207,20 +296,24 @@ def _outcome(lane: _Lane, store: Store, commit: str) -> Outcome:
         return lane.future.result()
     except BrokenProcessPool:
         lane.start()
-        reason = "its worker process died (out of memory?); lower task.batch or workers"
-        with store.claim(planned.identity) as ours:
-            if not ours:
-                return Outcome(planned=planned, status="busy")
-            record = store.record(planned.identity)
-            if record is None:
-                record = dataclasses.replace(blank_record(planned, commit), status="failed", reason=reason)
-                store.write(record)
-        return Outcome(
-            planned=planned, status=record.status, reason=record.reason, headline=_headline(record)
-        )
+        return Outcome(planned=planned, status="died")
     except Exception as error:
         # The cell's own errors are in its record; this one kept the record from being written.
-        return Outcome(planned=planned, status="failed", reason=f"{type(error).__name__}: {error}")
+        reason = f"{type(error).__name__}: {error}; no record was written, the same command goes on with it"
+        return Outcome(planned=planned, status="failed", reason=reason)
+
+
+def _record_death(planned: Planned, store: Store, commit: str) -> Outcome:
+    """A failed record for a cell that kills its workers."""
+    reason = "its worker process died (out of memory?); lower task.batch or workers"
+    with store.claim(planned.identity) as ours:
+        if not ours:
+            return Outcome(planned=planned, status="busy")
+        record = store.record(planned.identity)
+        if record is None:
+            record = dataclasses.replace(blank_record(planned, commit), status="failed", reason=reason)
+            store.write(record)
+    return Outcome(planned=planned, status=record.status, reason=record.reason, headline=_headline(record))
 
 
 def _drain(channel: Any, spent: Callable[[str, float], None], said: Callable[[str, str], None]) -> None:

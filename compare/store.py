@@ -2,14 +2,17 @@
 
 store/
   store.json             version of the layout
-  cells/<identity>/      record.json, checkpoint.ckpt, log.txt, claim.json while running
+  cells/<identity>/      record.json, checkpoint.ckpt, log.txt; claim.json, resume*.ckpt while running
   experiments/<name>.json
   reports/<name>/
 """
 
 import contextlib
+import fcntl
 import json
+import multiprocessing
 import os
+import re
 import secrets
 import socket
 import tempfile
@@ -18,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from arena.config import ConfigError
 from compare.record import Record, RecordError, dump, load
@@ -27,6 +31,11 @@ HEARTBEAT = 5.0
 """Seconds between two signs of life of a claim."""
 DEAD_AFTER = 60.0
 """Seconds of silence after which a claim may be taken over."""
+SNAPSHOT, SNAPSHOT_BEFORE = "resume.ckpt", "resume.previous.ckpt"
+"""A cell that is under way."""
+
+_heard: dict[Path, tuple[tuple[int, int], float]] = {}
+"""Claims of others: their last sign of life, and when this process first saw that one."""
 
 
 class Store:
@@ -74,7 +83,9 @@ class Store:
             )
 
     def folder(self, identity: str) -> Path:
-        """The cell's folder."""
+        """The cell's folder. Raises ConfigError if the identity is no plain name."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", identity):
+            raise ConfigError(f"cell {identity!r}: not a plain folder name; take the one the plan gives")
         return self.root / "cells" / identity
 
     def record(self, identity: str) -> Record | None:
@@ -108,7 +119,14 @@ class Store:
         path = folder / "claim.json"
         if path.exists() and _dead(path):
             _remove_dead(path)
-        owner = json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": secrets.token_hex(8)})
+        owner = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "since": time.time(),
+                "token": secrets.token_hex(8),
+            }
+        )
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
@@ -131,17 +149,39 @@ class Store:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file through a temporary neighbour and a rename, on disk before it gets its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """A file that takes its name when the block has ended and it is on disk; `keep` is its old one's name."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(name, 0o644)
+        if keep is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, keep)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    # Names outlive a power cut only when their folder is on disk, too; some file systems refuse.
+    with contextlib.suppress(OSError), _folder(path.parent) as folder:
+        os.fsync(folder)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
 
 
 def _beat(path: Path, owner: str, stop: threading.Event) -> None:
@@ -159,17 +199,53 @@ def _holds(path: Path, owner: str) -> bool:
 
 
 def _dead(path: Path) -> bool:
-    """Whether a claim's owner is gone: its process on this host, or its heartbeat anywhere."""
+    """Whether a claim's owner is gone: its process on this host, or its heartbeat anywhere.
+
+    Silence is what this process has watched by a clock that cannot be set: the clocks of hosts differ, and
+    jump.
+    """
     try:
-        owner = json.loads(path.read_text())
-        age = time.time() - path.stat().st_mtime
-        host, pid = owner["host"], int(owner["pid"])
+        found = path.stat()
+        text = path.read_text()
     except FileNotFoundError:
         return False
+    try:
+        owner = json.loads(text)
+        host, pid = owner["host"], int(owner["pid"])
+    except (ValueError, KeyError, TypeError):
+        host, pid = "", 0  # being written at this moment, or torn: only silence tells
+    if host == socket.gethostname() and not running(pid):
+        return True
+    sign, now = (found.st_mtime_ns, found.st_ino), time.monotonic()
+    if _heard.get(path, ((0, 0), 0.0))[0] != sign:
+        _heard[path] = sign, now
+    return now - _heard[path][1] > DEAD_AFTER
+
+
+def mark_retry(store: Store, identity: str) -> None:
+    """Note which command has run a failed cell again."""
+    parent = multiprocessing.parent_process()
+    pid = parent.pid if parent is not None and parent.pid is not None else os.getpid()
+    mark = {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
+    write_atomically(store.folder(identity) / "retry.json", json.dumps(mark))
+
+
+def retried_by_a_living(store: Store, identity: str) -> bool:
+    """Whether a command that still runs on this host has run the failed cell again already."""
+    try:
+        mark = json.loads((store.folder(identity) / "retry.json").read_text())
+        host, pid, born = mark["host"], int(mark["pid"]), mark["born"]
     except (OSError, ValueError, KeyError, TypeError):
-        # Being written at this moment, or torn: only silence tells.
-        return path.exists() and time.time() - path.stat().st_mtime > DEAD_AFTER
-    return age > DEAD_AFTER or (host == socket.gethostname() and not running(pid))
+        return False
+    return host == socket.gethostname() and running(pid) and born == _born(pid)
+
+
+def _born(pid: int) -> str:
+    """When a process started, in ticks since the machine did: a number may be given to another later."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def running(pid: int) -> bool:
@@ -187,15 +263,10 @@ def running(pid: int) -> bool:
 
 
 def _remove_dead(path: Path) -> None:
-    """Take a dead claim away; of several who try, the rename lets one succeed.
-
-    Between the look and the rename another may have put its own claim there: that one is put back.
-    """
-    grave = path.with_name(f".claim-{os.getpid()}-{time.monotonic_ns()}")
-    try:
-        os.rename(path, grave)
-        if not _dead(grave):
-            os.link(grave, path)
-    except (FileNotFoundError, FileExistsError):
-        pass
-    grave.unlink(missing_ok=True)
+    """Take a dead claim away, one process at a time: a living one that took its place stays."""
+    with _folder(path.parent) as folder:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        if _dead(path):
+            path.unlink(missing_ok=True)
+            _heard.pop(path, None)

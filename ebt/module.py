@@ -314,6 +314,13 @@ class EBTModule(Contender):
         embedding = sum(p.numel() for module in maps for p in module.parameters())
         return sum(p.numel() for p in self.parameters()) - embedding
 
+    def training_state(self) -> dict[str, Any]:
+        return {**super().training_state(), "replay": self.replay.state()}
+
+    def restore_training(self, state: dict[str, Any]) -> None:
+        super().restore_training(state)
+        self.replay.restore(state["replay"], self.device)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         cell = dataclasses.asdict(self.cell)
         cell["task"].pop("path", None)  # it tells who trained it, and where

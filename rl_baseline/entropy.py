@@ -55,6 +55,16 @@ class Controller:
         """
         return {}
 
+    def state(self) -> dict[str, float | None]:
+        """Everything that `observe` changes."""
+        return {name: value for name, value in vars(self).items() if name != "arm"}
+
+    def restore(self, state: dict[str, float | None]) -> None:
+        """As `state` gave it. Raises KeyError if that was another kind of controller."""
+        if state.keys() != self.state().keys():
+            raise KeyError(f"controller of {', '.join(state)}")
+        vars(self).update(state)
+
 
 class AdaptiveCoefficient(Controller):
     """A coefficient that grows while the entropy is below target and shrinks while it is not.

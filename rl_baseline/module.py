@@ -6,6 +6,7 @@ Shapes (suffixes): P problems, G samples a problem, B = P * G, T tokens.
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,6 +72,27 @@ class RLModule(TransformerModule):
             f"devices={self.trainer.world_size}: rollouts that teach nothing skip their updates, so that "
             "processes would wait for one another for ever; train this arm on one device",
         )
+
+    def training_state(self) -> dict[str, Any]:
+        return {
+            **super().training_state(),
+            "rollouts": self.rollouts,
+            "taught": self.taught,
+            "gap": self.gap,
+            "tolerance": self.tolerance,
+            "probes": self.probe.taken,
+            "controller": self.controller.state(),
+            "forecast": self.forecast.last,
+        }
+
+    def restore_training(self, state: dict[str, Any]) -> None:
+        super().restore_training(state)
+        self.rollouts, self.taught = state["rollouts"], state["taught"]
+        gap, last = state["gap"], state["forecast"]
+        self.gap = None if gap is None else gap.to(self.device)
+        self.tolerance, self.probe.taken = state["tolerance"], state["probes"]
+        self.controller.restore(state["controller"])
+        self.forecast.last = last and {name: value.to(self.device) for name, value in last.items()}
 
     def step_flops(self, batch: Batch) -> float:
         if self.stage == WARM_START:

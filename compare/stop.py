@@ -1,0 +1,106 @@
+"""Stopping: who asked for it, and how a running cell hears of it. Nothing heavy is imported.
+
+Ctrl-C and SIGTERM reach the process that a person started; it asks its workers by SIGTERM. A worker ends
+the step it is in, saves and leaves; while it evaluates, which changes nothing, it leaves at once.
+"""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+
+class Stopped(BaseException):
+    """A cell was asked to stop between two steps. No error: no record is written."""
+
+
+class Interrupted(BaseException):
+    """The command was asked to stop, and did."""
+
+    def __init__(self, number: int, done: int, saved: int) -> None:
+        super().__init__(number, done, saved)
+        self.number = number
+        """The signal."""
+        self.done, self.saved = done, saved
+        """Cells that ended under this command, and cells that were stopped on the way."""
+
+
+_requested = False
+_listening = False
+_leave_at_once = False
+
+
+def listen() -> None:
+    """Take SIGTERM as a request to stop the running cell; called by workers, from their main thread."""
+    global _listening
+    _listening = True
+    signal.signal(signal.SIGTERM, _ask)
+
+
+def listen_again() -> None:
+    """Once more, after a library has put a handler of its own in place."""
+    if _listening and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _ask)
+
+
+def _ask(number: int, frame: FrameType | None) -> None:
+    global _requested
+    _requested = True
+    if _leave_at_once:
+        raise Stopped
+
+
+def leave_if_asked() -> None:
+    """Raise Stopped if somebody asked for it."""
+    if _requested:
+        raise Stopped
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """A block during which nothing changes that would have to be saved: a request ends it at once."""
+    global _leave_at_once
+    _leave_at_once = True
+    try:
+        leave_if_asked()
+        yield
+    finally:
+        _leave_at_once = False
+
+
+class Asked:
+    """Within the block the first Ctrl-C or SIGTERM is noted in `number`; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Asked":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+
+
+@contextlib.contextmanager
+def deaf_children() -> Iterator[None]:
+    """Processes started in the block never see Ctrl-C: a terminal sends it to all, their parent decides."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
