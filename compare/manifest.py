@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 VERSION = 1
+PLAIN = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""Names that may be those of files and folders."""
 
 CEILING_QUANTITIES = ("entropy_held", "ceiling", "final_reward", "above_ceiling", "forecast_error")
 """What a contrast can compare of reward and entropy; only with a `fit_share`."""
@@ -147,6 +149,8 @@ def load(store: Path, name: str) -> Manifest:
             unknown, or of the wrong type or range.
     """
     path = path_of(store, name)
+    if not re.fullmatch(PLAIN, name):
+        raise ManifestError(f"experiment {name!r}: not a plain name; give one without slashes")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -196,11 +200,11 @@ def _value(name: str, kind: Any, value: Any) -> Any:
 
 
 def _check(manifest: Manifest) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", manifest.name):
+    if not re.fullmatch(PLAIN, manifest.name):
         raise ValueError(f"name {manifest.name!r} is not a plain file name")
     taken: set[tuple[str, str, float, int]] = set()
     for cell in manifest.cells:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", cell.cell):
+        if not re.fullmatch(PLAIN, cell.cell):
             raise ValueError(f"cell {cell.cell!r} is not a plain folder name")
         if not (math.isfinite(cell.budget) and cell.budget > 0):
             raise ValueError(f"cell {cell.cell}: budget {cell.budget!r} is not a positive number")

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from arena.config import ConfigError
+from compare.manifest import PLAIN
 from compare.record import Record, RecordError, dump, load
 
 VERSION = 1
@@ -84,7 +85,7 @@ class Store:
 
     def folder(self, identity: str) -> Path:
         """The cell's folder. Raises ConfigError if the identity is no plain name."""
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", identity):
+        if not re.fullmatch(PLAIN, identity):
             raise ConfigError(f"cell {identity!r}: not a plain folder name; take the one the plan gives")
         return self.root / "cells" / identity
 

@@ -50,7 +50,7 @@ def test_a_cell_that_kills_its_worker_fails_alone(tmp_path, tiny_cell, monkeypat
         commit="c",
         logger=Logger(name="none"),
         workers=2,
-        again=False,
+        again={},
         ended=seen.append,
         spent=lambda identity, flops: None,
         said=lambda identity, line: None,
