@@ -228,6 +228,11 @@ def main() -> None:
     except (ConfigError, RecordError, HydraException, OmegaConfBaseException) as error:
         print(one_line(error), file=sys.stderr)
         sys.exit(2)
+    except Exception as error:
+        if not from_hydra(error):
+            raise
+        print(one_line(error), file=sys.stderr)
+        sys.exit(2)
     except stop.Interrupted as error:
         again = shlex.join(["python", "-m", "compare", *sys.argv[1:]])
         counts = f"{error.done} cells ended, {error.saved} saved on the way"
@@ -236,6 +241,15 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; what is done is kept, the same command goes on with the rest", file=sys.stderr)
         sys.exit(130)
+
+
+def from_hydra(error: BaseException) -> bool:
+    """Whether an error arose in Hydra or OmegaConf, which do not name all of theirs."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return module.split(".")[0] in ("hydra", "omegaconf")
 
 
 def one_line(error: BaseException) -> str:

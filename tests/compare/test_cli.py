@@ -52,6 +52,7 @@ def test_a_dry_run_prints_the_cells_and_writes_nothing(tmp_path) -> None:
         (["task=text", "task.path=nonesuch.txt"], ["task.path=nonesuch.txt", "give"]),
         (["task=text", "task.path=empty.txt"], ["task.path=empty.txt", "empty"]),
         (["arm=rl_grpo", "task=text"], ["arm=rl_grpo", "choose task=addition"]),
+        (["arm=null"], ["Config group override", "--help"]),
         (["retry=always"], ["retry=always", "choose one of"]),
         (["runs=old"], ["store version 99", "runs=DIR"]),
         (["runs=/dev/null/runs"], ["runs=/dev/null/runs", "runs=DIR"]),
