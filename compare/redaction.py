@@ -1,5 +1,6 @@
 """Secrets stay out of everything that is kept: records, logs, manifests."""
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -50,13 +51,15 @@ class Redacting:
 
     def write(self, text: str) -> int:
         """Keep back what follows the last line's end: a secret may come in pieces."""
-        done, end, self._line = (self._line + str(text)).rpartition("\n")
-        self._file.write(redact(done + end))
+        done, end, self._line = (self._line + text).rpartition("\n")
+        with contextlib.suppress(OSError):  # a full disk costs the log, not the cell
+            self._file.write(redact(done + end))
         return len(text)
 
     def flush(self) -> None:
         """Whole lines reach the file."""
-        self._file.flush()
+        with contextlib.suppress(OSError):
+            self._file.flush()
 
     def close_line(self) -> None:
         """Write what is left of an unfinished line."""

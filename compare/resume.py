@@ -194,7 +194,8 @@ class Resume(lightning.Callback):
             "contender": plain(contender.training_state()),
             "watch": plain(self.watch.training_state()),
             "seconds": plain(self.seconds()),
-            "random": random_state(),
+            # Stopped before its first step here, a cell still has its old state to restore.
+            "random": self._random or random_state(),
         }
         try:
             self.snapshots.write(state)
