@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 
+# Imported here, they need not be in every fork.
+import rl_baseline.module  # noqa: F401
 from arena.config import Addition, Budget, Cell, Size, TrainerConfig
 from compare import run as pool
 from compare import stop
-from compare.cell import run_cell
 from compare.config import Logger
 from compare.plan import Planned, identity
 from compare.store import Store
@@ -127,8 +128,8 @@ def main(kills: int, cells: int, *, flops: float = 4e8, pause: float = 0.4, seed
         for root in (whole, torn):
             Store(root).prepare()
         begun = time.monotonic()
-        for planned in plan:
-            run_cell(planned, Store(whole), "c", NO_LOG, lambda flops: None)
+        # In a process of its own, too: where torch has run backward, it may not run on in a fork.
+        os.waitpid(forked(lambda: work(plan, whole)), 0)
         between = time.monotonic()
         killed = disturbed(plan, torn, kills, seed, pause)
         logs = [(torn / "cells" / p.identity / "log.txt").read_text() for p in plan]

@@ -10,13 +10,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from compare.cell import run_cell
 from compare.store import Store
 from tests import kills
 from tests.compare.test_cli import ROOT, compare, records
 
+forks = pytest.mark.skipif(torch.cuda.is_available(), reason="a process that uses a GPU cannot be forked")
 
+
+@forks
 def test_a_study_whose_workers_are_killed_at_random_ends_the_same() -> None:
     found = kills.main(8, 4, flops=3e8, pause=0.25)
     assert found["differing"] == []
@@ -26,6 +29,7 @@ def test_a_study_whose_workers_are_killed_at_random_ends_the_same() -> None:
     assert found["damaged_snapshots"] == 0
 
 
+@forks
 @pytest.mark.parametrize(
     ("function", "call"), [("fsync", 7), ("replace", 9), ("replace", 10), ("fsync", -1), ("replace", -1)]
 )
@@ -34,7 +38,7 @@ def test_a_kill_in_the_middle_of_a_write(function: str, call: int, tmp_path, mon
     plan = kills.study(1, 1e8)
     for root in ("whole", "killed"):
         Store(tmp_path / root).prepare()
-    run_cell(plan[0], Store(tmp_path / "whole"), "c", kills.NO_LOG, lambda flops: None)
+    os.waitpid(kills.forked(lambda: kills.work(plan, tmp_path / "whole")), 0)
 
     def die() -> None:
         calls, real = [0], getattr(os, function)
