@@ -136,7 +136,6 @@ class Resume(lightning.Callback):
         self._cost = 0.0
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        stop.listen_again()
         state, self.state = self.state, None
         if state is None:
             return
@@ -151,6 +150,10 @@ class Resume(lightning.Callback):
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
             reason = str(error).strip().splitlines() or [""]
             raise Unusable(f"{type(error).__name__}: {reason[0]}") from error
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Lightning has put its own handler in place by now, which ends a process without saving.
+        stop.listen_again()
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int

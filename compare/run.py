@@ -74,7 +74,7 @@ def _work(planned: Planned, root: str, commit: str, logger: Logger, failed: Reco
     """
     try:
         return _claim_and_run(planned, Store(root), commit, logger, failed)
-    except stop.Stopped:
+    except (stop.Stopped, SystemExit):  # the latter is Lightning's, if it heard of the request first
         return Outcome(planned=planned, status="stopped")
 
 
