@@ -7,9 +7,13 @@ the step it is in, saves and leaves; while it evaluates, which changes nothing, 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+TWICE_AFTER = 0.3
+"""Seconds within which a second signal is the same request: wrappers such as `timeout` pass theirs on."""
 
 
 class Stopped(BaseException):
@@ -75,6 +79,7 @@ class Asked:
 
     def __init__(self) -> None:
         self.number = 0
+        self._first = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Asked":
@@ -88,9 +93,11 @@ class Asked:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number:
+        now = time.monotonic()
+        if self.number and now - self._first > TWICE_AFTER:
             raise KeyboardInterrupt
-        self.number = number
+        if not self.number:
+            self.number, self._first = number, now
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def test_ctrl_c_twice_stops_now(tmp_path) -> None:
     os.kill(worker, signal.SIGSTOP)  # a step that takes for ever
     for _ in range(2):
         os.kill(process.pid, signal.SIGINT)
-        time.sleep(0.5)
+        time.sleep(1)
     assert process.wait(timeout=10) == 130
     deadline = time.monotonic() + 10
     while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
