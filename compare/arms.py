@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ebt.cost
+import ebt.verifier_cost
 import rl_baseline.cost
 from arena.config import Cell, require
 from arena.tasks.base import Task
 from ebt.config import EBTArm
+from ebt.verifier_config import VerifierArm
 from rl_baseline import pretrained
 from rl_baseline.config import RLArm, TransformerArm
 
@@ -43,6 +45,12 @@ def _ebt(cell: Cell, task: Task) -> "Contender":
     return EBTModule(cell, task)
 
 
+def _verifier(cell: Cell, task: Task) -> "Contender":
+    from ebt.verifier import VerifierModule
+
+    return VerifierModule(cell, task)
+
+
 def _transformer(cell: Cell, task: Task) -> "Contender":
     from rl_baseline.supervised import TransformerModule
 
@@ -70,6 +78,13 @@ FAMILIES: dict[str, Family] = {
         step_flops=ebt.cost.step_flops,
         parameters=ebt.cost.parameters,
         build=_ebt,
+        fingerprint=_no_files,
+    ),
+    "verifier": Family(
+        config=VerifierArm,
+        minimum_flops=ebt.verifier_cost.minimum_flops,
+        parameters=ebt.verifier_cost.parameters,
+        build=_verifier,
         fingerprint=_no_files,
     ),
     "transformer": Family(

@@ -59,6 +59,12 @@ class ContrastConfig:
     error_lag (docs/anatomy.md)."""
     margin: float = MISSING
     """Half-width of equivalence, in the quantity's unit."""
+    effort: str = ""
+    """final_error: how the arm answers, such as energy@16; empty: its own default."""
+    baseline_effort: str = ""
+    """The same for the baseline, which may then be the arm itself."""
+    severity: int = 0
+    """final_error: shift of the problems; 0 is in distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)

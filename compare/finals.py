@@ -18,18 +18,32 @@ Look = Callable[[Run], Evaluation | None]
 Pair = tuple[Evaluation, Evaluation]
 
 
-def final_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Draft:
+def final_difference(
+    study: str,
+    runs: tuple[Run, ...],
+    arm: str,
+    baseline: str,
+    quantity: str,
+    *,
+    efforts: tuple[str, str] = ("", ""),
+    severity: int = 0,
+) -> Draft:
     """`final_loss` (nats) or `final_error` (1 - exact): arm less baseline.
 
     At the largest budget both were measured at.
+
+    Args:
+        efforts: how arm and baseline answer; empty: each in its default way.
+        severity: shift of the problems.
     """
     metric = "loss" if quantity == "final_loss" else "exact"
 
-    def look(run: Run) -> Evaluation | None:
-        return run.find(metric)
+    def by(effort: str) -> Look:
+        return lambda run: run.find(metric, severity=severity, effort=effort or None)
 
-    blank = Draft(study=study, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
-    mine, theirs = _by_seed(runs, arm, look), _by_seed(runs, baseline, look)
+    names = (_named(name, effort, severity) for name, effort in zip((arm, baseline), efforts, strict=True))
+    blank = Draft(study=study, arm=next(names), baseline=next(names), quantity=quantity, estimate=None)
+    mine, theirs = _by_seed(runs, arm, by(efforts[0])), _by_seed(runs, baseline, by(efforts[1]))
     shared = sorted({key[0] for key in mine} & {key[0] for key in theirs})
     if not shared:
         return _unmeasured(blank, f"no budget at which both have `{metric}`")
@@ -38,7 +52,8 @@ def final_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str,
     if not seeds:
         return _unmeasured(blank, "no seed that both were run with")
     pairs = [(mine[budget, seed][1], theirs[budget, seed][1]) for seed in seeds]
-    cells = tuple(side[budget, seed][0].planned.cell for side in (mine, theirs) for seed in seeds)
+    each = (side[budget, seed][0].planned.cell for side in (mine, theirs) for seed in seeds)
+    cells = tuple(dict.fromkeys(each))
     estimate = _exact(pairs, sign=-1) if metric == "exact" else _loss(pairs)
     planned = max(run.planned.budget for run in runs)
     caveats = (
@@ -100,6 +115,12 @@ def _by_seed(runs: tuple[Run, ...], arm: str, look: Look) -> dict[tuple[float, i
     """(budget, seed) -> run and evaluation, for the runs of an arm that have it."""
     found = [(run, look(run)) for run in runs if run.planned.arm == arm]
     return {(run.planned.budget, run.planned.seed): (run, e) for run, e in found if e is not None}
+
+
+def _named(arm: str, effort: str, severity: int) -> str:
+    """An arm as a claim names it: how it answers and on what, if a contrast says so."""
+    how = ", ".join([*([effort] if effort else []), *([f"severity {severity}"] if severity else [])])
+    return f"{arm} ({how})" if how else arm
 
 
 def _unmeasured(blank: Draft, reason: str) -> Draft:

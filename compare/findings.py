@@ -91,6 +91,7 @@ class Draft:
 
     study: str
     arm: str
+    """As a claim names it, with effort and severity if the contrast chose them."""
     baseline: str
     quantity: str
     estimate: Estimate | None

@@ -85,6 +85,17 @@ class Contrast:
     """One of QUANTITIES."""
     margin: float
     """Half-width of equivalence, in the quantity's unit (for a multiplier: 0.1 means 1/1.1 to 1.1)."""
+    effort: str = ""
+    """How the arm answers, for `final_error`; empty: its own default."""
+    baseline_effort: str = ""
+    """The same for the baseline, which may then be the arm itself."""
+    severity: int = 0
+    """Shift of the problems, for `final_error`; 0 is in distribution."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it says how to answer, or on which shift."""
+        return bool(self.effort or self.baseline_effort or self.severity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,5 +271,14 @@ def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]],
         for arm in (contrast.arm, *([] if quantity in OWN_BASELINES else [baseline])):
             if arm not in (WARM_START, *FORECASTS) and (contrast.study, arm) not in arms:
                 raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
-        if contrast.arm == baseline:
-            raise ValueError(f"contrast {contrast.arm}: its baseline is the arm itself; name another")
+        if contrast.chooses and quantity != "final_error":
+            raise ValueError(
+                f"contrast {contrast.arm}: effort, baseline_effort and severity go with final_error, not "
+                f"with {quantity}; leave them out"
+            )
+        if contrast.severity < 0:
+            raise ValueError(f"contrast {contrast.arm}: severity {contrast.severity}: must not be negative")
+        if contrast.arm == baseline and contrast.effort == contrast.baseline_effort:
+            raise ValueError(
+                f"contrast {contrast.arm}: its baseline is the arm itself; name another, or another effort"
+            )

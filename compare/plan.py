@@ -101,7 +101,16 @@ def expand(request: Request) -> list[Planned]:
 def contrasts(experiment: Experiment) -> tuple[Contrast, ...]:
     """The comparisons that an experiment's file names, as its manifest keeps them."""
     return tuple(
-        Contrast(study=c.study, arm=c.arm, baseline=c.baseline, quantity=c.quantity, margin=float(c.margin))
+        Contrast(
+            study=c.study,
+            arm=c.arm,
+            baseline=c.baseline,
+            quantity=c.quantity,
+            margin=float(c.margin),
+            effort=c.effort,
+            baseline_effort=c.baseline_effort,
+            severity=c.severity,
+        )
         for c in experiment.contrasts
     )
 
@@ -113,7 +122,13 @@ def _check(experiment: Experiment, planned: list[Planned]) -> None:
         check_contrasts(contrasts(experiment), set(kinds), experiment.fit_share)
     except ValueError as error:
         raise ConfigError(f"experiment {experiment.name}: {error}") from error
+    measured = {p.study: p.cell.trainer.severities for p in planned}
     for c in experiment.contrasts:
+        if c.severity >= measured[c.study]:
+            raise ConfigError(
+                f"experiment {experiment.name}: contrast {c.quantity} of {c.arm} at severity {c.severity}: "
+                f"study {c.study} measures {measured[c.study]} severities, from 0; raise trainer.severities"
+            )
         if c.quantity not in (*CEILING_QUANTITIES, *ANATOMY_QUANTITIES):
             continue
         # A measured level may be anybody's; a ceiling, an entropy and a forecast need rewards.

@@ -54,6 +54,7 @@ class Study:
     """The paper's straight lines; None when there is not enough."""
     fit_rows: tuple[tables.FitRow, ...]
     shift: tuple[tables.ShiftRow, ...]
+    efforts: tuple[tables.EffortRow, ...]
     notes: tuple[str, ...]
     """What could not be fitted, and why."""
     ceiling: CeilingStudy | None
@@ -79,7 +80,7 @@ def analyse(
     studies: dict[str, Study] = {}
     exploratory: tuple[Finding, ...] = ()
     contrasts = evidence.manifest.contrasts
-    asked = {(c.study, c.arm, c.baseline, c.quantity) for c in contrasts}
+    asked = {(c.study, c.arm, c.baseline, c.quantity) for c in contrasts if not c.chooses}
     for name in evidence.studies:
         if progress is not None:
             progress(f"fitting {name}")
@@ -94,12 +95,24 @@ def analyse(
 
 
 def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
-    draft = _compare(study, contrast.arm, contrast.baseline, contrast.quantity)
+    if contrast.chooses:
+        draft = final_difference(
+            study.name,
+            study.runs,
+            contrast.arm,
+            contrast.baseline,
+            contrast.quantity,
+            efforts=(contrast.effort, contrast.baseline_effort),
+            severity=contrast.severity,
+        )
+    else:
+        draft = _compare(study, contrast.arm, contrast.baseline, contrast.quantity)
     lost = sum(
         trouble.planned.study == study.name and trouble.planned.arm in (contrast.arm, contrast.baseline)
         for trouble in evidence.troubles
     )
     caveats = draft.caveats + ((f"{lost} planned cells of these arms gave no result",) if lost else ())
+    caveats += tables.unequal_parameters(study.runs, contrast.arm, contrast.baseline)
     return replace(draft, primary=True, margin=contrast.margin, caveats=caveats)
 
 
@@ -149,6 +162,7 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
             *(row for fit in fits.values() for row in tables.law_rows(fit)),
         ),
         shift=tuple(tables.shift_rows(arms, runs)),
+        efforts=tuple(tables.effort_rows(arms, runs)),
         notes=tuple(notes),
         ceiling=study_ceiling(runs, arms, fit_share, draws) if fit_share else None,
         anatomy=study_anatomy(runs, arms) if {c.quantity for c in planned} & {*ANATOMY_QUANTITIES} else None,
@@ -160,8 +174,8 @@ def _fittable(
 ) -> tuple[list[tables.Point], list[str]]:
     """Losses that belong into the joint fit, and notes on those that do not.
 
-    An arm trained by reward minimises no loss: its likelihood is no scaling curve and would bend the
-    shared E of all others. It enters only if a primary contrast asks for it.
+    An arm trained by reward, or by contrast, minimises no loss in the end: its likelihood is no scaling
+    curve and would bend the shared E of all others. It enters only if a primary contrast asks for it.
     """
     named = {
         arm
@@ -170,7 +184,10 @@ def _fittable(
         for arm in (contrast.arm, contrast.baseline)
     }
     rewarded = {run.planned.arm for run in runs if any(e.stage == WARM_START for e in run.record.evaluations)}
-    notes = [f"{arm}: trained by reward, left out of the loss fits" for arm in sorted(rewarded - named)]
+    notes = [
+        f"{arm}: its last stage minimises no likelihood, left out of the loss fits"
+        for arm in sorted(rewarded - named)
+    ]
     kept = [point for point in loss if point[0] not in rewarded - named]
     for arm in dict.fromkeys(point[0] for point in kept if point[3] <= 0):
         notes.append(f"{arm}: losses of 0 cannot enter a power law and are left out of the fits")

@@ -6,10 +6,14 @@ import numpy as np
 
 from compare.evidence import Run
 from compare.fits import NotEnough, PowerLaw, Runs, gather
+from compare.record import Evaluation
 from compare.stats import Array, Estimate, over_seeds, percentile_interval
 
 BASELINE = "transformer"
 """What exploratory comparisons are made against."""
+
+UNEQUAL = 0.02
+"""Relative difference in parameters up to which two arms count as equal."""
 
 Point = tuple[str, float, float, float]
 """One run's metric: arm, budget, FLOPs spent, value."""
@@ -70,6 +74,25 @@ class ShiftRow:
     shifted: Estimate
     decay: Estimate
     """shifted less within, paired by seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EffortRow:
+    """One way of an arm to answer, at its largest budget."""
+
+    arm: str
+    budget: float
+    effort: str
+    severity: int
+    error: Estimate
+    """Answer error, over seeds."""
+    flops: float
+    """Mean counted FLOPs an answer."""
+
+    @property
+    def deployable(self) -> bool:
+        """Whether no label is asked for."""
+        return not self.effort.startswith("oracle")
 
 
 def points(runs: tuple[Run, ...], metric: str) -> list[Point]:
@@ -175,6 +198,45 @@ def _against(row: FitRow, fit: PowerLaw) -> FitRow:
         crossover=crossover,
         caveats=caveats,
     )
+
+
+def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]:
+    """Answer error against FLOPs an answer, for arms that have more than one way to answer."""
+    rows = []
+    for arm in arms:
+        own = [run for run in runs if run.planned.arm == arm]
+        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
+        found: dict[tuple[int, str], list[Evaluation]] = {}
+        for evaluation in (e for run in top for e in run.record.evaluations):
+            if (evaluation.metric, evaluation.stage) == ("exact", "final"):
+                found.setdefault((evaluation.severity, evaluation.effort), []).append(evaluation)
+        if len({effort for _, effort in found}) < 2:
+            continue
+        rows += [
+            EffortRow(
+                arm=arm,
+                budget=top[0].planned.budget,
+                effort=effort,
+                severity=severity,
+                error=over_seeds(np.array([1 - e.value for e in same])),
+                flops=float(np.mean([e.flops for e in same])),
+            )
+            for (severity, effort), same in found.items()
+        ]
+    return rows
+
+
+def unequal_parameters(runs: tuple[Run, ...], arm: str, baseline: str) -> tuple[str, ...]:
+    """A caveat if two arms differ by more than UNEQUAL in parameters other than vocabulary maps."""
+    counts = {
+        name: max(
+            (r.record.parameters.get("non_embedding", 0) for r in runs if r.planned.arm == name), default=0
+        )
+        for name in (arm, baseline)
+    }
+    if 0 in counts.values() or max(counts.values()) <= (1 + UNEQUAL) * min(counts.values()):
+        return ()
+    return (f"non-embedding parameters differ: {counts[arm]:,} against {counts[baseline]:,}",)
 
 
 def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:

@@ -13,6 +13,7 @@ from compare.config import Logger
 from compare.plan import Planned, identity
 from compare.store import Store
 from ebt.config import EBTArm
+from ebt.verifier_config import VerifierArm
 from rl_baseline.config import RLArm, TransformerArm
 
 
@@ -97,10 +98,13 @@ def test_a_checkpoint_loads_as_data_alone(planned, tmp_path) -> None:
     assert sum(t.numel() for t in state.values()) == record.parameters["total"]
 
 
-def test_the_same_seed_gives_the_same_record(planned, tmp_path) -> None:
-    one = run(planned(EBTArm(name="ebt_s1"), flops=3e8), tmp_path / "one")
-    two = run(planned(EBTArm(name="ebt_s1"), flops=3e8), tmp_path / "two")
-    other = run(planned(EBTArm(name="ebt_s1"), flops=3e8, seed=1), tmp_path / "three")
+@pytest.mark.parametrize(
+    "arm", [EBTArm(name="ebt_s1"), VerifierArm(name="ebt_verifier", samples=[4])], ids=lambda arm: arm.name
+)
+def test_the_same_seed_gives_the_same_record(planned, tmp_path, arm) -> None:
+    one = run(planned(arm, flops=3e8), tmp_path / "one")
+    two = run(planned(arm, flops=3e8), tmp_path / "two")
+    other = run(planned(arm, flops=3e8, seed=1), tmp_path / "three")
     assert one.history == two.history
     assert one.evaluations == two.evaluations
     assert other.history != one.history

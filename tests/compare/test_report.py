@@ -134,7 +134,7 @@ def test_a_multipliers_margin_is_a_factor() -> None:
 def test_arms_trained_by_reward_stay_out_of_the_loss_fits(results: scaling.Results) -> None:
     addition = results.studies[1]
     assert addition.fits["shared"].runs.arms == ("transformer", "ebt_s1")
-    assert "rl_grpo: trained by reward, left out of the loss fits" in addition.notes
+    assert "rl_grpo: its last stage minimises no likelihood, left out of the loss fits" in addition.notes
     assert {m.arm for m in addition.loss} >= {"rl_grpo", "rl_clip_cov"}
 
 

@@ -1,0 +1,184 @@
+"""The residual energy over whole answers as a LightningModule.
+
+Shapes (suffixes): B problems, N = B * k sequences (sequence n answers problem n // k), T tokens.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from arena import optim
+from arena.config import Cell
+from arena.contender import Solutions
+from arena.data import Batch
+from arena.policy import TransformerPolicy
+from arena.rollout import Rollout, sample, sequence_seeds
+from arena.shape import supervised_step
+from arena.supervised import NextTokens
+from arena.tasks.base import Problem, Task
+from ebt import selection, verifier_cost
+from ebt.residual import Residual, contrast, stack
+from ebt.verifier_config import VerifierArm
+
+WARM_START, VERIFY = "warm_start", "verify"
+GREEDY = "greedy"
+
+Item = TypeVar("Item")
+
+
+class VerifierModule(NextTokens):
+    """A transformer and a residual energy over its answers, in two stages.
+
+    `warm_start`: the plain transformer's training, its whole schedule laid over `arm.warm_start` of
+    the budget. `verify`: the start is frozen; a second network of the same backbone, which begins from
+    the start's weights, learns to tell the data's answers from the start's own (arXiv 2004.11714).
+    No reward and no verifier is asked. The likelihood is the start's: the residual model's own would
+    need its partition function, which only bounds are known of.
+    """
+
+    def __init__(self, cell: Cell, task: Task) -> None:
+        assert isinstance(cell.arm, VerifierArm)
+        super().__init__(cell, task, TransformerPolicy(cell.size, task.vocabulary))
+        self.arm = cell.arm
+        self.residual = Residual(cell.size, task.vocabulary)
+        self.stage = WARM_START
+        self.contrasts = 0
+
+    def step_flops(self, batch: Batch) -> float:
+        if self.stage == WARM_START:
+            return super().step_flops(batch)
+        return verifier_cost.contrast_step(
+            self.arm,
+            self.cell.size,
+            self.task.vocabulary,
+            problems=len(batch.problems),
+            prompt=max(len(p.prompt) for p in batch.problems),
+            completion=self.task.longest()[1],
+        )
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        if self.stage == VERIFY:
+            self.contrast_step(batch.problems)
+            return
+        self.next_token_step(batch, self.share_spent / self.arm.warm_start)
+        # Looked at after the step, so that who watches the stage sees it end before the next begins.
+        next_step = self.ranks * supervised_step(self.model.shape, self.task, self.cell.task.batch)
+        if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
+            self.stage = VERIFY
+            self.residual.begin_from(self.model)
+
+    def contrast_step(self, problems: Sequence[Problem]) -> None:
+        """One optimiser step of the energy on the data's answers and as many groups of own samples."""
+        rollout = self.draw(problems, self.arm.negatives, "contrast", self.steps)
+        self.spend("sample", rollout.flops)
+        repeated = [p for p in problems for _ in range(self.arm.negatives)]
+        rows = [p.prompt + p.completion for p in problems]
+        rows += [p.prompt + c for p, c in zip(repeated, rollout.completions, strict=True)]
+        energy, cost = self.energies(rows)
+        data_B, samples_N = energy[: len(problems)], energy[len(problems) :]
+        loss = contrast(data_B, samples_N)
+        self.manual_backward(loss)
+        share = (self.share_spent - self.arm.warm_start) / (1 - self.arm.warm_start)
+        norm = self.optimise(optim.schedule(max(share, 0.0), self.cell.trainer))
+        self.spend("contrast", 3 * cost)
+        self.problems += len(problems) * self.ranks
+        self.contrasts += 1
+        self.history.add(
+            step=self.steps,
+            flops=self.flops_spent,
+            contrast=loss,
+            energy_gap=samples_N.mean() - data_B.mean(),
+            gradient_norm=norm,
+        )
+
+    def draw(self, problems: Sequence[Problem], samples: int, *key: object, greedy: bool = False) -> Rollout:
+        """Completions of the start, temperature 1: problem by problem, the first k whatever `samples` is."""
+        prompts = [p.prompt for p in problems]
+        return sample(
+            self.model,
+            self.task,
+            prompts,
+            length=max(self.task.longest(severity)[1] for severity in {p.severity for p in problems}),
+            group=samples,
+            temperature=0.0 if greedy else 1.0,
+            seeds=None if greedy else sequence_seeds(prompts, samples, self.cell.seed, *key),
+        )
+
+    def energies(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, float]:
+        """Residual energies of whole sequences, and the FLOPs of the forward pass."""
+        tokens, real = stack(rows, self.task.pad, self.device)
+        sequences, length = tokens.shape
+        cost = verifier_cost.score(self.cell.size, sequences=sequences, length=length)
+        return self.residual(tokens, real).float(), cost
+
+    def efforts(self) -> tuple[str, ...]:
+        """`greedy`, and for each number of samples every rule; energy's only once it is trained.
+
+        `oracle@k` looks at the answer: it is pass@k, not a way to answer.
+        """
+        if not self.contrasts:
+            return (GREEDY,)  # the start is the same afterwards: the rest would be measured twice
+        rules = (*selection.DEPLOYABLE, selection.ORACLE)
+        return (GREEDY, *(selection.name(rule, k) for k in self.arm.samples for rule in rules))
+
+    @torch.no_grad()
+    def solve(self, problems: Sequence[Problem], effort: str, key: Sequence[object] = ()) -> Solutions:
+        """Completions: the most probable token each time, or one of k samples by a rule.
+
+        The samples follow from the cell's seed, `key` and the prompt alone: every rule chooses from the
+        same ones, and those of a smaller k are among those of a larger.
+
+        Raises:
+            ValueError: no such effort, or fewer than two samples to select from.
+        """
+        if effort == GREEDY:
+            rollout = self.draw(problems, 1, greedy=True)
+            return Solutions(completions=rollout.completions, flops=rollout.flops)
+        parsed = selection.parse(effort)
+        if parsed is None or parsed[1] < 2:
+            raise ValueError(
+                f"effort={effort}: choose {GREEDY}, or RULE@K with a RULE of "
+                f"{', '.join((*selection.DEPLOYABLE, selection.ORACLE))} and at least 2 samples K"
+            )
+        rule, k = parsed
+        rollout = self.draw(problems, k, "solve", *key)
+        groups = _groups(rollout.completions, k)
+        flops = rollout.flops
+        if rule == selection.MAJORITY:
+            chosen = [selection.majority(group) for group in groups]
+        elif rule == selection.LIKELIHOOD:
+            chosen = [selection.lowest(nats) for nats in _groups((-rollout.logp_BT.sum(1)).tolist(), k)]
+        elif rule == selection.ENERGY:
+            scores, cost = self.scores(problems, groups)
+            chosen, flops = [selection.lowest(energies) for energies in scores], flops + cost
+        else:
+            wrong = [
+                [not self.task.verify(problem, c).correct for c in group]
+                for problem, group in zip(problems, groups, strict=True)
+            ]
+            chosen = [selection.lowest(flags) for flags in wrong]
+        completions = [group[i] for group, i in zip(groups, chosen, strict=True)]
+        return Solutions(completions=completions, flops=flops)
+
+    def scores(
+        self, problems: Sequence[Problem], groups: Sequence[Sequence[tuple[int, ...]]]
+    ) -> tuple[list[list[float]], float]:
+        """Energies of each problem's completions, equal ones computed once, and the FLOPs."""
+        pairs = zip(problems, groups, strict=True)
+        distinct = dict.fromkeys(problem.prompt + c for problem, group in pairs for c in group)
+        energy, cost = self.energies(list(distinct))
+        found = dict(zip(distinct, energy.tolist(), strict=True))
+        pairs = zip(problems, groups, strict=True)
+        return [[found[problem.prompt + c] for c in group] for problem, group in pairs], cost
+
+    def non_embedding_parameters(self) -> int:
+        """Of both networks: about twice the other arms', since the start is kept for sampling."""
+        inner = (self.residual.backbone, self.residual.head)
+        return super().non_embedding_parameters() + sum(p.numel() for m in inner for p in m.parameters())
+
+
+def _groups(flat: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """Consecutive runs of `size` entries."""
+    return [flat[i : i + size] for i in range(0, len(flat), size)]
