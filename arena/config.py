@@ -257,9 +257,9 @@ class Cell:
             "answer; choose task=addition or another that has one",
         )
         require(
-            not (self.arm.kind == "rl" and self.budget.problems is not None),
-            f"arm={self.arm.name} with budget.problems={self.budget.problems}: the stages of an arm trained "
-            "by reward are shares of its compute; leave budget.problems at null",
+            not (self.arm.kind in ("rl", "verifier") and self.budget.problems is not None),
+            f"arm={self.arm.name} with budget.problems={self.budget.problems}: this arm's stages are shares "
+            "of its compute; leave budget.problems at null",
         )
 
 

@@ -83,6 +83,7 @@ FAMILIES: dict[str, Family] = {
     "verifier": Family(
         config=VerifierArm,
         minimum_flops=ebt.verifier_cost.minimum_flops,
+        step_flops=ebt.verifier_cost.step_flops,
         parameters=ebt.verifier_cost.parameters,
         build=_verifier,
         fingerprint=_no_files,

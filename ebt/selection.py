@@ -1,15 +1,18 @@
 """Which of several samples to answer with.
 
 A sample of the residual model p_start(x) exp(-E(x)) is had by drawing from p_start and resampling with
-weights exp(-E) (arXiv 2004.11714, algorithm 1); to answer with one of the draws is to take the heaviest,
-that is the one of lowest energy.
+weights exp(-E) (arXiv 2004.11714, algorithm 1). `energy` takes the draw of the largest weight, that is of
+the lowest E; `joint` the draw that the residual model finds most probable, of the largest log p_start - E.
+At the loss's optimum E = log p_start - log p_data, so that the second is the draw of the largest p_data,
+and the first that of the largest p_data / p_start; where one answer alone is right they agree. An energy
+that has learnt nothing leaves `joint` with the likelihood's choice, and `energy` with chance.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 
-MAJORITY, LIKELIHOOD, ENERGY, ORACLE = "majority", "likelihood", "energy", "oracle"
-DEPLOYABLE = (MAJORITY, LIKELIHOOD, ENERGY)
+MAJORITY, LIKELIHOOD, ENERGY, JOINT, ORACLE = "majority", "likelihood", "energy", "joint", "oracle"
+DEPLOYABLE = (MAJORITY, LIKELIHOOD, ENERGY, JOINT)
 """Rules that ask for no label; `oracle` does, and bounds them (pass@k)."""
 
 

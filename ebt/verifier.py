@@ -4,7 +4,7 @@ Shapes (suffixes): B problems, N = B * k sequences (sequence n answers problem n
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -46,6 +46,13 @@ class VerifierModule(NextTokens):
         self.stage = WARM_START
         self.contrasts = 0
 
+    def training_state(self) -> dict[str, Any]:
+        return {**super().training_state(), "contrasts": self.contrasts}
+
+    def restore_training(self, state: dict[str, Any]) -> None:
+        super().restore_training(state)
+        self.contrasts = state["contrasts"]
+
     def step_flops(self, batch: Batch) -> float:
         if self.stage == WARM_START:
             return super().step_flops(batch)
@@ -67,6 +74,7 @@ class VerifierModule(NextTokens):
         next_step = self.ranks * supervised_step(self.model.shape, self.task, self.cell.task.batch)
         if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
             self.stage = VERIFY
+            assert isinstance(self.model, TransformerPolicy)
             self.residual.begin_from(self.model)
 
     def contrast_step(self, problems: Sequence[Problem]) -> None:
@@ -81,7 +89,7 @@ class VerifierModule(NextTokens):
         loss = contrast(data_B, samples_N)
         self.manual_backward(loss)
         share = (self.share_spent - self.arm.warm_start) / (1 - self.arm.warm_start)
-        norm = self.optimise(optim.schedule(max(share, 0.0), self.cell.trainer))
+        norm = self.optimise(self.arm.lr_scale * optim.schedule(max(share, 0.0), self.cell.trainer))
         self.spend("contrast", 3 * cost)
         self.problems += len(problems) * self.ranks
         self.contrasts += 1
@@ -100,7 +108,7 @@ class VerifierModule(NextTokens):
             self.model,
             self.task,
             prompts,
-            length=max(self.task.longest(severity)[1] for severity in {p.severity for p in problems}),
+            length=max(self.task.longest(*place)[1] for place in {(p.severity, p.axis) for p in problems}),
             group=samples,
             temperature=0.0 if greedy else 1.0,
             seeds=None if greedy else sequence_seeds(prompts, samples, self.cell.seed, *key),
@@ -145,20 +153,22 @@ class VerifierModule(NextTokens):
         rule, k = parsed
         rollout = self.draw(problems, k, "solve", *key)
         groups = _groups(rollout.completions, k)
+        nats = _groups((-rollout.logp_BT.sum(1)).tolist(), k)
         flops = rollout.flops
         if rule == selection.MAJORITY:
             chosen = [selection.majority(group) for group in groups]
         elif rule == selection.LIKELIHOOD:
-            chosen = [selection.lowest(nats) for nats in _groups((-rollout.logp_BT.sum(1)).tolist(), k)]
-        elif rule == selection.ENERGY:
-            scores, cost = self.scores(problems, groups)
-            chosen, flops = [selection.lowest(energies) for energies in scores], flops + cost
-        else:
-            wrong = [
-                [not self.task.verify(problem, c).correct for c in group]
-                for problem, group in zip(problems, groups, strict=True)
-            ]
+            chosen = [selection.lowest(own) for own in nats]
+        elif rule == selection.ORACLE:
+            pairs = zip(problems, groups, strict=True)
+            wrong = [[not self.task.verify(p, c).correct for c in group] for p, group in pairs]
             chosen = [selection.lowest(flags) for flags in wrong]
+        else:
+            scores, cost = self.scores(problems, groups)
+            if rule == selection.JOINT:
+                pairs = zip(scores, nats, strict=True)
+                scores = [[e + own for e, own in zip(*pair, strict=True)] for pair in pairs]
+            chosen, flops = [selection.lowest(energies) for energies in scores], flops + cost
         completions = [group[i] for group, i in zip(groups, chosen, strict=True)]
         return Solutions(completions=completions, flops=flops)
 

@@ -24,16 +24,20 @@ def contrast_step(
     return sampling + 3 * score(size, sequences=problems + samples, length=prompt + completion)
 
 
+def step_flops(cell: Cell, task: Task) -> float:
+    """One step of the start on next tokens at the longest prompt and completion."""
+    return supervised_step(arena_shape(cell.size, task.vocabulary), task, cell.task.batch)
+
+
 def minimum_flops(cell: Cell, task: Task) -> float:
     """Smallest budget with one step in each stage's share."""
     arm = cell.arm
     assert isinstance(arm, VerifierArm)
     prompt, completion = task.longest()
-    warm = supervised_step(arena_shape(cell.size, task.vocabulary), task, cell.task.batch)
     contrast = contrast_step(
         arm, cell.size, task.vocabulary, problems=cell.task.batch, prompt=prompt, completion=completion
     )
-    return max(warm / arm.warm_start, contrast / (1 - arm.warm_start))
+    return max(step_flops(cell, task) / arm.warm_start, contrast / (1 - arm.warm_start))
 
 
 def parameters(cell: Cell, task: Task) -> tuple[int, int]:

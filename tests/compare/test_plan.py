@@ -147,6 +147,13 @@ def contrast(arm: str, baseline: str, quantity: str) -> str:
         (contrast("rl_grpo", "rl_hicra", "ceiling"), "does not plan"),
         (contrast("ebt_s1", "rl_grpo", "extra_gain"), "ebt_s1 is of family ebt, which no reward trains"),
         (contrast("rl_grpo", "rl_gppo", "entropy_lag"), "goes with baseline execute_tokens, not rl_gppo"),
+
+
+        (
+            "experiment.contrasts=[{study: addition, arm: ebt_s1, baseline: transformer, "
+            "quantity: final_error, margin: 0.1, severity: 2}]",
+            "study addition measures 2 severities, from 0; raise trainer.severities",
+        ),
         ("experiment.fit_share=0", "needs fit_share"),
         ("experiment.fit_share=1.5", "fit_share=1.5"),
     ],

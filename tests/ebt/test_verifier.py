@@ -21,7 +21,7 @@ from ebt.verifier_config import VerifierArm
 from tests.conftest import quiet_trainer
 
 ADDITION = Addition(name="addition", min_digits=1, max_digits=2, batch=16)
-RULES = ("majority", "likelihood", "energy", "oracle")
+RULES = ("majority", "likelihood", "energy", "joint", "oracle")
 
 
 @pytest.fixture
@@ -129,10 +129,12 @@ def test_every_rule_chooses_from_the_same_samples(make):
         alone = [module.energies([problem.prompt + c])[0].item() for c in group]
         assert answers["energy"].completions[row] == group[alone.index(min(alone))]
         assert answers["likelihood"].completions[row] == group[int(logp[row].argmax())]
+        joint = logp[row].detach() - torch.tensor(alone)
+        assert answers["joint"].completions[row] == group[int(joint.argmax())]
         votes = [group.count(c) for c in group]
         assert answers["majority"].completions[row] == group[votes.index(max(votes))]
     assert answers["energy"].flops > answers["likelihood"].flops == answers["majority"].flops
-    assert answers["energy"].completions != answers["likelihood"].completions
+    assert len({tuple(answers[rule].completions) for rule in ("energy", "likelihood", "joint")}) == 3
 
 
 def test_the_oracle_finds_a_right_sample_if_there_is_one(make, monkeypatch):
@@ -180,6 +182,7 @@ def test_sixteen_bits_train(make):
     [
         ({"warm_start": 0.0}, "arm.warm_start=0.0: a share"),
         ({"warm_start": 1.0}, "use arm=transformer"),
+        ({"lr_scale": 0.0}, "arm.lr_scale=0.0: must be positive"),
         ({"negatives": 0}, "arm.negatives=0: at least 1"),
         ({"samples": [1, 4]}, "arm.samples=[1, 4]: of one sample there is nothing to select"),
         ({"samples": []}, "arm.samples=[]"),
