@@ -147,8 +147,6 @@ def contrast(arm: str, baseline: str, quantity: str) -> str:
         (contrast("rl_grpo", "rl_hicra", "ceiling"), "does not plan"),
         (contrast("ebt_s1", "rl_grpo", "extra_gain"), "ebt_s1 is of family ebt, which no reward trains"),
         (contrast("rl_grpo", "rl_gppo", "entropy_lag"), "goes with baseline execute_tokens, not rl_gppo"),
-
-
         (
             "experiment.contrasts=[{study: addition, arm: ebt_s1, baseline: transformer, "
             "quantity: final_error, margin: 0.1, severity: 2}]",
