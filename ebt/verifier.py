@@ -89,7 +89,7 @@ class VerifierModule(NextTokens):
         loss = contrast(data_B, samples_N)
         self.manual_backward(loss)
         share = (self.share_spent - self.arm.warm_start) / (1 - self.arm.warm_start)
-        norm = self.optimise(self.arm.lr_scale * optim.schedule(max(share, 0.0), self.cell.trainer))
+        norm = self.optimise(optim.schedule(max(share, 0.0), self.cell.trainer))
         self.spend("contrast", 3 * cost)
         self.problems += len(problems) * self.ranks
         self.contrasts += 1

@@ -18,8 +18,6 @@ class VerifierArm:
     """Label in tables and records."""
     warm_start: float = 0.2
     """Share of the budget spent on next-token training of the start; the rest trains the energy."""
-    lr_scale: float = 0.3
-    """Peak learning rate of the energy over the size's: it begins from trained weights."""
     negatives: int = 1
     """Own samples a data answer, in the noise-contrastive loss."""
     samples: list[int] = field(default_factory=lambda: [4, 16])
@@ -32,7 +30,6 @@ class VerifierArm:
             f"arm.warm_start={self.warm_start}: a share, 0 < warm_start < 1; for next-token training "
             "alone use arm=transformer",
         )
-        require(self.lr_scale > 0, f"arm.lr_scale={self.lr_scale}: must be positive")
         require(self.negatives >= 1, f"arm.negatives={self.negatives}: at least 1, or there is no contrast")
         require(
             len(self.samples) > 0 and min(self.samples) >= 2,

@@ -184,7 +184,6 @@ def test_sixteen_bits_train(make):
     [
         ({"warm_start": 0.0}, "arm.warm_start=0.0: a share"),
         ({"warm_start": 1.0}, "use arm=transformer"),
-        ({"lr_scale": 0.0}, "arm.lr_scale=0.0: must be positive"),
         ({"negatives": 0}, "arm.negatives=0: at least 1"),
         ({"samples": [1, 4]}, "arm.samples=[1, 4]: of one sample there is nothing to select"),
         ({"samples": []}, "arm.samples=[]"),
