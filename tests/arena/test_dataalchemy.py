@@ -75,6 +75,12 @@ def test_the_longest_problem_is_reached(axis: str, severity: int) -> None:
         assert max(len(p.prompt) for p in drawn) == TASK.longest(severity, axis)[0]
 
 
+def test_severity_0_is_the_same_item_on_every_axis() -> None:
+    first = TASK.problem("test", 0, 3)
+    assert all(TASK.problem("test", 0, 3, 0, axis) == first for axis in TASK.axes)
+    assert first.axis == "task"
+
+
 def words(split: str, severity: int = 0, axis: str = "", count: int = 400) -> list[tuple[str, str]]:
     """Element and composition of drawn problems, without noise."""
     drawn = [TASK.text(TASK.problem(split, 0, i, severity, axis).prompt) for i in range(count)]

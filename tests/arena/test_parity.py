@@ -60,8 +60,9 @@ def test_the_long_form_comes_at_its_share_whatever_the_bits(share: float) -> Non
     long = [len(p.chain) > 1 for p in drawn]
     assert sum(long) / 2000 == pytest.approx(share, abs=0.03)
     if share == 0.25:
-        odd = [w for w, p in zip(long, drawn, strict=True) if p.answer[0]]
-        assert sum(odd) / len(odd) == pytest.approx(share, abs=0.04)
+        for place in range(16):
+            ones = [w for w, p in zip(long, drawn, strict=True) if p.prompt[place]]
+            assert sum(ones) / len(ones) == pytest.approx(share, abs=0.05)
 
 
 def test_no_held_out_bits_are_ever_trained_on() -> None:
