@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from arena.tasks.base import ANSWER, EXECUTE, FORMAT, PLAN
+from arena.token_classes import ANSWER, EXECUTE, FORMAT, PLAN
 from compare.evidence import Run
 from compare.finals import reward_gain
 from compare.half_fall import LEAST_ROWS, half_falls, labellings, lags, relabelling_p

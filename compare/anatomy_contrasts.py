@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from arena.tasks.base import PLAN
+from arena.token_classes import PLAN
 from compare.anatomy import UNMANAGED, AnatomyStudy, ArmAnatomy
 from compare.evidence import Run
 from compare.findings import Draft

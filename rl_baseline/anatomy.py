@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from arena.rollout import Rollout
-from arena.tasks.base import EXECUTE, PLAN, Problem
+from arena.tasks.base import Problem
+from arena.token_classes import EXECUTE, PLAN
 from rl_baseline.credit import CLASSES, top
 
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)

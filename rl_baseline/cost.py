@@ -6,7 +6,8 @@ whenever a batch holds one such problem.
 
 from arena.config import Cell, ConfigError, require
 from arena.shape import Shape, arena_shape, supervised_step
-from arena.tasks.base import PLAN, Task
+from arena.tasks.base import Task
+from arena.token_classes import PLAN
 from rl_baseline.config import RLArm, TransformerArm
 from rl_baseline.pretrained import describe
 from rl_baseline.symbols import task_tokens

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from arena.tasks.base import ANSWER, EXECUTE, FORMAT, PLAN, Problem
+from arena.tasks.base import Problem
+from arena.token_classes import ANSWER, EXECUTE, FORMAT, PLAN
 from rl_baseline.config import RLArm
 
 CLASSES = (PLAN, EXECUTE, FORMAT, ANSWER)

@@ -17,7 +17,8 @@ from arena.data import Batch, collate
 from arena.rollout import Rollout, log_probabilities, predicted_logits, sample, sequence_seeds
 from arena.seeding import generator
 from arena.shape import supervised_step
-from arena.tasks.base import PLAN, Problem, Task
+from arena.tasks.base import Problem, Task
+from arena.token_classes import PLAN
 from rl_baseline import anatomy, cost, entropy, measure
 from rl_baseline.advantage import advantages
 from rl_baseline.config import RLArm

@@ -53,7 +53,17 @@ def study(cells: int, flops: float) -> list[Planned]:
             seed=i // len(ARMS),
         )
         name = identity(cell, {})
-        planned.append(Planned(identity=name, study="s", cell=cell, data={}, parameters=0, non_embedding=0))
+        planned.append(
+            Planned(
+                identity=name,
+                study="s",
+                cell=cell,
+                data={},
+                parameters=0,
+                non_embedding=0,
+                flops=cell.budget.flops,
+            )
+        )
     return planned
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from arena.config import Addition, ConfigError
-from arena.tasks.base import EXECUTE, FORMAT, Problem, Task, Verdict, edit_distance, stream
+from arena.tasks.base import Problem, Task, Verdict, edit_distance, stream
+from arena.token_classes import EXECUTE, FORMAT
 
 PLUS, EQUALS, OPEN, END, PAD = 10, 11, 12, 13, 14
 HELD_OUT = {0: "val", 1: "test"}

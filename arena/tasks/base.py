@@ -13,8 +13,6 @@ from arena.config import ConfigError, require
 
 SPLITS = ("train", "val", "test")
 
-PLAN, EXECUTE, FORMAT, ANSWER = "plan", "execute", "format", "answer"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:

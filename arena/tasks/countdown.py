@@ -17,8 +17,9 @@ from typing import Any
 
 from arena.config import ConfigError, TaskConfig, require
 from arena.tasks.arithmetic import OPERATORS, apply, expression_values, follow, is_solution
-from arena.tasks.base import EXECUTE, FORMAT, PLAN, Problem, Task, Verdict, edit_distance
+from arena.tasks.base import Problem, Task, Verdict, edit_distance
 from arena.tasks.draws import ATTEMPTS, below, generator, shuffled, split_of
+from arena.token_classes import EXECUTE, FORMAT, PLAN
 
 LARGEST = 999
 """Largest target and largest result on the way to it, in the supervised expression."""

@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from arena.config import ConfigError, TaskConfig, require
-from arena.tasks.base import FORMAT, PLAN, Problem, Verdict, edit_distance
+from arena.tasks.base import Problem, Verdict, edit_distance
 from arena.tasks.draws import ATTEMPTS, below, generator, shuffled, split_of
 from arena.tasks.graph import (
     END,
@@ -32,6 +32,7 @@ from arena.tasks.graph import (
     successors,
     walks,
 )
+from arena.token_classes import FORMAT, PLAN
 
 STEP = 2
 """Nodes that each severity adds."""

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from arena.config import ConfigError, TaskConfig, require, require_choice
-from arena.tasks.base import EXECUTE, FORMAT, PLAN, Problem, Task, Verdict, edit_distance, stream
+from arena.tasks.base import Problem, Task, Verdict, edit_distance, stream
+from arena.token_classes import EXECUTE, FORMAT, PLAN
 
 LETTERS = 26
 F1, F2, F3, F4, EQUALS, NEXT, OPEN, END, NOISE, PAD = range(LETTERS, LETTERS + 10)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from arena.config import ConfigError, TaskConfig, require
-from arena.tasks.base import EXECUTE, FORMAT, Problem, Task, Verdict, edit_distance, stream
+from arena.tasks.base import Problem, Task, Verdict, edit_distance, stream
+from arena.token_classes import EXECUTE, FORMAT
 
 EQUALS, OPEN, END, PAD = 2, 3, 4, 5
 HELD_OUT = {0: "val", 1: "test"}

@@ -23,8 +23,9 @@ from typing import Any
 
 from arena.config import ConfigError, TaskConfig, require
 from arena.tasks import sudoku_board as board
-from arena.tasks.base import EXECUTE, FORMAT, PLAN, Problem, Task, Verdict, edit_distance
+from arena.tasks.base import Problem, Task, Verdict, edit_distance
 from arena.tasks.draws import below, generator, split_of
+from arena.token_classes import EXECUTE, FORMAT, PLAN
 
 EQUALS, OPEN, END, PAD, ROWS, COLUMNS = 10, 11, 12, 13, 14, 23
 STEP = {4: 1, 9: 4}

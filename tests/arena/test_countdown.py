@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from arena.config import ConfigError
 from arena.tasks.arithmetic import apply, evaluate, expression_values, follow, is_solution
-from arena.tasks.base import EXECUTE, FORMAT, PLAN
 from arena.tasks.countdown import GUESSED, Countdown, CountdownTask, draw, member, question
 from arena.tasks.draws import generator
+from arena.token_classes import EXECUTE, FORMAT, PLAN
 
 
 def countdown(**values: object) -> CountdownTask:

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.config import ConfigError
-from arena.tasks.base import EXECUTE, FORMAT, PLAN, Problem
+from arena.tasks.base import Problem
 from arena.tasks.dataalchemy import DataAlchemy, DataAlchemyTask
+from arena.token_classes import EXECUTE, FORMAT, PLAN
 
 SHIFTS = [("task", 3), ("element", 3), ("length", 2), ("steps", 2), ("format", 4)]
 PAPER: dict[str, Any] = {"letters": 26, "pairs": 0.0, "rotation": 13, "train": ["11"]}

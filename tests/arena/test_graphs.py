@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arena.config import ConfigError
-from arena.tasks.base import FORMAT, PLAN, Problem
+from arena.tasks.base import Problem
 from arena.tasks.dag import Dag, DagTask, search_back, structure
 from arena.tasks.graph import COMMA, END, OPEN, question
 from arena.tasks.path_star import PathStar, PathStarTask
+from arena.token_classes import FORMAT, PLAN
 
 Edges = Sequence[tuple[int, int]]
 

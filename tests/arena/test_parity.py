@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.config import ConfigError
-from arena.tasks.base import EXECUTE, FORMAT
 from arena.tasks.parity import Parity, ParityTask
+from arena.token_classes import EXECUTE, FORMAT
 
 
 def parity(**settings: Any) -> ParityTask:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from arena.config import ConfigError
 from arena.tasks import sudoku_board
-from arena.tasks.base import EXECUTE, FORMAT, PLAN, Problem
+from arena.tasks.base import Problem
 from arena.tasks.sudoku import END, EQUALS, FEWEST_CLUES, OPEN, REACH, STEP, Sudoku, SudokuTask, member
+from arena.token_classes import EXECUTE, FORMAT, PLAN
 
 Grid = tuple[int, ...]
 

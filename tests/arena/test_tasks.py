@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from arena.config import Addition, ConfigError, HFText, Text
 from arena.tasks import build_task
 from arena.tasks.addition import END, EQUALS, OPEN, PLUS, AdditionTask
-from arena.tasks.base import EXECUTE, FORMAT, edit_distance
+from arena.tasks.base import edit_distance
+from arena.token_classes import EXECUTE, FORMAT
 
 
 def addition(**settings: object) -> AdditionTask:

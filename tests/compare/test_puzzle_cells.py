@@ -43,7 +43,13 @@ def test_a_puzzle_trains_and_is_evaluated(arm, task: TaskConfig, tiny_cell, tmp_
     cell = tiny_cell(arm, task, flops=1.1 * family(cell).minimum_flops(cell, build_task(task)))
     cell.validate()
     planned = Planned(
-        identity=identity(cell, {}), study="s", cell=cell, data={}, parameters=0, non_embedding=0
+        identity=identity(cell, {}),
+        study="s",
+        cell=cell,
+        data={},
+        parameters=0,
+        non_embedding=0,
+        flops=cell.budget.flops,
     )
     store = Store(tmp_path)
     store.prepare()

@@ -46,7 +46,13 @@ def planned(tiny_cell) -> Callable[..., Planned]:
         trainer = dataclasses.replace(cell.trainer, checkpoint_minutes=0.0, accelerator="cpu", problems=8)
         cell = dataclasses.replace(cell, trainer=trainer)
         return Planned(
-            identity=identity(cell, {}), study="s", cell=cell, data={}, parameters=0, non_embedding=0
+            identity=identity(cell, {}),
+            study="s",
+            cell=cell,
+            data={},
+            parameters=0,
+            non_embedding=0,
+            flops=cell.budget.flops,
         )
 
     return build

@@ -6,7 +6,8 @@ import torch
 from arena.config import Addition
 from arena.rollout import Rollout
 from arena.tasks import build_task
-from arena.tasks.base import EXECUTE, FORMAT, PLAN, Problem
+from arena.tasks.base import Problem
+from arena.token_classes import EXECUTE, FORMAT, PLAN
 from rl_baseline.anatomy import LEVELS, by_place, departure, survey
 from rl_baseline.config import RLArm
 from rl_baseline.credit import CLASSES, class_table

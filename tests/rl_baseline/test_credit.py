@@ -7,7 +7,8 @@ import torch
 
 from arena.config import Addition
 from arena.tasks import build_task
-from arena.tasks.base import ANSWER, EXECUTE, FORMAT, PLAN, Problem
+from arena.tasks.base import Problem
+from arena.token_classes import ANSWER, EXECUTE, FORMAT, PLAN
 from rl_baseline.config import RLArm
 from rl_baseline.credit import CLASSES, class_table, placebo, plan_bonus, token_classes, top
 from tests.rl_baseline.cases import generator, make_samples, random_case, value_and_gradient, whole

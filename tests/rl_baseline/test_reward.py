@@ -17,7 +17,8 @@ from arena.seeding import seed_everything
 from arena.shape import supervised_step
 from arena.tasks import build_task
 from arena.tasks.addition import AdditionTask
-from arena.tasks.base import EXECUTE, PLAN, Problem
+from arena.tasks.base import Problem
+from arena.token_classes import EXECUTE, PLAN
 from rl_baseline import cost
 from rl_baseline.config import RLArm
 from rl_baseline.module import COMPETENCE_RATE, NothingToLearn, RLModule
