@@ -125,7 +125,7 @@ class Contender(lightning.LightningModule, ABC):
 
     @abstractmethod
     def efforts(self) -> tuple[str, ...]:
-        """Names of the ways to produce an answer, cheapest first."""
+        """Names of the ways to produce an answer."""
 
     @abstractmethod
     def likelihood_efforts(self) -> tuple[str, ...]:
@@ -248,7 +248,7 @@ class Contender(lightning.LightningModule, ABC):
         self._log_likelihood("test", batch)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[tuple[int, ...]]:
-        """Completions at the cheapest effort."""
+        """Completions at the first effort."""
         return self.solve(batch.problems, self.efforts()[0]).completions
 
     def _log_likelihood(self, split: str, batch: Batch) -> None:

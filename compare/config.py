@@ -39,8 +39,8 @@ class Study:
     overrides: list[str] = field(default_factory=list)
     """Hydra overrides for this study's cells, such as task.batch=16; only keys of task and trainer, so
     that no arm is favoured."""
-    reward_overrides: list[str] = field(default_factory=list)
-    """Overrides of keys of arm for every arm trained by reward alike, such as arm.warm_until=0.3."""
+    family_overrides: dict[str, list[str]] = field(default_factory=dict)
+    """Overrides of keys of arm by family (ebt, rl, ...), for all its arms alike: rl: [arm.warm_until=0.3]."""
 
 
 @dataclass(kw_only=True)

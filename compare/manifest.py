@@ -271,10 +271,10 @@ def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]],
         for arm in (contrast.arm, *([] if quantity in OWN_BASELINES else [baseline])):
             if arm not in (WARM_START, *FORECASTS) and (contrast.study, arm) not in arms:
                 raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
-        if contrast.chooses and quantity != "final_error":
+        if contrast.chooses and quantity not in ("final_error", "final_loss"):
             raise ValueError(
-                f"contrast {contrast.arm}: effort, baseline_effort and severity go with final_error, not "
-                f"with {quantity}; leave them out"
+                f"contrast {contrast.arm}: effort, baseline_effort and severity go with final_error and "
+                f"final_loss, not with {quantity}; leave them out"
             )
         if contrast.severity < 0:
             raise ValueError(f"contrast {contrast.arm}: severity {contrast.severity}: must not be negative")

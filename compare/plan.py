@@ -10,10 +10,10 @@ from typing import Any
 from hydra import compose
 from omegaconf import OmegaConf
 
-from arena.config import Cell, ConfigError, TaskConfig
+from arena.config import Cell, ConfigError, TaskConfig, require_choice
 from arena.tasks import build_task
 from arena.tasks.base import Task
-from compare.arms import check, family
+from compare.arms import FAMILIES, check, family
 from compare.config import Experiment, Root, Study
 from compare.manifest import (
     ANATOMY_QUANTITIES,
@@ -29,8 +29,8 @@ from compare.record import Record
 IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
 
-ADDED = (("arm", "warm_until"), ("budget", "problems"), ("trainer", "pool"))
-"""Settings younger than version 1 whose default of None changes nothing: cells of before keep their names."""
+ADDED = (("arm", "ladder"), ("arm", "warm_until"), ("budget", "problems"), ("trainer", "pool"))
+"""Settings younger than version 1: their default, None or empty, leaves cells of before their names."""
 
 GROUPS = ("arm", "task", "size", "budget")
 ASSUMED_RATE = 2e10
@@ -169,7 +169,7 @@ def identity(cell: Cell, data: dict[str, Any]) -> str:
     for key in ("accelerator", "threads", "history", "compile", "at_once", "checkpoint_minutes"):
         content["trainer"].pop(key)
     for part, key in ADDED:
-        if content[part].get(key, 0) is None:
+        if content[part].get(key, 0) in (None, []):
             content[part].pop(key)
     text = json.dumps({"version": IDENTITY_VERSION, "data": data, **content}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -251,12 +251,14 @@ def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: lis
                 f"experiment.studies.{name}.overrides: {override} sets neither task. nor trainer.; what "
                 "concerns one arm belongs in a file of conf/arm"
             )
-    for override in study.reward_overrides:
-        if not override.startswith("arm.") or override.startswith(("arm.name", "arm.kind")):
-            raise ConfigError(
-                f"experiment.studies.{name}.reward_overrides: {override} sets no setting of an arm; "
-                "give keys such as arm.warm_until, they hold for every arm trained by reward"
-            )
+    for kind, overrides in study.family_overrides.items():
+        require_choice(f"experiment.studies.{name}.family_overrides", kind, FAMILIES)
+        for override in overrides:
+            if not override.startswith("arm.") or override.startswith(("arm.name", "arm.kind")):
+                raise ConfigError(
+                    f"experiment.studies.{name}.family_overrides: {override} sets no setting of an arm; give "
+                    "keys such as arm.warm_until, they hold for every arm of the family"
+                )
     cells: list[Cell] = []
     for arm in study.arms:
         sizes: dict[str, Root] = {}
@@ -265,8 +267,8 @@ def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: lis
                 choices = [f"arm={arm}", f"task={study.task}", f"size={rung.size}"]
                 choices += [*study.overrides, *passed_on]
                 root = _compose(choices)
-                if study.reward_overrides and root.arm.kind == "rl":
-                    root = _compose([*choices, *study.reward_overrides])
+                if root.arm.kind in study.family_overrides:
+                    root = _compose([*choices, *study.family_overrides[root.arm.kind]])
                 sizes[rung.size] = root
             root = sizes[rung.size]
             for seed in experiment.seeds:

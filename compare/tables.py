@@ -82,10 +82,13 @@ class EffortRow:
 
     arm: str
     budget: float
-    effort: str
+    metric: str
+    """loss, nats a token; or exact, of which the error is shown."""
+    axis: str
     severity: int
-    error: Estimate
-    """Answer error, over seeds."""
+    effort: str
+    value: Estimate
+    """Loss or answer error, over seeds."""
     flops: float
     """Mean counted FLOPs an answer."""
 
@@ -201,28 +204,30 @@ def _against(row: FitRow, fit: PowerLaw) -> FitRow:
 
 
 def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]:
-    """Answer error against FLOPs an answer, for arms that have more than one way to answer."""
+    """Answer error or loss against FLOPs an answer, for arms that have more than one way to answer."""
     rows = []
     for arm in arms:
         own = [run for run in runs if run.planned.arm == arm]
         top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
-        found: dict[tuple[int, str], list[Evaluation]] = {}
-        for evaluation in (e for run in top for e in run.record.evaluations):
-            if (evaluation.metric, evaluation.stage) == ("exact", "final"):
-                found.setdefault((evaluation.severity, evaluation.effort), []).append(evaluation)
-        if len({effort for _, effort in found}) < 2:
-            continue
-        rows += [
-            EffortRow(
-                arm=arm,
-                budget=top[0].planned.budget,
-                effort=effort,
-                severity=severity,
-                error=over_seeds(np.array([1 - e.value for e in same])),
-                flops=float(np.mean([e.flops for e in same])),
+        found: dict[tuple[str, str, int, str], list[Evaluation]] = {}
+        for e in (e for run in top for e in run.record.evaluations if e.stage == "final"):
+            found.setdefault((e.metric, e.axis, e.severity, e.effort), []).append(e)
+        for (metric, axis, severity, effort), same in found.items():
+            if len({other for m, _, _, other in found if m == metric}) < 2:
+                continue
+            values = np.array([e.value for e in same])
+            rows.append(
+                EffortRow(
+                    arm=arm,
+                    budget=top[0].planned.budget,
+                    metric=metric,
+                    axis=axis,
+                    severity=severity,
+                    effort=effort,
+                    value=over_seeds(values if metric == "loss" else 1 - values),
+                    flops=float(np.mean([e.flops for e in same])),
+                )
             )
-            for (severity, effort), same in found.items()
-        ]
     return rows
 
 

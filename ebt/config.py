@@ -1,6 +1,7 @@
 """Configuration of the energy-based arms, and of thinking."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
@@ -76,9 +77,18 @@ class EBTArm:
         """Steps at inference."""
         return self.steps + self.extra_steps
 
+    ladder: list[str] = field(default_factory=list)
+    """More efforts to evaluate: think_K takes K steps, think_KxG the G restarts' lowest energy, too."""
+
     def validate(self) -> None:
         require(self.steps >= 1, f"arm.steps={self.steps}: must be at least 1")
         require(self.extra_steps >= 0, f"arm.extra_steps={self.extra_steps}: must not be negative")
+        for effort in self.ladder:
+            require(
+                re.fullmatch(r"think_[1-9]\d*(x[1-9]\d*)?", effort) is not None,
+                f"arm.ladder={list(self.ladder)}: {effort} is no effort; write think_8 for 8 steps, "
+                "think_8x4 for 4 restarts of them",
+            )
         require_choice("arm.parametrisation", self.parametrisation, PARAMETRISATIONS)
         require_choice("arm.start", self.start, ("noise", "zero", "head"))
         require_choice("arm.conditioning", self.conditioning, ("none", "step", "adaln", "adaln_zero"))

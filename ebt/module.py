@@ -242,8 +242,9 @@ class EBTModule(Contender):
         return self.efforts()
 
     def efforts(self) -> tuple[str, ...]:
-        thinking = f"think_{self.arm.full_steps}"
-        return (START, thinking) if self.arm.start == "head" else (thinking,)
+        own = f"think_{self.arm.full_steps}"
+        others = [effort for effort in self.arm.ladder if effort != own]
+        return (*((START,) if self.arm.start == "head" else ()), *others, own)
 
     @property
     def ebt(self) -> EBT:

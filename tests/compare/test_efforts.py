@@ -116,7 +116,7 @@ def test_the_report_lists_every_way_to_answer_and_marks_the_oracle(tmp_path):
     ("changes", "message"),
     [
         ({"baseline_effort": "energy@16"}, "name another, or another effort"),
-        ({"quantity": "final_loss"}, "effort, baseline_effort and severity go with final_error"),
+        ({"quantity": "exponent"}, "effort, baseline_effort and severity go with final_error"),
         ({"severity": -1}, "severity -1"),
     ],
 )
@@ -124,6 +124,44 @@ def test_a_contrast_of_no_use_is_refused(tmp_path, changes, message):
     with pytest.raises(ManifestError, match=message) as error:
         results(tmp_path, replace(CHOICES["selected"], **changes))
     assert "\n" not in str(error.value)
+
+
+def test_a_loss_is_compared_between_efforts_and_shifts_too(tmp_path):
+    loss = {"think_2": 2.0, "think_8": 1.75}
+    cells = tuple(
+        PlannedCell(cell=f"e-{s}", study="text", arm="ebt_s1", task="text", size="4xs", budget=1e11, seed=s)
+        for s in range(3)
+    )
+    contrast = Contrast(
+        study="text",
+        arm="ebt_s1",
+        effort="think_8",
+        baseline="ebt_s1",
+        baseline_effort="think_2",
+        quantity="final_loss",
+        margin=0.02,
+        severity=1,
+    )
+    dump(tmp_path, synthetic.manifest(cells, contrasts=(contrast,), name="thinking"))
+    for i, cell in enumerate(cells):
+        evaluations = tuple(
+            synthetic.evaluation(
+                "loss",
+                value + 0.01 * i + severity,
+                axis="domain",
+                effort=effort,
+                severity=severity,
+                flops=1e6,
+            )
+            for severity in (0, 1)
+            for effort, value in loss.items()
+        )
+        synthetic.write(tmp_path, synthetic.record(cell, evaluations))
+    found = analyse(collect(tmp_path, load(tmp_path, "thinking")), draws=50)
+    assert found.findings[0].estimate == pytest.approx(-0.25)
+    rows = {(r.effort, r.severity): r for r in found.studies[0].efforts}
+    assert rows["think_8", 1].value.value == pytest.approx(2.76)
+    assert rows["think_8", 1].metric == "loss"
 
 
 def test_a_manifest_older_than_efforts_is_read(tmp_path):

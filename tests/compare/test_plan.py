@@ -84,8 +84,8 @@ def test_trainer_settings_reach_every_cell() -> None:
     assert {p.cell.trainer.clip for p in plan("trainer.clip=0.5")} == {0.5}
 
 
-def test_what_is_set_for_reward_reaches_the_arms_trained_by_it_and_no_other() -> None:
-    changed = plan('experiment.studies.addition.reward_overrides=["arm.warm_until=0.3"]')
+def test_what_is_set_for_a_family_reaches_its_arms_and_no_other() -> None:
+    changed = plan('+experiment.studies.addition.family_overrides={"rl":["arm.warm_until=0.3"]}')
     assert {p.cell.arm.warm_until for p in changed if p.cell.arm.kind == "rl"} == {0.3}
     others = {p.identity for p in plan() if p.cell.arm.kind != "rl"}
     assert {p.identity for p in changed if p.cell.arm.kind != "rl"} == others
@@ -99,8 +99,12 @@ def test_what_is_set_for_reward_reaches_the_arms_trained_by_it_and_no_other() ->
         ("experiment.seeds=[1,1]", "twice"),
         ("experiment.seeds=[]", "at least one"),
         ('experiment.studies.text.overrides=["arm.steps=9"]', "neither task"),
-        ('experiment.studies.addition.reward_overrides=["task.batch=9"]', "sets no setting of an arm"),
-        ('experiment.studies.addition.reward_overrides=["arm.name=x"]', "sets no setting of an arm"),
+        (
+            '+experiment.studies.addition.family_overrides={"rl":["task.batch=9"]}',
+            "sets no setting of an arm",
+        ),
+        ('+experiment.studies.addition.family_overrides={"lr":["arm.steps=1"]}', "choose one of ebt"),
+        ('+experiment.studies.addition.family_overrides={"rl":["arm.name=x"]}', "sets no setting of an arm"),
     ],
 )
 def test_what_an_experiment_cannot_mean_is_refused(override: str, message: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from arena.config import Addition, Size, Text
+from arena.config import Addition, ConfigError, Size, Text
 from arena.data import Problems, collate
 from arena.seeding import generator, seed_everything
 from arena.tasks import build_task
@@ -131,3 +131,19 @@ def test_mixed_precision_trains_and_evaluates(tiny_cell) -> None:
     task = mixed.task
     batches = [collate([task.problem("val", 0, i) for i in range(16)], task.pad)]
     assert loss_of(mixed, batches) == pytest.approx(loss_of(full, batches), rel=0.05)
+
+
+def test_a_ladder_of_efforts_is_evaluated_before_the_arms_own(tiny_cell) -> None:
+    arm = EBTArm(name="e", alpha=1.0, ladder=["think_4", "think_2", "think_1x3"])
+    module = EBTModule(tiny_cell(arm, Addition(name="addition")), build_task(Addition(name="addition")))
+    assert module.likelihood_efforts() == ("think_4", "think_1x3", "think_2")
+    batch = collate([module.task.problem("val", 0, i) for i in range(3)], module.task.pad)
+    one, four = (module.evaluate(batch, f"think_{k}") for k in (1, 4))
+    assert not one.nats_B.equal(four.nats_B)
+    assert module.evaluate(batch).nats_B.equal(module.evaluate(batch, "think_2").nats_B)
+
+
+@pytest.mark.parametrize("effort", ["think_0", "think", "think_2x0", "greedy"])
+def test_an_effort_that_does_not_exist_is_refused(effort: str) -> None:
+    with pytest.raises(ConfigError, match=f"arm.ladder=.*: {effort} is no effort; write think_8"):
+        EBTArm(name="e", ladder=[effort]).validate()
