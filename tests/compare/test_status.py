@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -92,7 +93,7 @@ def test_cells_are_counted_by_how_they_stand(tmp_path) -> None:
         "left: about 4",
     ):
         assert words in found.stdout
-    assert "heard 0 s ago" in found.stdout
+    assert re.search(r"heard \d+ s ago", found.stdout)
 
 
 def test_ten_thousand_records_take_seconds_and_no_torch(tmp_path) -> None:

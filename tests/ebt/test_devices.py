@@ -39,8 +39,10 @@ def test_two_processes_train_as_one(arm_of, tiny_cell, name: str) -> None:
     start = parameters_of(EBTModule(one.cell, one.task))
     moved = (parameters_of(one) - start).norm()
     assert moved > 1e-2
-    # Not to the last digit: sums in another order, which Adam magnifies where a gradient is almost zero.
-    assert (parameters_of(one) - parameters_of(two)).norm() < 0.01 * moved
+    # Not to the last digit: sums in another order, which Adam magnifies where a gradient is almost zero, and
+    # which decide at the gate between two positions of almost equal entropy.
+    close = 0.01 if name == "ebt_s1" else 0.05
+    assert (parameters_of(one) - parameters_of(two)).norm() < close * moved
     torch.testing.assert_close(one.cut, two.cut, rtol=1e-3, atol=0)
     assert one.ranks == 1
 

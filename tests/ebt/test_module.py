@@ -1,7 +1,10 @@
 """The arm as a LightningModule: trains, is calibrated, decodes with a cache, repeats itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.nn.functional import pad
 
 from arena.config import Addition, ConfigError, Size, Text
 from arena.data import Problems, collate
@@ -147,3 +150,76 @@ def test_a_ladder_of_efforts_is_evaluated_before_the_arms_own(tiny_cell) -> None
 def test_an_effort_that_does_not_exist_is_refused(effort: str) -> None:
     with pytest.raises(ConfigError, match=f"arm.ladder=.*: {effort} is no effort; write think_8"):
         EBTArm(name="e", ladder=[effort]).validate()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"start": "zero"},
+        {"start": "head", "steps": 1, "parametrisation": "mirror", "graph": "all", "loss": "last"},
+        {"start": "zero", "contrastive": 0.5},
+    ],
+    ids=["zero", "head", "contrast"],
+)
+def test_more_padding_changes_no_loss_and_no_gradient(tiny_cell, options: dict[str, object]) -> None:
+    arm = EBTArm(name="e", alpha=2.0, **options)  # pyright: ignore[reportArgumentType]
+    cell = tiny_cell(arm, Addition(name="addition", min_digits=2, max_digits=4))
+    module = EBTModule(cell, build_task(cell.task))
+    batch = collate([module.task.problem("train", 0, i) for i in range(6)], module.task.pad)
+    assert not batch.supervised_BM.all()
+    wider = replace(
+        batch,
+        tokens_BS=pad(batch.tokens_BS, (0, 3), value=module.task.pad),
+        positions_BM=pad(batch.positions_BM, (0, 3)),
+        targets_BM=pad(batch.targets_BM, (0, 3)),
+        supervised_BM=pad(batch.supervised_BM, (0, 3)),
+    )
+    found = []
+    for each in (batch, wider):
+        module.zero_grad()
+        figures, _ = module.backpropagate(each)
+        likelihood = module.evaluate(each)
+        gradients = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+        found.append((figures["loss"], gradients, likelihood.nats_B, likelihood.tokens_B))
+    assert found[0][1].abs().max() > 0
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("gate", ["entropy", "random"])
+def test_padding_passes_no_gate_and_weighs_nothing_where_it_must(tiny_cell, gate: str) -> None:
+    def build(share: float) -> EBTModule:
+        arm = EBTArm(
+            name="e",
+            alpha=2.0,
+            start="head",
+            steps=1,
+            parametrisation="mirror",
+            graph="all",
+            gate=gate,
+            gate_share=share,
+        )
+        torch.manual_seed(0)
+        cell = tiny_cell(arm, Addition(name="addition", min_digits=2, max_digits=4))
+        return EBTModule(cell, build_task(cell.task))
+
+    module = build(0.3)
+    batch = collate([module.task.problem("train", 0, i) for i in range(16)], module.task.pad)
+    assert not batch.supervised_BM.all()
+    context = module.observe(batch)
+    start_BMV = torch.zeros(
+        *batch.targets_BM.shape, module.task.vocabulary
+    )  # padding as uncertain as the rest
+    assert context.start_BMV is not None
+    index_BN = module.let_through(start_BMV, batch)
+    assert batch.supervised_BM.gather(1, index_BN).all()
+    # At nine tenths short problems have too few positions of their own: padding gets in, and weighs nothing.
+    found = []
+    for filler in (0, 5):
+        module = build(0.9)
+        targets = torch.where(batch.supervised_BM, batch.targets_BM, filler)
+        figures, _ = module.backpropagate(replace(batch, targets_BM=targets))
+        gradients = torch.cat([p.grad.flatten() for p in module.parameters() if p.grad is not None])
+        found.append((figures["loss"], figures["first_loss"], gradients))
+    for a, b in zip(*found, strict=True):
+        assert a.equal(b)
