@@ -85,7 +85,7 @@ def test_trainer_settings_reach_every_cell() -> None:
 
 
 def test_what_is_set_for_a_family_reaches_its_arms_and_no_other() -> None:
-    changed = plan('+experiment.studies.addition.family_overrides={"rl":["arm.warm_until=0.3"]}')
+    changed = plan('+experiment.studies.addition.family_overrides={rl:["arm.warm_until=0.3"]}')
     assert {p.cell.arm.warm_until for p in changed if p.cell.arm.kind == "rl"} == {0.3}
     others = {p.identity for p in plan() if p.cell.arm.kind != "rl"}
     assert {p.identity for p in changed if p.cell.arm.kind != "rl"} == others
@@ -100,11 +100,11 @@ def test_what_is_set_for_a_family_reaches_its_arms_and_no_other() -> None:
         ("experiment.seeds=[]", "at least one"),
         ('experiment.studies.text.overrides=["arm.steps=9"]', "neither task"),
         (
-            '+experiment.studies.addition.family_overrides={"rl":["task.batch=9"]}',
+            '+experiment.studies.addition.family_overrides={rl:["task.batch=9"]}',
             "sets no setting of an arm",
         ),
-        ('+experiment.studies.addition.family_overrides={"lr":["arm.steps=1"]}', "choose one of ebt"),
-        ('+experiment.studies.addition.family_overrides={"rl":["arm.name=x"]}', "sets no setting of an arm"),
+        ('+experiment.studies.addition.family_overrides={lr:["arm.steps=1"]}', "choose one of ebt"),
+        ('+experiment.studies.addition.family_overrides={rl:["arm.name=x"]}', "sets no setting of an arm"),
     ],
 )
 def test_what_an_experiment_cannot_mean_is_refused(override: str, message: str) -> None:
