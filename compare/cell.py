@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import logging
-import platform
 import re
 import time
 import traceback
@@ -17,34 +16,24 @@ import lightning
 import torch
 from lightning.pytorch.loggers import Logger as LightningLogger
 
-from arena.config import TrainerConfig
-from arena.contender import Contender
-from arena.data import Batch, Problems, collate, held_out
+from arena.data import Problems
 from arena.seeding import seed_everything
 from arena.tasks import build_task
-from arena.tasks.base import Problem, Task
 from compare import stop
 from compare.arms import family
 from compare.config import Logger
-from compare.live import LawSoFar, law_so_far
+from compare.live import LawSoFar
 from compare.plan import Planned, blank_record, portable
 from compare.record import Evaluation, Record
 from compare.redaction import Redacting, redact
 from compare.resume import Resume, Snapshots, Unusable, sweep
 from compare.run import Notice
-from compare.stats import Estimate
 from compare.store import SNAPSHOT, Store
-from compare.trace import Unfit
+from compare.watch import Watch
 
 # What Lightning announces about devices and tips is the same for every cell.
 for _name in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-EVALUATION_BATCH = 128
-REPORT_EVERY = 0.5
-"""Seconds between two reports of progress."""
-FORECAST_AT = (0.4, 0.6, 0.8)
-"""Shares of the budget after which a run that is trained by reward says where its entropy law leads."""
 
 
 def run_cell(
@@ -131,7 +120,7 @@ def _train(
     task = build_task(cell.task)
     contender = family(cell).build(cell, task)
     before = state["seconds"] if state else {"train": 0.0, "evaluate": 0.0, "total": 0.0}
-    watch = _Watch(task, settings, progress, news)
+    watch = Watch(task, settings, progress, news)
     watch.seconds = before["evaluate"]
     begun = time.perf_counter()
 
@@ -191,173 +180,6 @@ def _train(
         history=columns,
         evaluations=tuple(watch.evaluations),
     )
-
-
-class _Watch(lightning.Callback):
-    """Reports progress, and evaluates whenever the contender leaves a stage of its training."""
-
-    def __init__(
-        self,
-        task: Task,
-        settings: TrainerConfig,
-        progress: Callable[[float], None],
-        news: Callable[[str], None] | None,
-    ) -> None:
-        self.task, self.settings, self.progress, self.news = task, settings, progress, news
-        self.forecasts: list[tuple[int, LawSoFar]] = []
-        """Optimiser step and the entropy law by then."""
-        self.environment: dict[str, Any] = {}
-        self.evaluations: list[Evaluation] = []
-        self.seconds = 0.0
-        self._stage: str | None = None
-        self._told = 0.0
-        self._due = list(FORECAST_AT)
-
-    def training_state(self) -> dict[str, Any]:
-        """For a snapshot."""
-        return {
-            "stage": self._stage,
-            "due": self._due,
-            "evaluations": [dataclasses.asdict(e) for e in self.evaluations],
-            "forecasts": [[step, dataclasses.asdict(found)] for step, found in self.forecasts],
-        }
-
-    def restore_training(self, state: dict[str, Any]) -> None:
-        """From a snapshot."""
-        self._stage, self._due = state["stage"], state["due"]
-        self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
-        self.forecasts = [
-            (step, LawSoFar(**{**found, "ceiling": Estimate(**found["ceiling"])}))
-            for step, found in state["forecasts"]
-        ]
-
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, Contender)
-        if self._stage is not None and pl_module.stage != self._stage:
-            self.evaluate(pl_module, self._stage)
-        self._stage = pl_module.stage
-        now = time.monotonic()
-        if now - self._told > REPORT_EVERY:
-            self._told = now
-            self.progress(pl_module.flops_spent)
-        if self._due and pl_module.share_spent >= self._due[0]:
-            self._due.pop(0)
-            self.forecast(pl_module)
-
-    def forecast(self, contender: Contender) -> None:
-        """Fit the entropy law on what was logged so far and tell it; silent for arms without rewards."""
-        columns = contender.history.columns(self.settings.history)
-        if "reward" not in columns:
-            return
-        try:
-            found = law_so_far(columns)
-        except Unfit:
-            return
-        self.forecasts.append((contender.steps, found))
-        print(f"step {contender.steps}: {found.text}", flush=True)
-        if self.news is not None:
-            self.news(found.text)
-
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        assert isinstance(pl_module, Contender)
-        pl_module.history.flush()
-        # Here, not after fit, which takes the module off the device that it was trained on.
-        self.evaluate(pl_module, "final")
-        self.environment = _environment(pl_module, trainer.precision)
-
-    def evaluate(self, contender: Contender, stage: str) -> None:
-        """Append the evaluations of a stage; before the final one, in distribution only."""
-        begun = time.perf_counter()
-        training = contender.training
-        contender.eval()
-        done = {(e.axis, e.severity) for e in self.evaluations if e.stage == stage}
-        try:
-            for axis, severity in self.task.shifts(self.settings.severities if stage == "final" else 1):
-                if (axis, severity) in done:
-                    continue
-                with stop.at_once():
-                    problems = held_out(
-                        self.task, self.settings.split, self.settings.problems, severity, axis
-                    )
-                    self.evaluations += evaluate(contender, self.task, problems, axis, severity, stage)
-        finally:
-            contender.train(training)
-            self.seconds += time.perf_counter() - begun
-
-
-def evaluate(
-    contender: Contender, task: Task, problems: list[Problem], axis: str, severity: int, stage: str
-) -> list[Evaluation]:
-    """Likelihood and, where answers can be verified, exact match on held-out problems."""
-    chunks = [problems[i : i + EVALUATION_BATCH] for i in range(0, len(problems), EVALUATION_BATCH)]
-    found: list[Evaluation] = []
-    with torch.no_grad():
-        batches = [collate(chunk, task.pad).to(contender.device) for chunk in chunks]
-        for effort in contender.likelihood_efforts():
-            found.append(_loss(contender, batches, effort, axis, severity, stage))
-        for effort in contender.efforts() if task.verifiable else ():
-            outcomes, flops = "", 0.0
-            for i, chunk in enumerate(chunks):
-                solutions = contender.solve(chunk, effort, key=(stage, severity, i))
-                flops += solutions.flops
-                pairs = zip(chunk, solutions.completions, strict=True)
-                outcomes += "".join("1" if task.verify(p, c).correct else "0" for p, c in pairs)
-            share = outcomes.count("1") / len(outcomes)
-            found.append(
-                Evaluation(
-                    stage=stage,
-                    axis=axis,
-                    severity=severity,
-                    effort=effort,
-                    metric="exact",
-                    value=share,
-                    n=len(outcomes),
-                    sd=(share * (1 - share)) ** 0.5,
-                    outcomes=outcomes,
-                    flops=flops / len(outcomes),
-                )
-            )
-    return found
-
-
-def _loss(
-    contender: Contender, batches: list[Batch], effort: str, axis: str, severity: int, stage: str
-) -> Evaluation:
-    parts = [contender.evaluate(batch, effort) for batch in batches]
-    nats = torch.cat([p.nats_B for p in parts]).cpu().double()
-    tokens = torch.cat([p.tokens_B for p in parts]).cpu().double()
-    mean = float(nats.sum() / tokens.sum())
-    if not torch.isfinite(nats).all():
-        raise FloatingPointError(f"held-out loss is {mean} at effort {effort}, {axis} {severity}")
-    # Residuals of the ratio estimator: problems differ in length.
-    residuals = (nats - mean * tokens) / tokens.mean()
-    return Evaluation(
-        stage=stage,
-        axis=axis,
-        severity=severity,
-        effort=effort,
-        metric="loss",
-        value=mean,
-        n=len(nats),
-        sd=float(residuals.std(unbiased=len(nats) > 1)),
-        flops=sum(p.flops for p in parts) / len(nats),
-    )
-
-
-def _environment(contender: Contender, precision: str) -> dict[str, Any]:
-    cuda = contender.device.type == "cuda"
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "lightning": lightning.__version__,
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "device": torch.cuda.get_device_name() if cuda else contender.device.type,
-        "threads": torch.get_num_threads(),
-        "precision": precision,
-    }
 
 
 def _precision(accelerator: str, precision: str) -> str:

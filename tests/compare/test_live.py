@@ -14,6 +14,7 @@ from arena.rollout import Rollout
 from arena.seeding import generator
 from arena.tasks.base import Problem
 from compare import cell as module
+from compare import watch
 from compare.cell import run_cell
 from compare.config import Logger
 from compare.display import Display
@@ -91,7 +92,7 @@ def test_a_running_cell_tells_it_a_few_times_and_only_if_trained_by_reward(plann
     news: list[str] = []
     one = planned(RLArm(name="rl_grpo", prompts=4, group=4), flops=5e8)
     run_cell(one, store, "c", Logger(name="none"), lambda flops: None, news.append)
-    assert 1 <= len(news) <= len(module.FORECAST_AT)
+    assert 1 <= len(news) <= len(watch.FORECAST_AT)
     assert all(line.startswith("entropy law so far: ceiling") for line in news)
     log = (store.folder(one.identity) / "log.txt").read_text()
     assert all(line in log for line in news)
@@ -110,8 +111,8 @@ def test_a_running_cell_tells_it_a_few_times_and_only_if_trained_by_reward(plann
 def test_telling_it_changes_nothing_of_the_record(planned, tmp_path, lucky, monkeypatch) -> None:
     one = planned(RLArm(name="rl_grpo", prompts=4, group=4), flops=3e8)
     histories = []
-    for name, shares in (("with", module.FORECAST_AT), ("without", ())):
-        monkeypatch.setattr(module, "FORECAST_AT", shares)
+    for name, shares in (("with", watch.FORECAST_AT), ("without", ())):
+        monkeypatch.setattr(watch, "FORECAST_AT", shares)
         store = Store(tmp_path / name)
         store.prepare()
         record = run_cell(one, store, "c", Logger(name="none"), lambda flops: None)
