@@ -1,5 +1,6 @@
 """The page on extending shows a whole task and a whole arm; both work as printed."""
 
+import importlib
 import re
 import sys
 from pathlib import Path
@@ -25,10 +26,11 @@ def block(language: str) -> str:
 
 
 @pytest.fixture
-def page(monkeypatch) -> ModuleType:
-    module = ModuleType("repeat")
-    monkeypatch.setitem(sys.modules, "repeat", module)
-    exec(compile(block("python"), "docs/extending.md", "exec"), module.__dict__)
+def page(monkeypatch, tmp_path) -> ModuleType:
+    (tmp_path / "repeat_task.py").write_text(block("python"))
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("repeat_task")
+    monkeypatch.delitem(sys.modules, "repeat_task")
     monkeypatch.setitem(arena.tasks.TASKS, module.Repeat, module.RepeatTask)
     return module
 

@@ -1,5 +1,7 @@
 """Countdown against enumeration of all expressions and Python's own arithmetic."""
 
+import ast
+import operator
 from fractions import Fraction
 from itertools import permutations, product
 
@@ -23,11 +25,21 @@ def countdown(**values: object) -> CountdownTask:
 TASK = countdown(chain=True)
 
 
+OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+
 def python_value(text: str) -> Fraction | None:
-    """What Python makes of the expression, its numbers being fractions."""
-    spelled = "".join(f" {c} " if c in "+-*/()" else c for c in text).split()
+    """What Python's own parser makes of the expression, its numbers being fractions."""
+
+    def value(node: ast.expr) -> Fraction:
+        if isinstance(node, ast.Constant):
+            assert isinstance(node.value, int)
+            return Fraction(node.value)
+        assert isinstance(node, ast.BinOp)
+        return OPERATIONS[type(node.op)](value(node.left), value(node.right))
+
     try:
-        return eval(" ".join(f"Fraction({t})" if t.isdigit() else t for t in spelled), {"Fraction": Fraction})
+        return value(ast.parse(text, mode="eval").body)
     except ZeroDivisionError:
         return None
 
