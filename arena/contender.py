@@ -41,6 +41,18 @@ class Solutions:
     flops: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """How one completion came about. Entry 0 is the start, before any step; all three are equally long."""
+
+    completions: tuple[tuple[int, ...], ...]
+    """The most probable completion after each step."""
+    energy: tuple[float, ...]
+    """Energy, summed over the completion's tokens; for one energy of a whole answer, that."""
+    entropy: tuple[float, ...]
+    """Entropy of the candidate distributions, nats a token."""
+
+
 class History:
     """Training history: values stay on the device until `every` of them are there."""
 
@@ -134,6 +146,10 @@ class Contender(lightning.LightningModule, ABC):
     @abstractmethod
     def non_embedding_parameters(self) -> int:
         """Parameters other than the maps between vocabulary and width."""
+
+    def trajectories(self, problems: Sequence[Problem], key: Sequence[object] = ()) -> list[Trajectory]:
+        """How the completions of some problems come about, one a problem; empty: nothing is refined."""
+        return []
 
     # What they share.
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from arena import optim
+from arena import optim, selection
 from arena.config import Cell
 from arena.contender import Solutions
 from arena.data import Batch
@@ -18,7 +18,7 @@ from arena.rollout import Rollout, sample, sequence_seeds
 from arena.shape import supervised_step
 from arena.supervised import NextTokens
 from arena.tasks.base import Problem, Task
-from ebt import selection, verifier_cost
+from ebt import verifier_cost
 from ebt.residual import Residual, contrast, stack
 from ebt.verifier_config import VerifierArm
 

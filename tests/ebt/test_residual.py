@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from arena.config import Size
+from arena.selection import lowest, majority, name, parse
 from arena.transformer import TransformerLM
 from ebt.residual import Residual, contrast, stack
-from ebt.selection import lowest, majority, name, parse
 
 SIZE = Size(name="tiny", layers=2, heads=2, width=16, lr=3e-3)
 ROWS = [(1, 2, 3), (3, 1), (2, 2, 0, 1), (0,)]
