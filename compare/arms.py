@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ebt.cost
 import ebt.verifier_cost
 import rl_baseline.cost
-from arena.config import Cell, require
+from arena.config import Cell, TrainerConfig, require
 from arena.tasks.base import Task
 from ebt.config import EBTArm
 from ebt.verifier_config import VerifierArm
@@ -113,8 +113,14 @@ def family(cell: Cell) -> Family:
 
 
 def check(cell: Cell, task: Task) -> None:
-    """Raise ConfigError if the cell cannot run: bad values, or a budget too small for one step."""
+    """Raise ConfigError if the cell cannot run: bad values, shifts the task lacks, too small a budget."""
     cell.validate()
+    severities, most = cell.trainer.severities, max(task.axes.values())
+    ranges = ", ".join(f"{axis} 0 to {count - 1}" for axis, count in task.axes.items())
+    require(
+        severities <= max(most, TrainerConfig.severities),  # the default takes what there is
+        f"trainer.severities={severities}: {cell.task.name} has severities {ranges}; use at most {most}",
+    )
     least = family(cell).minimum_flops(cell, task)
     require(
         cell.budget.flops >= least,

@@ -17,7 +17,8 @@ def policy_shape(cell: Cell, task: Task) -> Shape:
     """Cost and parameters of the cell's policy.
 
     Raises:
-        ConfigError: its pretrained model cannot be had, counted or spoken to in the task's symbols.
+        ConfigError: its pretrained model cannot be had, counted or spoken to in the task's symbols, or
+            has too few positions for the problems measured.
     """
     arm = cell.arm
     if arm.pretrained is None:
@@ -27,7 +28,17 @@ def policy_shape(cell: Cell, task: Task) -> Shape:
         )
         return arena_shape(cell.size, task.vocabulary)
     task_tokens(arm.pretrained, arm.revision, task)
-    return describe(arm.pretrained, arm.revision).shape(task.vocabulary)
+    description = describe(arm.pretrained, arm.revision)
+    places = task.shifts(cell.trainer.severities)
+    needed, axis, severity = max((sum(task.longest(s, a)), a, s) for a, s in places)
+    held = description.positions
+    require(
+        held is None or needed <= held,
+        f"arm.pretrained={arm.pretrained}: has positions for {held} tokens; prompt and completion of "
+        f"{cell.task.name} at {axis} {severity} take up to {needed}; choose a model of longer context, "
+        "shorter problems, or fewer trainer.severities",
+    )
+    return description.shape(task.vocabulary)
 
 
 def parameters(cell: Cell, task: Task) -> tuple[int, int]:

@@ -59,6 +59,12 @@ class Description:
         """Token ids of the model as published."""
         return self.number("vocab_size")
 
+    @property
+    def positions(self) -> int | None:
+        """Tokens that the model has positions for; none: it does not say."""
+        keys = ("max_position_embeddings", "n_positions")
+        return next((self.config[key] for key in keys if isinstance(self.config.get(key), int)), None)
+
     def shape(self, vocabulary: int) -> Shape:
         """Cost and parameters once the vocabulary is cut to `vocabulary` tokens.
 

@@ -112,6 +112,20 @@ def test_what_an_experiment_cannot_mean_is_refused(override: str, message: str) 
         plan(override)
 
 
+def test_shifts_that_a_task_lacks_are_refused_and_the_default_takes_what_there_is(tmp_path) -> None:
+    for severities in (5, 6):
+        given = ("arm=transformer", "task=sudoku", f"trainer.severities={severities}")
+        request = Request(root=root(*given), overrides=given)
+        if severities == 5:
+            assert len(expand(request)) == 1
+            continue
+        with pytest.raises(ConfigError, match=r"trainer\.severities=6: .* blanks 0 to 4; use at most 5"):
+            expand(request)
+    (tmp_path / "own.txt").write_text("\n".join(f"line {i} of a text" for i in range(999)))
+    given = ("arm=transformer", "task=text", f"task.path={tmp_path / 'own.txt'}")
+    assert len(expand(Request(root=root(*given), overrides=given))) == 1
+
+
 def test_a_pretrained_arm_is_planned_from_its_files_wherever_they_lie(tmp_path) -> None:
     folders = [save(tmp_path / name / "model", FAMILIES["llama"], byte_level()) for name in "ab"]
     plans = []

@@ -265,6 +265,17 @@ def test_what_cannot_be_loaded_or_counted_is_named(llama, tmp_path, task):
         cost.minimum_flops(build_cell(pretrained=llama), task)
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_problems_longer_than_the_models_context_are_refused_by_name(tmp_path, family):
+    """64 positions; at 20 digits prompt and completion take 42 + 22 tokens, at 21 digits 44 + 23."""
+    folder = save(tmp_path / family, FAMILIES[family], byte_level())
+    fitting, long = (build_task(Addition(name="addition", max_digits=n)) for n in (19, 20))
+    assert (sum(fitting.longest(1)), sum(long.longest(1))) == (64, 67)
+    cost.minimum_flops(build_cell(pretrained=folder), fitting)
+    with pytest.raises(ConfigError, match=r"has positions for 64 tokens; .* at digits 1 take up to 67"):
+        cost.minimum_flops(build_cell(pretrained=folder), long)
+
+
 def test_a_count_that_the_model_does_not_bear_out_is_refused(llama, task, monkeypatch):
     described = pretrained.describe(llama, None)
     fewer = {n: s for n, s in described.tensors.items() if "down_proj" not in n}
