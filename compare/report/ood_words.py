@@ -73,10 +73,10 @@ def _against(findings: list[Finding], words: dict[str, str]) -> str:
     for baseline in dict.fromkeys(f.baseline for f in findings):
         theirs = [f for f in findings if f.baseline == baseline]
         axes = [
-            f"along {axis} {grouped([(f.arm, _word(f, words)) for f in theirs if f.axis == axis])}"
+            f"Along {axis}: {grouped([(f.arm, _word(f, words)) for f in theirs if f.axis == axis])}"
             for axis in dict.fromkeys(f.axis for f in theirs)
         ]
-        said.append(f"Against {baseline}: {' '.join(axes)}")
+        said.append(f"Against {baseline}. {' '.join(axes)}")
     return " ".join(said)
 
 
