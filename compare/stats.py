@@ -172,8 +172,8 @@ def over_seeds_and_sets(sets_KSP: Sequence[Array], weights_K: Array) -> Estimate
     The variance is that of `over_seeds_and_problems`: seeds enter through the weighted sum of each, and
     what problems add beyond the residual adds up over the sets, weights squared. Degrees of freedom are
     the seeds' alone. Satterthwaite's, of a problems' part cut at 0, decided 6 to 8 of 100 comparisons of
-    an arm with itself at three seeds; the seeds alone 5, but 8 to 11 where problems tell arms apart; these
-    1 to 4 (tests/compare/test_stats.py).
+    an arm with itself at three seeds; seeds without problems 5, but 8 where problems tell arms apart; this
+    at most 4 (docs/ood.md).
 
     Args:
         sets_KSP: one (S, P) array a set; P may differ between sets.
