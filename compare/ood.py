@@ -13,7 +13,7 @@ Shapes (suffixes): S seeds, K severities, P problems.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -223,19 +223,25 @@ def _level(found: Sequence[Evaluation]) -> Estimate:
 
 
 def _errors(runs: Iterable[Run], axis: str, severity: int) -> Errors:
-    def by_seed(metric: str) -> list[float]:
-        found = (run.find(metric, severity=severity, axis=axis if severity else "") for run in runs)
-        return [e.value if metric == "edit" else 1 - e.value for e in found if e is not None]
+    def found(metric: str) -> list[Evaluation]:
+        each = (run.find(metric, severity=severity, axis=axis if severity else "") for run in runs)
+        return [e for e in each if e is not None]
 
-    values = {name: by_seed("exact" if name == "answer" else name) for name in ERRORS}
-    plan, execution = values["plan"], values["execution"]
-    paired = len(plan) == len(execution)
+    shares = {name: found("exact" if name == "answer" else name) for name in ERRORS}
+    levels = {name: _level(each) for name, each in shares.items() if each}
+    plan, execution = shares["plan"], shares["execution"]
+    differences = [e.value - p.value for p, e in zip(plan, execution, strict=False)]
     return Errors(
         axis=axis,
         severity=severity,
-        of={name: over_seeds(np.array(each)) for name, each in values.items() if each},
-        planning=mean([p - e for p, e in zip(plan, execution, strict=True)]) if paired else None,
+        of={name: e if name == "edit" else _complement(e) for name, e in levels.items()},
+        planning=mean(differences) if len(plan) == len(execution) else None,
     )
+
+
+def _complement(share: Estimate) -> Estimate:
+    """1 less a share; p stays that of the share."""
+    return replace(share, value=1 - share.value, low=1 - share.high, high=1 - share.low)
 
 
 def mean(values: Sequence[float]) -> Estimate | None:

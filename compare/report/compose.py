@@ -211,10 +211,15 @@ def interval_text(interval: Interval | Estimate | None, digits: int = 3) -> str:
     """Value and 95% interval; a dash where there is none."""
     if interval is None:
         return "–"
+    value, low, high = (_fixed(x, digits) for x in (interval.value, interval.low, interval.high))
     if abs(interval.low) == float("inf") or abs(interval.high) == float("inf"):
-        return f"{interval.value:.{digits}f} (single run, no interval)".replace("-", "\u2212")
-    text = f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-    return text.replace("-", "\u2212")
+        return f"{value} (single run, no interval)"
+    return f"{value} [{low}, {high}]"
+
+
+def _fixed(value: float, digits: int) -> str:
+    """Fixed-point text with a minus sign, and none before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\u2212")
 
 
 def big_interval_text(interval: Interval | None) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from compare.findings import Finding
 from compare.manifest import OOD_QUANTITIES
-from compare.ood import ERRORS, OodStudy
+from compare.ood import ERRORS, Errors, OodStudy
 from compare.report.ceiling_words import Answer
 from compare.report.figures import Figure
 from compare.report.ood_figures import Look, of_ood
@@ -12,6 +12,7 @@ from compare.report.ood_words import answers
 from compare.scaling import Results, Study
 from compare.stats import Estimate
 from compare.tables import BASELINE
+from compare.thinking_shift import places
 
 BEWARE = (
     "A slope is the least-squares line through a metric at severities 0, 1, 2 and so on. Severities are "
@@ -56,8 +57,10 @@ class Section:
     answers: tuple[Answer, ...]
     figures: tuple[Figure, ...]
     slopes: tuple[SlopeRow, ...]
-    errors: tuple[str, ...]
+    told: tuple[str, ...]
     """Names of the errors that the task tells."""
+    errors: tuple[tuple[str, Errors], ...]
+    """Arm and its errors, place by place."""
 
 
 def sections(results: Results, look: Look) -> tuple[Section, ...]:
@@ -68,7 +71,7 @@ def sections(results: Results, look: Look) -> tuple[Section, ...]:
 
 def _section(study: Study, findings: tuple[Finding, ...], look: Look) -> Section:
     if study.ood is None:
-        return Section(name=study.name, section=None, answers=(), figures=(), slopes=(), errors=())
+        return Section(name=study.name, section=None, answers=(), figures=(), slopes=(), told=(), errors=())
     told = {name for arm in study.ood.arms for each in arm.errors for name in each.of}
     return Section(
         name=study.name,
@@ -76,7 +79,14 @@ def _section(study: Study, findings: tuple[Finding, ...], look: Look) -> Section
         answers=answers(study.name, study.ood, findings),
         figures=tuple(of_ood(study.name, study.ood, look)),
         slopes=tuple(_rows(study.name, study.ood, findings)),
-        errors=tuple(name for name in ERRORS if name in told),
+        told=tuple(name for name in ERRORS if name in told),
+        errors=tuple(
+            (arm.arm, errors)
+            for place in places(study.ood.axes)
+            for arm in study.ood.arms
+            for errors in arm.errors
+            if (errors.axis, errors.severity) == place
+        ),
     )
 
 

@@ -61,7 +61,7 @@ def _word(finding: Finding, words: dict[str, str]) -> str:
 def _tally(findings: list[Finding], words: dict[str, str]) -> str:
     """How often each word was the answer: what is undecided is counted as loudly as what is not."""
     if not findings:
-        return "There is nothing to compare: no two arms were measured under shift."
+        return "Nothing could be compared."
     said = [_word(f, words) for f in findings]
     parts = [f"{said.count(word)} {word}" for word in (*words.values(), UNMEASURED) if word in said]
     return f"Of {len(findings)} comparisons: {', '.join(parts)}. "
@@ -87,7 +87,7 @@ def _thinking(findings: list[Finding]) -> str:
     for quantity, what in zip(THINKING_QUANTITIES, ("exact answers", "loss"), strict=True):
         pairs = [(_placed(f), _word(f, GROWTH)) for f in findings if f.quantity == quantity]
         if pairs:
-            said.append(f"In {what}, its gain {grouped(pairs)}")
+            said.append(f"In {what}, the gain {grouped(pairs)}")
     return " ".join(said)
 
 

@@ -202,6 +202,7 @@ def test_plan_and_execution_errors_stand_apart_by_severity() -> None:
         {"plan": 0.6, "execution": 0.3, "chain": 0.75, "edit": 0.3}
     )
     assert third["answer"].value == pytest.approx(1 - np.mean([0.0, 0.01, 0.02]))
+    assert third["answer"].low < third["answer"].value < third["answer"].high
     planning = arm.errors[3].planning
     assert planning is not None
     assert planning.value == pytest.approx(0.3)
@@ -213,16 +214,23 @@ def test_plan_and_execution_errors_stand_apart_by_severity() -> None:
 # Thinking.
 
 
-def thought(seed: int, gains: dict[tuple[str, int], float], metric: str = "exact") -> Run:
-    """Efforts out of order, among others that do not think; the dearest is think_4."""
+def thought(
+    seed: int, gains: dict[tuple[str, int], float], metric: str = "exact", falling: float = 0.0
+) -> Run:
+    """Efforts out of order, among others that do not think; the dearest is think_4.
+
+    Args:
+        falling: exact answers, or nats, that the cheapest loses a severity.
+    """
     evaluations = []
     for (axis, severity), value in gains.items():
+        least = 0.5 - falling * severity
         for effort, cost, share in (
             ("think_2", 2e6, 0.55),
             ("sample", 9e9, 0.9),
-            ("think_4", 4e6, 0.5 + value),
+            ("think_4", 4e6, least + value),
             ("oracle@8", 9e9, 1.0),
-            ("start", 1e6, 0.5),
+            ("start", 1e6, least),
         ):
             if metric == "exact":
                 e = planted.answered(share, axis, severity, seed, flops=cost)
@@ -260,8 +268,9 @@ def test_a_correlation_by_hand() -> None:
 
 def test_a_gain_that_never_changes_has_no_correlation() -> None:
     axes = {"a": (0, 1, 2)}
-    # .5 + .1 and .5 + .1 are the same number of answers, whatever is done to them in floats.
-    flat = thought(0, {("a", 0): 0.1, ("a", 1): 0.1, ("a", 2): 0.1})
+    # Ten answers of a hundred each time, though .6 - .5 and .4 - .3 differ as floats.
+    flat = thought(0, {("a", 0): 0.1, ("a", 1): 0.1, ("a", 2): 0.1}, falling=0.2)
+    assert 0.6 - 0.5 != 0.4 - 0.3
     rising = thought(1, {("a", 0): 0.0, ("a", 1): 0.1, ("a", 2): 0.2})
     gains = [found for run in (flat, rising) if (found := gain(run, "exact", places(axes))) is not None]
     assert gains[0].rank is None

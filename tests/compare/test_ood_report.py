@@ -75,7 +75,7 @@ def test_the_answers_are_words_first(part: Section) -> None:
     assert "Along element: less (rl_grpo); more (ebt_s1)." in shares.answer
     # All losses rise alike, to the last digit of a float.
     assert losses.answer.startswith("Of 4 comparisons: 4 undecided. ")
-    assert gains.answer == "In exact answers, its gain grows with the shift (ebt_s1)."
+    assert gains.answer == "In exact answers, the gain grows with the shift (ebt_s1)."
     assert "Along element: rather the plan (transformer, ebt_s1, rl_grpo)." in plans.answer
     for answer in (slopes, shares, gains):
         assert any("named beforehand" in ground for ground in answer.grounds)
@@ -89,7 +89,7 @@ def test_page_and_markdown_hold_the_section(page: str, markdown: str, part: Sect
         for words in (answer.question, answer.answer, *answer.grounds):
             assert " ".join(words.split()) in text
             assert " ".join(words.split()) in markdown
-    assert part.errors == ("answer", "plan", "execution", "chain", "edit")
+    assert part.told == ("answer", "plan", "execution", "chain", "edit")
     for row in part.slopes:
         for e in (row.within, row.last, row.slope, *([row.retained] if row.retained else [])):
             said = f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212")
