@@ -51,12 +51,14 @@ class ContrastConfig:
     arm: str = MISSING
     baseline: str = MISSING
     """Another arm; warm_start for reward_gain (entropy_held: another arm, or warm_start); linear, quadratic,
-    carry_last or sigmoid for forecast_error; all_tokens for forking_excess; execute_tokens for a lag."""
+    carry_last or sigmoid for forecast_error; all_tokens for forking_excess; execute_tokens for a lag;
+    severity for thinking_shift."""
     quantity: str = MISSING
     """compute_multiplier, exponent, final_loss, final_error or reward_gain; with fit_share also
     entropy_held, ceiling, final_reward and forecast_error, for arms trained by reward, and above_ceiling,
     whose baseline is one. Of tokens, for arms trained by reward: extra_gain, forking_excess, entropy_lag,
-    error_lag (docs/anatomy.md)."""
+    error_lag (docs/anatomy.md). Along an axis of shift: decay_slope, decay_slope_loss, retained_share, and
+    for arms of family ebt thinking_shift and thinking_shift_loss (docs/ood.md)."""
     margin: float = MISSING
     """Half-width of equivalence, in the quantity's unit."""
     effort: str = ""
@@ -65,6 +67,8 @@ class ContrastConfig:
     """The same for the baseline, which may then be the arm itself."""
     severity: int = 0
     """final_error: shift of the problems; 0 is in distribution."""
+    axis: str = ""
+    """decay_slope and its like: axis of shift; empty: the task's first one, and all for thinking_shift."""
 
 
 @dataclass(frozen=True, kw_only=True)

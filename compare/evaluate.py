@@ -1,10 +1,19 @@
-"""What a contender does on held-out problems: likelihood, and exact answers where they can be verified."""
+"""What a contender does on held-out problems: likelihood, and its answers where they can be verified.
 
+Metrics of the answers, all of the same completions at one cost, means over problems: `exact`, right
+answers; `edit`, edit distance to the reference answer, 0 to 1; and of the problems with a chain `chain`,
+whole chains that are right, `plan`, chains whose plan is right, and `execution`, chains whose results are
+right whatever their plan, where the task tells.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 from arena.contender import Contender
 from arena.data import Batch, collate
-from arena.tasks.base import Problem, Task
+from arena.tasks.base import Problem, Task, Verdict
 from compare.record import Evaluation
 
 BATCH = 128
@@ -14,7 +23,7 @@ BATCH = 128
 def evaluate(
     contender: Contender, task: Task, problems: list[Problem], axis: str, severity: int, stage: str
 ) -> list[Evaluation]:
-    """Likelihood and, where answers can be verified, exact match on held-out problems."""
+    """Likelihood and, where answers can be verified, what is right of them, on held-out problems."""
     chunks = [problems[i : i + BATCH] for i in range(0, len(problems), BATCH)]
     found: list[Evaluation] = []
     with torch.no_grad():
@@ -22,28 +31,43 @@ def evaluate(
         for effort in contender.likelihood_efforts():
             found.append(_loss(contender, batches, effort, axis, severity, stage))
         for effort in contender.efforts() if task.verifiable else ():
-            outcomes, flops = "", 0.0
+            verdicts: list[Verdict] = []
+            flops = 0.0
             for i, chunk in enumerate(chunks):
                 solutions = contender.solve(chunk, effort, key=(stage, severity, i))
                 flops += solutions.flops
                 pairs = zip(chunk, solutions.completions, strict=True)
-                outcomes += "".join("1" if task.verify(p, c).correct else "0" for p, c in pairs)
-            share = outcomes.count("1") / len(outcomes)
-            found.append(
+                verdicts += [task.verify(problem, completion) for problem, completion in pairs]
+            cost = flops / len(verdicts)
+            found += [
                 Evaluation(
                     stage=stage,
                     axis=axis,
                     severity=severity,
                     effort=effort,
-                    metric="exact",
-                    value=share,
-                    n=len(outcomes),
-                    sd=(share * (1 - share)) ** 0.5,
-                    outcomes=outcomes,
-                    flops=flops / len(outcomes),
+                    metric=metric,
+                    value=float(np.mean(values)),
+                    n=len(values),
+                    sd=float(np.std(values)),
+                    outcomes="".join("1" if value else "0" for value in values) if metric == "exact" else "",
+                    flops=cost,
                 )
-            )
+                for metric, values in measured(problems, verdicts).items()
+            ]
     return found
+
+
+def measured(problems: Sequence[Problem], verdicts: Sequence[Verdict]) -> dict[str, list[float]]:
+    """Metric -> its value on each problem that has one; metrics that no problem has are left out."""
+    chained = [v for p, v in zip(problems, verdicts, strict=True) if p.chain]
+    values = {
+        "exact": [float(v.correct) for v in verdicts],
+        "edit": [v.edit_distance for v in verdicts],
+        "chain": [float(v.chain_correct) for v in chained],
+        "plan": [float(v.plan_correct) for v in chained],
+        "execution": [float(v.execution_correct) for v in chained if v.execution_correct is not None],
+    }
+    return {metric: each for metric, each in values.items() if each}
 
 
 def _loss(

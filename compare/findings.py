@@ -7,7 +7,7 @@ on its logarithm, where no difference is zero.
 import math
 from dataclasses import dataclass, replace
 
-from compare.manifest import OWN_BASELINES, WARM_START
+from compare.manifest import OWN_BASELINES, THINKING_QUANTITIES, WARM_START
 from compare.stats import Estimate, holm, seeds_needed, verdict
 
 
@@ -73,16 +73,48 @@ QUANTITIES = {
     "error_lag": Quantity(
         label="half-fall of error, difference in shares of RL's compute", unit="", higher_is_better=True
     ),
+    "decay_slope": Quantity(
+        label="difference of exact answers lost a severity", unit="", higher_is_better=False
+    ),
+    "decay_slope_loss": Quantity(
+        label="difference of loss added a severity", unit=" nats", higher_is_better=False
+    ),
+    "retained_share": Quantity(
+        label="difference of shares of in-distribution answers kept under shift",
+        unit="",
+        higher_is_better=True,
+    ),
+    "thinking_shift": Quantity(
+        label="rank correlation with severity of exact answers gained by thinking",
+        unit="",
+        higher_is_better=True,
+    ),
+    "thinking_shift_loss": Quantity(
+        label="rank correlation with severity of loss saved by thinking", unit="", higher_is_better=True
+    ),
 }
 
 
+_DECAY = {
+    "ahead": "decays slower than",
+    "behind": "decays faster than",
+}
+_GAIN = {
+    "ahead": "grows with",
+    "behind": "shrinks with",
+    "equivalent": "is, within the margin, uncorrelated with",
+}
 _ORDER = {"ahead": "settle later than", "behind": "settle earlier than"}
 IN_WORDS = {
     "forking_excess": {"ahead": "are more uncertain than", "behind": "are less uncertain than"},
     "entropy_lag": _ORDER,
     "error_lag": _ORDER,
+    "decay_slope": _DECAY,
+    "decay_slope_loss": _DECAY,
+    "retained_share": {"ahead": "keeps a larger share than", "behind": "keeps a smaller share than"},
+    **dict.fromkeys(THINKING_QUANTITIES, _GAIN),
 }
-"""What ahead and behind mean where neither side is an arm."""
+"""What a verdict means where neither side is an arm, or nothing is won."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +135,8 @@ class Draft:
     """Why it could not be measured, or what limits it."""
     records: tuple[str, ...] = ()
     """Cells it rests on."""
+    axis: str = ""
+    """Axis of shift; empty: none, or all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +171,8 @@ class Finding:
     caveats: tuple[str, ...]
     records: tuple[str, ...]
     single_run: bool
+    axis: str = ""
+    """Axis of shift; empty: none, or all of them."""
 
     @property
     def value_text(self) -> str:
@@ -197,7 +233,7 @@ def _finding(draft: Draft, p_holm: float) -> Finding:
         arm=draft.arm,
         baseline=draft.baseline,
         quantity=draft.quantity,
-        label=spec.label,
+        label=f"{spec.label}, axis {draft.axis}" if draft.axis else spec.label,
         estimate=None if draft.estimate is None else scale(e.value),
         low=scale(e.low),
         high=scale(e.high),
@@ -214,6 +250,7 @@ def _finding(draft: Draft, p_holm: float) -> Finding:
         caveats=draft.caveats,
         records=draft.records,
         single_run=e.single_run,
+        axis=draft.axis,
     )
     return replace(finding, claim=_claim(finding))
 
@@ -231,6 +268,8 @@ def _sides(finding: Finding) -> tuple[str, str]:
         return finding.arm, f"the entropy ceiling of {finding.baseline}"
     if finding.quantity == "forking_excess":
         return f"the planning tokens of {finding.arm} at the warm start", "all its tokens"
+    if finding.quantity in THINKING_QUANTITIES:
+        return f"the gain from thinking of {finding.arm}", "the severity of the shift"
     if finding.quantity in OWN_BASELINES:
         return f"the planning tokens of {finding.arm}", "its execution tokens"
     if finding.baseline == WARM_START:

@@ -24,6 +24,15 @@ CEILING_QUANTITIES = ("entropy_held", "ceiling", "final_reward", "above_ceiling"
 ANATOMY_QUANTITIES = ("extra_gain", "forking_excess", "entropy_lag", "error_lag")
 """What a contrast can compare of tokens; one of them puts the section on tokens into the report."""
 
+DECAY_QUANTITIES = ("decay_slope", "decay_slope_loss", "retained_share")
+"""What a contrast can compare of two arms along an axis of shift."""
+
+THINKING_QUANTITIES = ("thinking_shift", "thinking_shift_loss")
+"""Whether an arm's gain from thinking grows with the shift."""
+
+OOD_QUANTITIES = (*DECAY_QUANTITIES, *THINKING_QUANTITIES)
+"""One of them puts the section on decay into the report."""
+
 QUANTITIES = (
     "compute_multiplier",
     "exponent",
@@ -32,6 +41,7 @@ QUANTITIES = (
     "reward_gain",
     *CEILING_QUANTITIES,
     *ANATOMY_QUANTITIES,
+    *OOD_QUANTITIES,
 )
 """What a contrast can compare; see compare/findings.py for units and directions."""
 
@@ -42,14 +52,16 @@ same arm when that begins."""
 FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
 """Baselines of `forecast_error`: what the entropy law's forecast is held against."""
 
-ALL_TOKENS, EXECUTE_TOKENS = "all_tokens", "execute_tokens"
+ALL_TOKENS, EXECUTE_TOKENS, SEVERITY = "all_tokens", "execute_tokens", "severity"
 
 OWN_BASELINES = {
     "forking_excess": ALL_TOKENS,
     "entropy_lag": EXECUTE_TOKENS,
     "error_lag": EXECUTE_TOKENS,
+    **dict.fromkeys(THINKING_QUANTITIES, SEVERITY),
 }
-"""Baseline of the quantities that compare an arm's planning tokens with other tokens of its own."""
+"""Baseline of the quantities that no second arm enters: other tokens than an arm's planning tokens, or
+the severity that its gain from thinking is correlated with."""
 
 
 class ManifestError(ValueError):
@@ -91,6 +103,8 @@ class Contrast:
     """The same for the baseline, which may then be the arm itself."""
     severity: int = 0
     """Shift of the problems, for `final_error`; 0 is in distribution."""
+    axis: str = ""
+    """Axis of shift, for OOD_QUANTITIES; empty: the first one, or all of them for THINKING_QUANTITIES."""
 
     @property
     def chooses(self) -> bool:
@@ -275,6 +289,11 @@ def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]],
             raise ValueError(
                 f"contrast {contrast.arm}: effort, baseline_effort and severity go with final_error and "
                 f"final_loss, not with {quantity}; leave them out"
+            )
+        if contrast.axis and quantity not in OOD_QUANTITIES:
+            raise ValueError(
+                f"contrast {contrast.arm}: axis {contrast.axis} goes with {', '.join(OOD_QUANTITIES)}, not "
+                f"with {quantity}; leave it out"
             )
         if contrast.severity < 0:
             raise ValueError(f"contrast {contrast.arm}: severity {contrast.severity}: must not be negative")

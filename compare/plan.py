@@ -19,7 +19,9 @@ from compare.manifest import (
     ANATOMY_QUANTITIES,
     CEILING_QUANTITIES,
     FORECASTS,
+    OOD_QUANTITIES,
     OWN_BASELINES,
+    THINKING_QUANTITIES,
     WARM_START,
     Contrast,
     check_contrasts,
@@ -94,7 +96,7 @@ def expand(request: Request) -> list[Planned]:
             f"experiment {root.experiment.name}: study {twice.study} lists arm {twice.cell.arm.name}, budget "
             f"{twice.cell.budget.flops:g}, seed {twice.cell.seed} twice; remove the repetition"
         )
-    _check(root.experiment, planned)
+    _check(root.experiment, planned, tasks)
     return sorted(planned, key=lambda p: p.cell.budget.flops)
 
 
@@ -110,12 +112,13 @@ def contrasts(experiment: Experiment) -> tuple[Contrast, ...]:
             effort=c.effort,
             baseline_effort=c.baseline_effort,
             severity=c.severity,
+            axis=c.axis,
         )
         for c in experiment.contrasts
     )
 
 
-def _check(experiment: Experiment, planned: list[Planned]) -> None:
+def _check(experiment: Experiment, planned: list[Planned], tasks: dict[TaskConfig, Task]) -> None:
     """Raise ConfigError if a contrast asks for what its arms cannot give."""
     kinds = {(p.study, p.cell.arm.name): p.cell.arm.kind for p in planned}
     try:
@@ -123,7 +126,13 @@ def _check(experiment: Experiment, planned: list[Planned]) -> None:
     except ValueError as error:
         raise ConfigError(f"experiment {experiment.name}: {error}") from error
     measured = {p.study: p.cell.trainer.severities for p in planned}
-    for c in experiment.contrasts:
+    axes = {p.study: tasks[p.cell.task].axes for p in planned}
+    for c in contrasts(experiment):
+        if c.quantity in OOD_QUANTITIES:
+            try:
+                _check_shift(c, measured[c.study], axes[c.study], kinds[c.study, c.arm])
+            except ValueError as error:
+                raise ConfigError(f"experiment {experiment.name}: {error}") from error
         if c.severity >= measured[c.study]:
             raise ConfigError(
                 f"experiment {experiment.name}: contrast {c.quantity} of {c.arm} at severity {c.severity}: "
@@ -140,6 +149,22 @@ def _check(experiment: Experiment, planned: list[Planned]) -> None:
                     f"experiment {experiment.name}: contrast {c.quantity} of {c.arm} against {c.baseline}: "
                     f"{arm} is of family {kind}, which no reward trains; name an arm of family rl"
                 )
+
+
+def _check_shift(contrast: Contrast, severities: int, axes: dict[str, int], kind: str) -> None:
+    """Raise ValueError if a contrast along an axis of shift has nothing to be measured on."""
+    said = f"contrast {contrast.quantity} of {contrast.arm}"
+    if contrast.axis and contrast.axis not in axes:
+        raise ValueError(
+            f"{said}: axis {contrast.axis}: study {contrast.study} has {', '.join(axes)}; name one of these"
+        )
+    if severities < 2:
+        raise ValueError(
+            f"{said}: trainer.severities={severities} measures in distribution only; give study "
+            f"{contrast.study} at least 2"
+        )
+    if contrast.quantity in THINKING_QUANTITIES and kind != "ebt":
+        raise ValueError(f"{said}: {contrast.arm} is of family {kind}, which does not think; name one of ebt")
 
 
 def narrow(plan: list[Planned], request: Request) -> list[Planned]:

@@ -11,14 +11,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compare import anatomy_contrasts, ceiling_contrasts, tables
+from compare import anatomy_contrasts, ceiling_contrasts, ood_contrasts, tables
 from compare.anatomy import AnatomyStudy, study_anatomy
 from compare.ceiling import CeilingStudy, study_ceiling
 from compare.evidence import Evidence, Run
 from compare.finals import final_difference, reward_gain, shift_difference
 from compare.findings import QUANTITIES, Draft, Finding, judge
 from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slopes
-from compare.manifest import ANATOMY_QUANTITIES, CEILING_QUANTITIES, WARM_START, Contrast
+from compare.manifest import (
+    ANATOMY_QUANTITIES,
+    CEILING_QUANTITIES,
+    OOD_QUANTITIES,
+    WARM_START,
+    Contrast,
+)
+from compare.ood import OodStudy, study_ood
 from compare.sigmoid import Sigmoid, sigmoid
 from compare.stats import Array, from_bootstrap
 from compare.tables import BASELINE
@@ -61,6 +68,8 @@ class Study:
     """None if the experiment asks for no forecast, or no finished run was trained by reward."""
     anatomy: AnatomyStudy | None
     """None if no contrast of the study asks for it, or no finished run recorded it."""
+    ood: OodStudy | None
+    """None if no contrast of the study asks for it, or no finished run was measured under shift."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +87,23 @@ def analyse(
 ) -> Results:
     """Findings, fits and tables of an experiment; deterministic for the same records."""
     studies: dict[str, Study] = {}
-    exploratory: tuple[Finding, ...] = ()
     contrasts = evidence.manifest.contrasts
-    asked = {(c.study, c.arm, c.baseline, c.quantity) for c in contrasts if not c.chooses}
     for name in evidence.studies:
         if progress is not None:
             progress(f"fitting {name}")
         planned = [c for c in contrasts if c.study == name]
         studies[name] = _study(name, evidence.study(name), planned, draws, evidence.manifest.fit_share)
-        drafts = _explore(studies[name])
-        exploratory += judge(
-            [d for d in drafts if d.estimate and (name, d.arm, d.baseline, d.quantity) not in asked]
-        )
     primary = [_primary(studies[contrast.study], contrast, evidence) for contrast in contrasts]
+    asked = {_what(draft) for draft in primary}
+    exploratory: tuple[Finding, ...] = ()
+    for study in studies.values():
+        exploratory += judge([d for d in _explore(study) if d.estimate and _what(d) not in asked])
     return Results(evidence=evidence, studies=tuple(studies.values()), findings=judge(primary) + exploratory)
+
+
+def _what(draft: Draft) -> tuple[str, ...]:
+    """What a comparison is of; one that was named beforehand is not explored again."""
+    return draft.study, draft.arm, draft.baseline, draft.quantity, draft.axis
 
 
 def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
@@ -106,7 +118,7 @@ def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
             severity=contrast.severity,
         )
     else:
-        draft = _compare(study, contrast.arm, contrast.baseline, contrast.quantity)
+        draft = _compare(study, contrast.arm, contrast.baseline, contrast.quantity, contrast.axis)
     lost = sum(
         trouble.planned.study == study.name and trouble.planned.arm in (contrast.arm, contrast.baseline)
         for trouble in evidence.troubles
@@ -120,10 +132,11 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
     order = list(dict.fromkeys(run.planned.arm for run in runs))
     arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
+    wanted = {c.quantity for c in planned}
     loss = tables.points(runs, "loss")
     exact = tables.points(runs, "exact")
-    wanted, notes = _fittable(runs, loss, planned)
-    enough, short = tables.split(wanted, arms)
+    fittable, notes = _fittable(runs, loss, planned)
+    enough, short = tables.split(fittable, arms)
     notes += short
     fits: dict[str, PowerLaw] = {}
     line: Line | None = None
@@ -165,7 +178,8 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
         efforts=tuple(tables.effort_rows(arms, runs)),
         notes=tuple(notes),
         ceiling=study_ceiling(runs, arms, fit_share, draws) if fit_share else None,
-        anatomy=study_anatomy(runs, arms) if {c.quantity for c in planned} & {*ANATOMY_QUANTITIES} else None,
+        anatomy=study_anatomy(runs, arms) if wanted & {*ANATOMY_QUANTITIES} else None,
+        ood=study_ood(runs, arms) if wanted & {*OOD_QUANTITIES} else None,
     )
 
 
@@ -194,7 +208,7 @@ def _fittable(
     return [point for point in kept if point[3] > 0], notes
 
 
-def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
+def _compare(study: Study, arm: str, baseline: str, quantity: str, axis: str = "") -> Draft:
     """One comparison; an estimate of None, with the reason as a caveat, where it cannot be made."""
     if quantity == "reward_gain":
         return reward_gain(study.name, study.runs, arm)
@@ -206,6 +220,8 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
         return ceiling_contrasts.compare(study.name, study.ceiling, study.runs, arm, baseline, quantity)
     if quantity in ANATOMY_QUANTITIES:
         return anatomy_contrasts.compare(study.name, study.anatomy, study.runs, arm, baseline, quantity)
+    if quantity in OOD_QUANTITIES:
+        return ood_contrasts.compare(study.name, study.ood, arm, baseline, quantity, axis)
     blank = Draft(study=study.name, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
     fit = study.fits.get("shared")
     absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
@@ -243,7 +259,7 @@ def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tupl
 def _explore(study: Study) -> list[Draft]:
     """Every quantity against BASELINE, every arm against its own warm start, and what sections compare."""
     against = [arm for arm in study.arms if arm != BASELINE and BASELINE in study.arms]
-    own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES)
+    own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES, *OOD_QUANTITIES)
     quantities = [name for name in QUANTITIES if name not in own]
     gains = [_compare(study, arm, WARM_START, "reward_gain") for arm in study.arms]
     others = [_compare(study, arm, BASELINE, quantity) for arm in against for quantity in quantities]
@@ -252,4 +268,5 @@ def _explore(study: Study) -> list[Draft]:
         *others,
         *ceiling_contrasts.explore(study.name, study.ceiling, study.runs),
         *anatomy_contrasts.explore(study.name, study.anatomy, study.runs),
+        *ood_contrasts.explore(study.name, study.ood, BASELINE),
     ]

@@ -15,6 +15,9 @@ BASELINE = "transformer"
 UNEQUAL = 0.02
 """Relative difference in parameters up to which two arms count as equal."""
 
+HEADLINES = ("loss", "exact")
+"""Metrics that tables for every task are made of; what else the answers were measured by has its own."""
+
 Point = tuple[str, float, float, float]
 """One run's metric: arm, budget, FLOPs spent, value."""
 
@@ -210,7 +213,8 @@ def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]
         own = [run for run in runs if run.planned.arm == arm]
         top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
         found: dict[tuple[str, str, int, str], list[Evaluation]] = {}
-        for e in (e for run in top for e in run.record.evaluations if e.stage == "final"):
+        every = (e for run in top for e in run.record.evaluations if e.stage == "final")
+        for e in (e for e in every if e.metric in HEADLINES):
             found.setdefault((e.metric, e.axis, e.severity, e.effort), []).append(e)
         for (metric, axis, severity, effort), same in found.items():
             if len({other for m, _, _, other in found if m == metric}) < 2:

@@ -17,13 +17,13 @@ from compare import manifest as manifests
 from compare.evidence import Evidence, collect, without_paths
 from compare.findings import Finding
 from compare.record import Record
-from compare.report import anatomy_section, figures
+from compare.report import anatomy_section, figures, ood_section
 from compare.report.ceiling_section import BEWARE as CEILING_BEWARE
 from compare.report.ceiling_section import Section, sections
 from compare.report.ceiling_words import possibility
 from compare.scaling import Results, analyse
 from compare.stats import Estimate
-from compare.tables import Interval
+from compare.tables import HEADLINES, Interval
 
 TEMPLATES = Path(__file__).parent
 
@@ -81,13 +81,16 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
     drawn = {study.name: figures.of_study(study, look) for study in results.studies}
     ceilings = sections(results, look)
     anatomies = anatomy_section.sections(results, look)
+    oods = ood_section.sections(results, look)
     context = _context(results, drawn, ceilings) | {
         "anatomies": anatomies,
         "anatomy_beware": anatomy_section.BEWARE,
+        "oods": oods,
+        "ood_beware": ood_section.BEWARE,
     }
     folder = store / "reports" / name
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for group in (*drawn.values(), *(part.figures for part in (*ceilings, *anatomies))):
+    for group in (*drawn.values(), *(part.figures for part in (*ceilings, *anatomies, *oods))):
         for figure in group:
             _write(folder / "figures" / f"{figure.name}.svg", figures.standalone(figure))
     _write(folder / "report.md", _environment(html=False).get_template("page.md.j2").render(context))
@@ -155,7 +158,7 @@ def _cells(evidence: Evidence) -> list[CellRow]:
 
 def _metrics(record: Record) -> str:
     final = [e for e in record.evaluations if e.stage == "final" and e.severity == 0]
-    return ", ".join(f"{e.metric} {e.value:.4g} ({e.effort})" for e in final)
+    return ", ".join(f"{e.metric} {e.value:.4g} ({e.effort})" for e in final if e.metric in HEADLINES)
 
 
 def _environments(records: list[Record]) -> list[tuple[str, str]]:
@@ -208,10 +211,15 @@ def interval_text(interval: Interval | Estimate | None, digits: int = 3) -> str:
     """Value and 95% interval; a dash where there is none."""
     if interval is None:
         return "–"
+    value, low, high = (_fixed(x, digits) for x in (interval.value, interval.low, interval.high))
     if abs(interval.low) == float("inf") or abs(interval.high) == float("inf"):
-        return f"{interval.value:.{digits}f} (single run, no interval)".replace("-", "\u2212")
-    text = f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
-    return text.replace("-", "\u2212")
+        return f"{value} (single run, no interval)"
+    return f"{value} [{low}, {high}]"
+
+
+def _fixed(value: float, digits: int) -> str:
+    """Fixed-point text with a minus sign, and none before a zero."""
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\u2212")
 
 
 def big_interval_text(interval: Interval | None) -> str:

@@ -309,7 +309,8 @@ def draw_figure(name: str, title: str, caption: str, draw: Callable[[Axes], None
         figure, ax = plt.subplots(layout="constrained")
         draw(ax)
         handles, labels = ax.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3), fontsize=9)
+        if labels:
+            figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3), fontsize=9)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(figure)

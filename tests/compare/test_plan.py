@@ -219,3 +219,43 @@ def test_the_anatomy_compares_choices_of_tokens_and_nothing_else() -> None:
     plan, execute = (problem.classes.count(name) for name in ("plan", "execute"))
     contrasts = len(request.root.experiment.contrasts)
     assert contrasts / math.comb(plan + execute, plan) < 0.05
+
+
+def ood(*overrides: str):
+    given = ("+experiment=ood", *overrides)
+    return expand(Request(root=root(*given), overrides=given))
+
+
+def along(arm: str, baseline: str, quantity: str, axis: str) -> str:
+    named = f"arm: {arm}, baseline: {baseline}, quantity: {quantity}, axis: {axis}"
+    one = f"{{study: sudoku, {named}, margin: 0.1}}"
+    return f"experiment.contrasts=[{one}]"
+
+
+def test_an_experiment_along_axes_of_shift_is_planned() -> None:
+    cells = ood()
+    assert {p.cell.trainer.severities for p in cells if p.study == "sudoku"} == {5}
+    assert all(p.cell.arm.ladder == ["think_1", "think_4"] for p in cells if p.cell.arm.kind == "ebt")
+    assert ood(along("ebt_s1", "severity", "thinking_shift", "blanks"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            along("ebt_s1", "transformer", "decay_slope", "colour"),
+            "axis colour: study sudoku has blanks; name",
+        ),
+        (along("ebt_s1", "transformer", "final_error", "blanks"), "axis blanks goes with decay_slope"),
+        (
+            along("rl_grpo", "severity", "thinking_shift", "blanks"),
+            "rl_grpo is of family rl, which does not think",
+        ),
+        (along("ebt_s1", "transformer", "thinking_shift", "blanks"), "goes with baseline severity"),
+        ("trainer.severities=1", "severities=1 measures in distribution only"),
+    ],
+)
+def test_a_contrast_along_an_axis_that_cannot_be_is_refused(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        ood(override)
+    assert "\n" not in str(error.value)

@@ -122,6 +122,47 @@ def test_equal_outcomes_are_not_taken_for_certainty() -> None:
     assert stats.over_seeds_and_problems(np.ones((3, 300))).p < 0.01
 
 
+def test_a_contrast_of_sets_by_hand() -> None:
+    """Rows of the contrast 2 - 1 = 1 and 2 - 3 = -1: 2/2 by seeds. Columns of the first set 0 and 4, no
+    residual: 8/2 by problems; of the second 2 and 2, all seeds': 0. Weights 1 and -1, degrees 1."""
+    first = np.array([[0.0, 4.0], [0.0, 4.0]])
+    second = np.array([[1.0, 1.0], [3.0, 3.0]])
+    result = stats.over_seeds_and_sets([first, second], np.array([1.0, -1.0]))
+    half = distributions.t.ppf(0.975, 1) * math.sqrt(1 + 4)
+    assert (result.low, result.high) == pytest.approx((-half, half))
+    doubled = stats.over_seeds_and_sets([first, second], np.array([2.0, -2.0]))
+    assert doubled.high == pytest.approx(2 * half)
+
+
+def test_a_contrast_of_sets_counts_no_residual_twice() -> None:
+    # As above: 1/4 by seeds, 1/4 by problems, residual 1/4; a constant set adds nothing.
+    sets = [np.array([[0.0, 2.0], [0.0, 0.0]]), np.ones((2, 3))]
+    result = stats.over_seeds_and_sets(sets, np.array([1.0, -1.0]))
+    half = distributions.t.ppf(0.975, 1) * math.sqrt(1 / 4)
+    assert (result.low, result.high) == pytest.approx((-0.5 - half, -0.5 + half))
+    equal = stats.over_seeds_and_sets([np.zeros((3, 300)), np.zeros((3, 300))], np.array([1.0, -1.0]))
+    assert (equal.value, equal.p) == (0, 1)
+    assert 0 < equal.high < 0.05
+    lone = stats.over_seeds_and_sets([np.array([[0.0, 1.0, 1.0]])], np.ones(1))
+    assert lone.single_run
+    assert lone.value == pytest.approx(2 / 3)
+    assert lone.low < 2 / 3 < lone.high
+
+
+@pytest.mark.parametrize(("by_seed", "by_problem"), [(0.0, 0.0), (0.3, 0.0), (0.0, 1.0), (0.1, 1.0)])
+def test_a_contrast_of_sets_covers_nothing_at_three_seeds(by_seed: float, by_problem: float) -> None:
+    """At most 5 of 100 comparisons of equals are decided, whether seeds or problems differ."""
+    rng = np.random.default_rng(4)
+    weights = np.array([-0.3, -0.1, 0.1, 0.3])
+    trials = 600
+    decided = 0
+    for _ in range(trials):
+        sets = [crossed(rng, 3, 50, by_seed, by_problem) for _ in weights]
+        result = stats.over_seeds_and_sets(sets, weights)
+        decided += not result.low <= 0 <= result.high
+    assert decided <= 0.05 * trials + 2 * (0.05 * 0.95 * trials) ** 0.5
+
+
 def test_one_seed_is_marked() -> None:
     assert stats.over_seeds_and_problems(np.random.default_rng(0).standard_normal((1, 50))).single_run
 
