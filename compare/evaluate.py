@@ -21,14 +21,16 @@ def evaluate(
         batches = [collate(chunk, task.pad).to(contender.device) for chunk in chunks]
         for effort in contender.likelihood_efforts():
             found.append(_loss(contender, batches, effort, axis, severity, stage))
-        for effort in contender.efforts() if task.verifiable else ():
-            outcomes, flops = "", 0.0
-            for i, chunk in enumerate(chunks):
-                solutions = contender.solve(chunk, effort, key=(stage, severity, i))
-                flops += solutions.flops
+        outcomes: dict[str, str] = {}
+        flops: dict[str, float] = {}
+        for i, chunk in enumerate(chunks if task.verifiable else ()):
+            for effort, solutions in contender.answers(chunk, key=(stage, severity, i)).items():
                 pairs = zip(chunk, solutions.completions, strict=True)
-                outcomes += "".join("1" if task.verify(p, c).correct else "0" for p, c in pairs)
-            share = outcomes.count("1") / len(outcomes)
+                right = "".join("1" if task.verify(p, c).correct else "0" for p, c in pairs)
+                outcomes[effort] = outcomes.get(effort, "") + right
+                flops[effort] = flops.get(effort, 0.0) + solutions.flops
+        for effort, bits in outcomes.items():
+            share = bits.count("1") / len(bits)
             found.append(
                 Evaluation(
                     stage=stage,
@@ -37,10 +39,10 @@ def evaluate(
                     effort=effort,
                     metric="exact",
                     value=share,
-                    n=len(outcomes),
+                    n=len(bits),
                     sd=(share * (1 - share)) ** 0.5,
-                    outcomes=outcomes,
-                    flops=flops / len(outcomes),
+                    outcomes=bits,
+                    flops=flops[effort] / len(bits),
                 )
             )
     return found
