@@ -51,12 +51,13 @@ class ContrastConfig:
     arm: str = MISSING
     baseline: str = MISSING
     """Another arm; warm_start for reward_gain (entropy_held: another arm, or warm_start); linear, quadratic,
-    carry_last or sigmoid for forecast_error; all_tokens for forking_excess; execute_tokens for a lag."""
+    carry_last or sigmoid for forecast_error; all_tokens for forking_excess; execute_tokens for a lag;
+    cheapest_effort for an arm's own thinking_gain."""
     quantity: str = MISSING
     """compute_multiplier, exponent, final_loss, final_error or reward_gain; with fit_share also
     entropy_held, ceiling, final_reward and forecast_error, for arms trained by reward, and above_ceiling,
     whose baseline is one. Of tokens, for arms trained by reward: extra_gain, forking_excess, entropy_lag,
-    error_lag (docs/anatomy.md)."""
+    error_lag (docs/anatomy.md). Of efforts: thinking_gain, thinking_area (docs/thinking.md)."""
     margin: float = MISSING
     """Half-width of equivalence, in the quantity's unit."""
     effort: str = ""
@@ -64,7 +65,7 @@ class ContrastConfig:
     baseline_effort: str = ""
     """The same for the baseline, which may then be the arm itself."""
     severity: int = 0
-    """final_error: shift of the problems; 0 is in distribution."""
+    """final_error, thinking_gain, thinking_area: shift of the problems; 0 is in distribution."""
 
 
 @dataclass(frozen=True, kw_only=True)

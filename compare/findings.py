@@ -7,7 +7,7 @@ on its logarithm, where no difference is zero.
 import math
 from dataclasses import dataclass, replace
 
-from compare.manifest import OWN_BASELINES, WARM_START
+from compare.manifest import CHEAPEST, OWN_BASELINES, WARM_START
 from compare.stats import Estimate, holm, seeds_needed, verdict
 
 
@@ -72,6 +72,16 @@ QUANTITIES = {
     ),
     "error_lag": Quantity(
         label="half-fall of error, difference in shares of RL's compute", unit="", higher_is_better=True
+    ),
+    "thinking_gain": Quantity(
+        label="exact answers (or nats) gained from the cheapest to the best effort",
+        unit="",
+        higher_is_better=True,
+    ),
+    "thinking_area": Quantity(
+        label="mean advantage at equal FLOPs an answer (exact answers, or nats)",
+        unit="",
+        higher_is_better=True,
     ),
 }
 
@@ -233,6 +243,10 @@ def _sides(finding: Finding) -> tuple[str, str]:
         return f"the planning tokens of {finding.arm} at the warm start", "all its tokens"
     if finding.quantity in OWN_BASELINES:
         return f"the planning tokens of {finding.arm}", "its execution tokens"
+    if finding.quantity == "thinking_gain":
+        if finding.baseline == CHEAPEST:
+            return f"{finding.arm}, thinking longer,", "its cheapest effort"
+        return f"the gain of {finding.arm}", f"that of {finding.baseline}"
     if finding.baseline == WARM_START:
         start = "where its RL began" if finding.quantity == "entropy_held" else "its own warm start"
         return finding.arm, start

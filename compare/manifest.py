@@ -24,6 +24,9 @@ CEILING_QUANTITIES = ("entropy_held", "ceiling", "final_reward", "above_ceiling"
 ANATOMY_QUANTITIES = ("extra_gain", "forking_excess", "entropy_lag", "error_lag")
 """What a contrast can compare of tokens; one of them puts the section on tokens into the report."""
 
+THINKING_QUANTITIES = ("thinking_gain", "thinking_area")
+"""What a contrast can compare of efforts; one of them puts the section on thinking into the report."""
+
 QUANTITIES = (
     "compute_multiplier",
     "exponent",
@@ -32,12 +35,16 @@ QUANTITIES = (
     "reward_gain",
     *CEILING_QUANTITIES,
     *ANATOMY_QUANTITIES,
+    *THINKING_QUANTITIES,
 )
 """What a contrast can compare; see compare/findings.py for units and directions."""
 
 WARM_START = "warm_start"
 """Baseline of `reward_gain`: the same arm before its reinforcement learning. Of `entropy_held`: the
 same arm when that begins."""
+
+CHEAPEST = "cheapest_effort"
+"""Baseline of `thinking_gain`: the same arm with the least compute an answer."""
 
 FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
 """Baselines of `forecast_error`: what the entropy law's forecast is held against."""
@@ -80,7 +87,7 @@ class Contrast:
     arm: str
     baseline: str
     """Another arm of the study; `warm_start` for `reward_gain`, and for `entropy_held` if wanted; one of
-    FORECASTS for `forecast_error`; OWN_BASELINES."""
+    FORECASTS for `forecast_error`; CHEAPEST, or another arm, for `thinking_gain`; OWN_BASELINES."""
     quantity: str
     """One of QUANTITIES."""
     margin: float
@@ -90,7 +97,7 @@ class Contrast:
     baseline_effort: str = ""
     """The same for the baseline, which may then be the arm itself."""
     severity: int = 0
-    """Shift of the problems, for `final_error`; 0 is in distribution."""
+    """Shift of the problems, for `final_error` and THINKING_QUANTITIES; 0 is in distribution."""
 
     @property
     def chooses(self) -> bool:
@@ -268,13 +275,17 @@ def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]],
                 f"contrast {contrast.arm}: {quantity} goes with baseline {OWN_BASELINES[quantity]}, "
                 f"not {baseline}"
             )
+        if baseline == CHEAPEST and quantity != "thinking_gain":
+            raise ValueError(f"contrast {contrast.arm}: baseline {CHEAPEST} goes with thinking_gain alone")
         for arm in (contrast.arm, *([] if quantity in OWN_BASELINES else [baseline])):
-            if arm not in (WARM_START, *FORECASTS) and (contrast.study, arm) not in arms:
+            if arm not in (WARM_START, CHEAPEST, *FORECASTS) and (contrast.study, arm) not in arms:
                 raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
-        if contrast.chooses and quantity not in ("final_error", "final_loss"):
+        on_a_shift = quantity in THINKING_QUANTITIES and not (contrast.effort or contrast.baseline_effort)
+        if contrast.chooses and quantity not in ("final_error", "final_loss") and not on_a_shift:
             raise ValueError(
                 f"contrast {contrast.arm}: effort, baseline_effort and severity go with final_error and "
-                f"final_loss, not with {quantity}; leave them out"
+                f"final_loss (severity with {' and '.join(THINKING_QUANTITIES)} too), not with {quantity}; "
+                "leave them out"
             )
         if contrast.severity < 0:
             raise ValueError(f"contrast {contrast.arm}: severity {contrast.severity}: must not be negative")

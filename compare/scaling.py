@@ -11,17 +11,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compare import anatomy_contrasts, ceiling_contrasts, tables
+from compare import anatomy_contrasts, ceiling_contrasts, tables, thinking_contrasts
 from compare.anatomy import AnatomyStudy, study_anatomy
 from compare.ceiling import CeilingStudy, study_ceiling
 from compare.evidence import Evidence, Run
 from compare.finals import final_difference, reward_gain, shift_difference
 from compare.findings import QUANTITIES, Draft, Finding, judge
 from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slopes
-from compare.manifest import ANATOMY_QUANTITIES, CEILING_QUANTITIES, WARM_START, Contrast
+from compare.manifest import (
+    ANATOMY_QUANTITIES,
+    CEILING_QUANTITIES,
+    THINKING_QUANTITIES,
+    WARM_START,
+    Contrast,
+)
 from compare.sigmoid import Sigmoid, sigmoid
 from compare.stats import Array, from_bootstrap
 from compare.tables import BASELINE
+from compare.thinking import ThinkingStudy, study_thinking
 
 DRAWS = 2000
 """Bootstrap draws of every fit."""
@@ -61,6 +68,8 @@ class Study:
     """None if the experiment asks for no forecast, or no finished run was trained by reward."""
     anatomy: AnatomyStudy | None
     """None if no contrast of the study asks for it, or no finished run recorded it."""
+    thinking: ThinkingStudy | None
+    """Likewise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +90,7 @@ def analyse(
     exploratory: tuple[Finding, ...] = ()
     contrasts = evidence.manifest.contrasts
     asked = {(c.study, c.arm, c.baseline, c.quantity) for c in contrasts if not c.chooses}
+    asked |= {thinking_contrasts.key(c) for c in contrasts if c.quantity in THINKING_QUANTITIES}
     for name in evidence.studies:
         if progress is not None:
             progress(f"fitting {name}")
@@ -95,7 +105,16 @@ def analyse(
 
 
 def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
-    if contrast.chooses:
+    if contrast.quantity in THINKING_QUANTITIES:
+        draft = thinking_contrasts.compare(
+            study.name,
+            study.thinking,
+            contrast.arm,
+            contrast.baseline,
+            contrast.quantity,
+            contrast.severity,
+        )
+    elif contrast.chooses:
         draft = final_difference(
             study.name,
             study.runs,
@@ -166,6 +185,9 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
         notes=tuple(notes),
         ceiling=study_ceiling(runs, arms, fit_share, draws) if fit_share else None,
         anatomy=study_anatomy(runs, arms) if {c.quantity for c in planned} & {*ANATOMY_QUANTITIES} else None,
+        thinking=study_thinking(runs, arms)
+        if {c.quantity for c in planned} & {*THINKING_QUANTITIES}
+        else None,
     )
 
 
@@ -243,7 +265,7 @@ def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tupl
 def _explore(study: Study) -> list[Draft]:
     """Every quantity against BASELINE, every arm against its own warm start, and what sections compare."""
     against = [arm for arm in study.arms if arm != BASELINE and BASELINE in study.arms]
-    own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES)
+    own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES, *THINKING_QUANTITIES)
     quantities = [name for name in QUANTITIES if name not in own]
     gains = [_compare(study, arm, WARM_START, "reward_gain") for arm in study.arms]
     others = [_compare(study, arm, BASELINE, quantity) for arm in against for quantity in quantities]
@@ -252,4 +274,5 @@ def _explore(study: Study) -> list[Draft]:
         *others,
         *ceiling_contrasts.explore(study.name, study.ceiling, study.runs),
         *anatomy_contrasts.explore(study.name, study.anatomy, study.runs),
+        *thinking_contrasts.explore(study.name, study.thinking),
     ]
