@@ -68,8 +68,8 @@ class Study:
     """None if the experiment asks for no forecast, or no finished run was trained by reward."""
     anatomy: AnatomyStudy | None
     """None if no contrast of the study asks for it, or no finished run recorded it."""
-    thinking: ThinkingStudy | None
-    """Likewise."""
+    thinking: ThinkingStudy | None = None
+    """None if no contrast of the experiment asks for it, or no finished run was evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +96,9 @@ def analyse(
             progress(f"fitting {name}")
         planned = [c for c in contrasts if c.study == name]
         studies[name] = _study(name, evidence.study(name), planned, draws, evidence.manifest.fit_share)
+        if {c.quantity for c in contrasts} & {*THINKING_QUANTITIES}:
+            thinking = study_thinking(studies[name].runs, studies[name].arms)
+            studies[name] = replace(studies[name], thinking=thinking)
         drafts = _explore(studies[name])
         exploratory += judge(
             [d for d in drafts if d.estimate and (name, d.arm, d.baseline, d.quantity) not in asked]
@@ -185,9 +188,6 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
         notes=tuple(notes),
         ceiling=study_ceiling(runs, arms, fit_share, draws) if fit_share else None,
         anatomy=study_anatomy(runs, arms) if {c.quantity for c in planned} & {*ANATOMY_QUANTITIES} else None,
-        thinking=study_thinking(runs, arms)
-        if {c.quantity for c in planned} & {*THINKING_QUANTITIES}
-        else None,
     )
 
 

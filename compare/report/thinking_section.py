@@ -39,13 +39,13 @@ class Section:
 
 
 def sections(results: Results, look: Look) -> tuple[Section, ...]:
-    """One for each study of which a contrast names a quantity of the section."""
-    asked = {c.study for c in results.evidence.manifest.contrasts if c.quantity in THINKING_QUANTITIES}
+    """One for each study, if a contrast of the experiment names a quantity of the section."""
+    if not {c.quantity for c in results.evidence.manifest.contrasts} & {*THINKING_QUANTITIES}:
+        return ()
     chains = chain_pairs(tuple((study.name, study.runs) for study in results.studies))
     return tuple(
         _section(study, results.findings, tuple(pair for pair in chains if pair.plain == study.name), look)
         for study in results.studies
-        if study.name in asked
     )
 
 
