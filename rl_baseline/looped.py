@@ -79,8 +79,11 @@ class LoopedModule(NextTokens):
 
     def step_flops(self, batch: Batch) -> float:
         """Of the next step, with the loops that it will draw."""
+        now = self.model.loops
         self.model.repeat(self.drawn())
-        return super().step_flops(batch)
+        cost = super().step_flops(batch)
+        self.model.repeat(now)
+        return cost
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         self.model.repeat(self.drawn())

@@ -11,6 +11,7 @@ from arena import selection
 from arena.config import ConfigError
 from arena.data import collate, held_out
 from arena.rollout import score
+from arena.supervised import Samples
 from arena.tasks.base import Problem
 from rl_baseline.config import RLArm, TransformerArm
 
@@ -58,6 +59,22 @@ def test_what_is_shared_is_what_each_effort_would_have_found_alone_and_costs_as_
             found.append(module.solve(some, effort, ("key",)))
         assert found[0].completions == shared.completions
         assert shared.flops == found[0].flops == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_the_longest_of_the_samples_that_count_decides_the_cost(make):
+    """A step is computed for all sequences until the last has ended; those left out cost nothing."""
+    module = make(ARM, 1e9)
+    some = [p for p in problems(module) if not p.severity][:2]
+    prompt = max(len(p.prompt) for p in some)
+    drawn = Samples(
+        problems=some,
+        completions=[[(1, 13), (1, 2, 3, 4, 13)], [(1, 2, 13), (13,)]],
+        nats=[[0.0, 0.0], [0.0, 0.0]],
+        shape=module.model.shape,
+    )
+    cost = module.model.shape.sample
+    assert drawn.flops == cost(sequences=4, prompt=prompt, steps=5, group=2)
+    assert drawn.first(1).flops == cost(sequences=2, prompt=prompt, steps=3, group=1)
 
 
 def test_the_oracle_finds_a_right_sample_if_there_is_one(make, monkeypatch):

@@ -196,6 +196,7 @@ def test_the_next_steps_cost_is_known_before_it_is_taken():
     for module.steps in range(12):
         module.solve(problems(module), "loop_8")  # what was evaluated in between does not matter
         costs.add(module.step_flops(batch))
+        assert module.model.loops == 8
     assert len(costs) > 2
 
 
