@@ -147,6 +147,13 @@ class Contender(lightning.LightningModule, ABC):
     def non_embedding_parameters(self) -> int:
         """Parameters other than the maps between vocabulary and width."""
 
+    def answers(self, problems: Sequence[Problem], key: Sequence[object] = ()) -> dict[str, Solutions]:
+        """Completions at every effort of `efforts()`, in their order.
+
+        An arm may share between efforts what they have in common; each is charged what it costs alone.
+        """
+        return {effort: self.solve(problems, effort, key) for effort in self.efforts()}
+
     def trajectories(self, problems: Sequence[Problem], key: Sequence[object] = ()) -> list[Trajectory]:
         """How the completions of some problems come about, one a problem; empty: nothing is refined."""
         return []

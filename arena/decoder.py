@@ -117,15 +117,26 @@ class SharedPrompt:
 
 
 class TransformerDecoder(Decoder):
-    """Transformer++; keys and values are kept in place."""
+    """Transformer++; keys and values are kept in place.
+
+    With `loops` above 1 the blocks are applied again to their own output plus the embedded token, and
+    each loop keeps keys and values of its own.
+    """
 
     @torch.inference_mode()
     def __init__(
-        self, model: TransformerLM, prompts: Sequence[Sequence[int]], pad: int, length: int, group: int
+        self,
+        model: TransformerLM,
+        prompts: Sequence[Sequence[int]],
+        pad: int,
+        length: int,
+        group: int,
+        loops: int = 1,
     ) -> None:
         backbone = model.backbone
         self.embedding, self.width = model.embedding.weight, backbone.head_width
-        self.blocks = [fold(block) for block in backbone.blocks if isinstance(block, Block)]
+        self.blocks = loops * [fold(block) for block in backbone.blocks if isinstance(block, Block)]
+        self.layers = len(backbone.blocks)
         self.head, self.bias = scaled(model.head.weight, backbone.norm.weight), model.head.bias
         self.floor = floor(backbone.norm)
         tokens, index, first = pad_left(prompts, pad, length, self.embedding.device)
@@ -141,8 +152,10 @@ class TransformerDecoder(Decoder):
         cos, sin = (t.to(self.embedding.dtype) for t in rotary_tables(positions, self.width))
         kind = CopiedPrompt if width < SHARED_FROM else SharedPrompt
         self.caches: list[CopiedPrompt | SharedPrompt] = []
-        x_NW = F.embedding(tokens, self.embedding).flatten(0, 1)
-        for block in self.blocks:
+        x_NW = embedded_NW = F.embedding(tokens, self.embedding).flatten(0, 1)
+        for i, block in enumerate(self.blocks):
+            if i and i % self.layers == 0:
+                x_NW = x_NW + embedded_NW
             q, k, v = block.project(x_NW, len(prompts), (cos[..., :width, :], sin[..., :width, :]))
             self.caches.append(kind((k, v), length, group, real))
             attended = F.scaled_dot_product_attention(
@@ -160,8 +173,10 @@ class TransformerDecoder(Decoder):
     def advance(self, tokens_B: Tensor, step: int) -> None:
         # Folded.project's own steps, but without an axis for the one token, and with the rotation where
         # queries and keys lie together: for small models it is the layout that takes the time.
-        x_BW = F.embedding(tokens_B, self.embedding)
-        for block, cache in zip(self.blocks, self.caches, strict=True):
+        x_BW = embedded_BW = F.embedding(tokens_B, self.embedding)
+        for i, (block, cache) in enumerate(zip(self.blocks, self.caches, strict=True)):
+            if i and i % self.layers == 0:
+                x_BW = x_BW + embedded_BW
             u_BW, _ = unit(x_BW, block.floor[0])
             qkv = F.linear(u_BW, block.qkv).view(x_BW.shape[0], 3, -1, self.width)
             qk = rotate(qkv[:, :2], self.tables[step])

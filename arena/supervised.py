@@ -1,23 +1,66 @@
-"""Next-token training of a policy, and its likelihood: what every arm with a language model shares."""
+"""Next-token training of a policy, its likelihood, and its answers: what every arm with a language
+model shares.
+
+Shapes (suffixes): B problems, M supervised tokens, T sampled tokens, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arena import optim
+from arena import optim, selection
 from arena.config import Cell
-from arena.contender import Contender, Likelihood
+from arena.contender import Contender, Likelihood, Solutions
 from arena.data import Batch
 from arena.policy import Policy
-from arena.rollout import log_probabilities, predicted_logits
-from arena.shape import teacher_forced
-from arena.tasks.base import Task
+from arena.rollout import Rollout, log_probabilities, predicted_logits, sample, sequence_seeds
+from arena.shape import Shape, teacher_forced
+from arena.tasks.base import Problem, Task
 
 LIKELIHOOD = "likelihood"
+GREEDY, SAMPLE = "greedy", "sample"
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """As many completions of each problem, drawn at temperature 1."""
+
+    problems: Sequence[Problem]
+    completions: list[list[tuple[int, ...]]]
+    nats: list[list[float]]
+    """Negative log-likelihood of each, summed over its tokens."""
+    shape: Shape
+
+    def first(self, k: int) -> "Samples":
+        """The first k drawn of each problem."""
+        return replace(
+            self, completions=[own[:k] for own in self.completions], nats=[own[:k] for own in self.nats]
+        )
+
+    @property
+    def flops(self) -> float:
+        """What drawing these, and no others, costs: prompts padded to the longest, and a step of all
+        sequences for every token of the longest."""
+        k = len(self.completions[0])
+        return self.shape.sample(
+            sequences=len(self.problems) * k,
+            prompt=max(len(p.prompt) for p in self.problems),
+            steps=max(len(c) for own in self.completions for c in own),
+            group=k,
+        )
 
 
 class NextTokens(Contender):
     """A policy that is trained, at least at first, on the mean next-token loss over supervised tokens."""
+
+    rules: ClassVar[tuple[str, ...]] = selection.OF_A_POLICY
+    """Rules by which it can select among its own samples."""
 
     def __init__(self, cell: Cell, task: Task, model: Policy) -> None:
         super().__init__(cell, task)
@@ -63,3 +106,94 @@ class NextTokens(Contender):
         return Likelihood(
             nats_B=-logp_BM.sum(1), tokens_B=batch.supervised_BM.sum(1), flops=self.forward_flops(batch)
         )
+
+    @torch.no_grad()
+    def solve(self, problems: Sequence[Problem], effort: str, key: Sequence[object] = ()) -> Solutions:
+        """Completions: the most probable token each time, a sample at temperature 1, or one of k by a rule.
+
+        Samples follow from the cell's seed, `key` and the prompt alone: every rule chooses from the same
+        ones, and those of a smaller k are among those of a larger. The same prompt listed twice gets two.
+
+        Raises:
+            ValueError: no such effort, or fewer than two samples to select from.
+        """
+        if effort == GREEDY:
+            return self.greedy(problems)
+        return self._selected(effort, self.samples(problems, self._count(effort), key))
+
+    @torch.no_grad()
+    def answers(self, problems: Sequence[Problem], key: Sequence[object] = ()) -> dict[str, Solutions]:
+        """Completions at every effort, all selected from one set of samples."""
+        counts = {effort: self._count(effort) for effort in self.efforts() if effort != GREEDY}
+        drawn = self.samples(problems, max(counts.values()), key) if counts else None
+        found: dict[str, Solutions] = {}
+        for effort in self.efforts():
+            if drawn is None or effort == GREEDY:
+                found[effort] = self.greedy(problems)
+            else:
+                found[effort] = self._selected(effort, drawn.first(counts[effort]))
+        return found
+
+    def greedy(self, problems: Sequence[Problem]) -> Solutions:
+        """The most probable token each time."""
+        rollout = self.draw(problems, 1, greedy=True)
+        return Solutions(completions=rollout.completions, flops=rollout.flops)
+
+    def samples(self, problems: Sequence[Problem], k: int, key: Sequence[object]) -> Samples:
+        """k completions a problem."""
+        rollout = self.draw(problems, k, "solve", *key)
+        return Samples(
+            problems=problems,
+            completions=_groups(rollout.completions, k),
+            nats=_groups((-rollout.logp_BT.sum(1)).tolist(), k),
+            shape=self.model.shape,
+        )
+
+    def draw(self, problems: Sequence[Problem], samples: int, *key: object, greedy: bool = False) -> Rollout:
+        """Completions at temperature 1: problem by problem, the first k whatever `samples` is."""
+        prompts = [p.prompt for p in problems]
+        return sample(
+            self.model,
+            self.task,
+            prompts,
+            length=max(self.task.longest(*place)[1] for place in {(p.severity, p.axis) for p in problems}),
+            group=samples,
+            temperature=0.0 if greedy else 1.0,
+            seeds=None if greedy else sequence_seeds(prompts, samples, self.cell.seed, *key),
+        )
+
+    def choose(self, rule: str, samples: Samples) -> tuple[list[int], float]:
+        """Which of each problem's samples a rule answers with, and the FLOPs of finding out."""
+        pairs = zip(samples.problems, samples.completions, strict=True)
+        if rule == selection.MAJORITY:
+            return [selection.majority([selection.answer(p, c) for c in own]) for p, own in pairs], 0.0
+        if rule == selection.LIKELIHOOD:
+            return [selection.lowest(own) for own in samples.nats], 0.0
+        wrong = [[not self.task.verify(p, c).correct for c in own] for p, own in pairs]
+        return [selection.lowest(flags) for flags in wrong], 0.0
+
+    def _count(self, effort: str) -> int:
+        """Samples that an effort draws. Raises ValueError if there is no such effort."""
+        if effort == SAMPLE:
+            return 1
+        parsed = selection.parse(effort)
+        if parsed is None or parsed[0] not in self.rules or parsed[1] < 2:
+            raise ValueError(
+                f"effort={effort}: choose {GREEDY}, {SAMPLE}, or RULE@K with a RULE of "
+                f"{', '.join(self.rules)} and at least 2 samples K"
+            )
+        return parsed[1]
+
+    def _selected(self, effort: str, samples: Samples) -> Solutions:
+        """The answers of an effort, from just as many samples as it draws."""
+        parsed = selection.parse(effort)
+        if parsed is None:
+            return Solutions(completions=[own[0] for own in samples.completions], flops=samples.flops)
+        chosen, cost = self.choose(parsed[0], samples)
+        completions = [own[i] for own, i in zip(samples.completions, chosen, strict=True)]
+        return Solutions(completions=completions, flops=samples.flops + cost)
+
+
+def _groups(flat: Sequence[Item], size: int) -> list[list[Item]]:
+    """Consecutive runs of `size` entries."""
+    return [list(flat[i : i + size]) for i in range(0, len(flat), size)]

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import ebt.cost
 import ebt.verifier_cost
 import rl_baseline.cost
+import rl_baseline.looped_cost
 from arena.config import Cell, TrainerConfig, require
 from arena.tasks.base import Task
 from ebt.config import EBTArm
 from ebt.verifier_config import VerifierArm
 from rl_baseline import pretrained
 from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.looped_config import LoopedArm
 
 if TYPE_CHECKING:
     from arena.contender import Contender
@@ -57,6 +59,12 @@ def _transformer(cell: Cell, task: Task) -> "Contender":
     return TransformerModule(cell, task)
 
 
+def _looped(cell: Cell, task: Task) -> "Contender":
+    from rl_baseline.looped import LoopedModule
+
+    return LoopedModule(cell, task)
+
+
 def _rl(cell: Cell, task: Task) -> "Contender":
     from rl_baseline.module import RLModule
 
@@ -95,6 +103,14 @@ FAMILIES: dict[str, Family] = {
         parameters=rl_baseline.cost.parameters,
         build=_transformer,
         fingerprint=_pretrained,
+    ),
+    "looped": Family(
+        config=LoopedArm,
+        minimum_flops=rl_baseline.looped_cost.step_flops,
+        step_flops=rl_baseline.looped_cost.step_flops,
+        parameters=rl_baseline.looped_cost.parameters,
+        build=_looped,
+        fingerprint=_no_files,
     ),
     "rl": Family(
         config=RLArm,

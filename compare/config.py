@@ -52,13 +52,14 @@ class ContrastConfig:
     baseline: str = MISSING
     """Another arm; warm_start for reward_gain (entropy_held: another arm, or warm_start); linear, quadratic,
     carry_last or sigmoid for forecast_error; all_tokens for forking_excess; execute_tokens for a lag;
-    severity for thinking_shift."""
+    severity for thinking_shift; cheapest_effort for an arm's own thinking_gain."""
     quantity: str = MISSING
     """compute_multiplier, exponent, final_loss, final_error or reward_gain; with fit_share also
     entropy_held, ceiling, final_reward and forecast_error, for arms trained by reward, and above_ceiling,
     whose baseline is one. Of tokens, for arms trained by reward: extra_gain, forking_excess, entropy_lag,
     error_lag (docs/anatomy.md). Along an axis of shift: decay_slope, decay_slope_loss, retained_share, and
-    for arms of family ebt thinking_shift and thinking_shift_loss (docs/ood.md)."""
+    for arms of family ebt thinking_shift and thinking_shift_loss (docs/ood.md). Of efforts: thinking_gain,
+    thinking_area (docs/thinking.md)."""
     margin: float = MISSING
     """Half-width of equivalence, in the quantity's unit."""
     effort: str = ""
@@ -66,7 +67,7 @@ class ContrastConfig:
     baseline_effort: str = ""
     """The same for the baseline, which may then be the arm itself."""
     severity: int = 0
-    """final_error: shift of the problems; 0 is in distribution."""
+    """final_error, thinking_gain, thinking_area: shift of the problems; 0 is in distribution."""
     axis: str = ""
     """decay_slope and its like: axis of shift; empty: the task's first one, and all for thinking_shift."""
 

@@ -30,15 +30,14 @@ def evaluate(
         batches = [collate(chunk, task.pad).to(contender.device) for chunk in chunks]
         for effort in contender.likelihood_efforts():
             found.append(_loss(contender, batches, effort, axis, severity, stage))
-        for effort in contender.efforts() if task.verifiable else ():
-            verdicts: list[Verdict] = []
-            flops = 0.0
-            for i, chunk in enumerate(chunks):
-                solutions = contender.solve(chunk, effort, key=(stage, severity, i))
-                flops += solutions.flops
+        verdicts: dict[str, list[Verdict]] = {}
+        flops: dict[str, float] = {}
+        for i, chunk in enumerate(chunks if task.verifiable else ()):
+            for effort, solutions in contender.answers(chunk, key=(stage, severity, i)).items():
                 pairs = zip(chunk, solutions.completions, strict=True)
-                verdicts += [task.verify(problem, completion) for problem, completion in pairs]
-            cost = flops / len(verdicts)
+                verdicts.setdefault(effort, []).extend(task.verify(p, c) for p, c in pairs)
+                flops[effort] = flops.get(effort, 0.0) + solutions.flops
+        for effort, judged in verdicts.items():
             found += [
                 Evaluation(
                     stage=stage,
@@ -50,9 +49,9 @@ def evaluate(
                     n=len(values),
                     sd=float(np.std(values)),
                     outcomes="".join("1" if value else "0" for value in values) if metric == "exact" else "",
-                    flops=cost,
+                    flops=flops[effort] / len(judged),
                 )
-                for metric, values in measured(problems, verdicts).items()
+                for metric, values in measured(problems, judged).items()
             ]
     return found
 

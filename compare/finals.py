@@ -54,7 +54,7 @@ def final_difference(
     pairs = [(mine[budget, seed][1], theirs[budget, seed][1]) for seed in seeds]
     each = (side[budget, seed][0].planned.cell for side in (mine, theirs) for seed in seeds)
     cells = tuple(dict.fromkeys(each))
-    estimate = _exact(pairs, sign=-1) if metric == "exact" else _loss(pairs)
+    estimate = exact_difference(pairs, sign=-1) if metric == "exact" else _loss(pairs)
     planned = max(run.planned.budget for run in runs)
     caveats = (
         ()
@@ -73,7 +73,7 @@ def reward_gain(study: str, runs: tuple[Run, ...], arm: str) -> Draft:
     if not keys:
         return _unmeasured(blank, "no run measured before and after")
     keys = [key for key in keys if key[0] == keys[-1][0]]
-    estimate = _exact([(after[key][1], before[key][1]) for key in keys], sign=1)
+    estimate = exact_difference([(after[key][1], before[key][1]) for key in keys], sign=1)
     return replace(blank, estimate=estimate, records=tuple(after[key][0].planned.cell for key in keys))
 
 
@@ -136,7 +136,7 @@ def _loss(pairs: list[Pair]) -> Estimate:
     return from_normal(float(differences[0]), a.sd**2 / a.n + b.sd**2 / b.n, a.n + b.n - 2, n=1)
 
 
-def _exact(pairs: list[Pair], sign: int) -> Estimate:
+def exact_difference(pairs: list[Pair], *, sign: int) -> Estimate:
     """Difference in exact answers times sign, over seeds and problems."""
     if len({e.n for pair in pairs for e in pair}) > 1:
         return over_seeds(np.array([sign * (a.value - b.value) for a, b in pairs]))

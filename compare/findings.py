@@ -7,7 +7,7 @@ on its logarithm, where no difference is zero.
 import math
 from dataclasses import dataclass, replace
 
-from compare.manifest import OWN_BASELINES, THINKING_QUANTITIES, WARM_START
+from compare.manifest import CHEAPEST, OWN_BASELINES, THINKING_SHIFT_QUANTITIES, WARM_START
 from compare.stats import Estimate, holm, seeds_needed, verdict
 
 
@@ -92,6 +92,16 @@ QUANTITIES = {
     "thinking_shift_loss": Quantity(
         label="rank correlation with severity of loss saved by thinking", unit="", higher_is_better=True
     ),
+    "thinking_gain": Quantity(
+        label="exact answers (or nats) gained from the cheapest to the best effort",
+        unit="",
+        higher_is_better=True,
+    ),
+    "thinking_area": Quantity(
+        label="mean advantage at equal FLOPs an answer (exact answers, or nats)",
+        unit="",
+        higher_is_better=True,
+    ),
 }
 
 
@@ -112,7 +122,7 @@ IN_WORDS = {
     "decay_slope": _DECAY,
     "decay_slope_loss": _DECAY,
     "retained_share": {"ahead": "keeps a larger share than", "behind": "keeps a smaller share than"},
-    **dict.fromkeys(THINKING_QUANTITIES, _GAIN),
+    **dict.fromkeys(THINKING_SHIFT_QUANTITIES, _GAIN),
 }
 """What a verdict means where neither side is an arm, or nothing is won."""
 
@@ -268,10 +278,14 @@ def _sides(finding: Finding) -> tuple[str, str]:
         return finding.arm, f"the entropy ceiling of {finding.baseline}"
     if finding.quantity == "forking_excess":
         return f"the planning tokens of {finding.arm} at the warm start", "all its tokens"
-    if finding.quantity in THINKING_QUANTITIES:
+    if finding.quantity in THINKING_SHIFT_QUANTITIES:
         return f"the gain from thinking of {finding.arm}", "the severity of the shift"
     if finding.quantity in OWN_BASELINES:
         return f"the planning tokens of {finding.arm}", "its execution tokens"
+    if finding.quantity == "thinking_gain":
+        if finding.baseline == CHEAPEST:
+            return f"{finding.arm}, thinking longer,", "its cheapest effort"
+        return f"the gain of {finding.arm}", f"that of {finding.baseline}"
     if finding.baseline == WARM_START:
         start = "where its RL began" if finding.quantity == "entropy_held" else "its own warm start"
         return finding.arm, start

@@ -27,11 +27,14 @@ ANATOMY_QUANTITIES = ("extra_gain", "forking_excess", "entropy_lag", "error_lag"
 DECAY_QUANTITIES = ("decay_slope", "decay_slope_loss", "retained_share")
 """What a contrast can compare of two arms along an axis of shift."""
 
-THINKING_QUANTITIES = ("thinking_shift", "thinking_shift_loss")
+THINKING_SHIFT_QUANTITIES = ("thinking_shift", "thinking_shift_loss")
 """Whether an arm's gain from thinking grows with the shift."""
 
-OOD_QUANTITIES = (*DECAY_QUANTITIES, *THINKING_QUANTITIES)
+OOD_QUANTITIES = (*DECAY_QUANTITIES, *THINKING_SHIFT_QUANTITIES)
 """One of them puts the section on decay into the report."""
+
+THINKING_QUANTITIES = ("thinking_gain", "thinking_area")
+"""What a contrast can compare of efforts; one of them puts the section on thinking into the report."""
 
 QUANTITIES = (
     "compute_multiplier",
@@ -42,12 +45,16 @@ QUANTITIES = (
     *CEILING_QUANTITIES,
     *ANATOMY_QUANTITIES,
     *OOD_QUANTITIES,
+    *THINKING_QUANTITIES,
 )
 """What a contrast can compare; see compare/findings.py for units and directions."""
 
 WARM_START = "warm_start"
 """Baseline of `reward_gain`: the same arm before its reinforcement learning. Of `entropy_held`: the
 same arm when that begins."""
+
+CHEAPEST = "cheapest_effort"
+"""Baseline of `thinking_gain`: the same arm with the least compute an answer."""
 
 FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
 """Baselines of `forecast_error`: what the entropy law's forecast is held against."""
@@ -58,7 +65,7 @@ OWN_BASELINES = {
     "forking_excess": ALL_TOKENS,
     "entropy_lag": EXECUTE_TOKENS,
     "error_lag": EXECUTE_TOKENS,
-    **dict.fromkeys(THINKING_QUANTITIES, SEVERITY),
+    **dict.fromkeys(THINKING_SHIFT_QUANTITIES, SEVERITY),
 }
 """Baseline of the quantities that no second arm enters: other tokens than an arm's planning tokens, or
 the severity that its gain from thinking is correlated with."""
@@ -92,7 +99,7 @@ class Contrast:
     arm: str
     baseline: str
     """Another arm of the study; `warm_start` for `reward_gain`, and for `entropy_held` if wanted; one of
-    FORECASTS for `forecast_error`; OWN_BASELINES."""
+    FORECASTS for `forecast_error`; CHEAPEST, or another arm, for `thinking_gain`; OWN_BASELINES."""
     quantity: str
     """One of QUANTITIES."""
     margin: float
@@ -102,9 +109,9 @@ class Contrast:
     baseline_effort: str = ""
     """The same for the baseline, which may then be the arm itself."""
     severity: int = 0
-    """Shift of the problems, for `final_error`; 0 is in distribution."""
+    """Shift of the problems, for `final_error` and THINKING_QUANTITIES; 0 is in distribution."""
     axis: str = ""
-    """Axis of shift, for OOD_QUANTITIES; empty: the first one, or all of them for THINKING_QUANTITIES."""
+    """Axis of shift, for OOD_QUANTITIES; empty: the first, or all for THINKING_SHIFT_QUANTITIES."""
 
     @property
     def chooses(self) -> bool:
@@ -282,13 +289,17 @@ def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]],
                 f"contrast {contrast.arm}: {quantity} goes with baseline {OWN_BASELINES[quantity]}, "
                 f"not {baseline}"
             )
+        if baseline == CHEAPEST and quantity != "thinking_gain":
+            raise ValueError(f"contrast {contrast.arm}: baseline {CHEAPEST} goes with thinking_gain alone")
         for arm in (contrast.arm, *([] if quantity in OWN_BASELINES else [baseline])):
-            if arm not in (WARM_START, *FORECASTS) and (contrast.study, arm) not in arms:
+            if arm not in (WARM_START, CHEAPEST, *FORECASTS) and (contrast.study, arm) not in arms:
                 raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
-        if contrast.chooses and quantity not in ("final_error", "final_loss"):
+        on_a_shift = quantity in THINKING_QUANTITIES and not (contrast.effort or contrast.baseline_effort)
+        if contrast.chooses and quantity not in ("final_error", "final_loss") and not on_a_shift:
             raise ValueError(
                 f"contrast {contrast.arm}: effort, baseline_effort and severity go with final_error and "
-                f"final_loss, not with {quantity}; leave them out"
+                f"final_loss (severity with {' and '.join(THINKING_QUANTITIES)} too), not with {quantity}; "
+                "leave them out"
             )
         if contrast.axis and quantity not in OOD_QUANTITIES:
             raise ValueError(

@@ -6,7 +6,7 @@ import numpy as np
 
 from compare.evidence import Run
 from compare.findings import Draft
-from compare.manifest import DECAY_QUANTITIES, SEVERITY, THINKING_QUANTITIES
+from compare.manifest import DECAY_QUANTITIES, SEVERITY, THINKING_SHIFT_QUANTITIES
 from compare.ood import OodStudy, Track, mean_slope, tracks
 from compare.stats import over_seeds
 from compare.thinking_shift import correlate, gain, places, uncorrelated
@@ -29,7 +29,7 @@ def compare(
     blank = Draft(study=study, arm=arm, baseline=baseline, quantity=quantity, estimate=None, axis=axis)
     if section is None:
         return replace(blank, caveats=("no finished run was measured under shift",))
-    if quantity in THINKING_QUANTITIES:
+    if quantity in THINKING_SHIFT_QUANTITIES:
         return _thinking(blank, section)
     return _decay(replace(blank, axis=axis or next(iter(section.axes))), section)
 
@@ -120,5 +120,5 @@ def explore(study: str, section: OodStudy | None, baseline: str) -> list[Draft]:
         if arm.arm != baseline and section.arm(baseline) is not None:
             asked += [(arm.arm, baseline, q, axis) for axis in section.axes for q in DECAY_QUANTITIES]
         if arm.thinking:
-            asked += [(arm.arm, SEVERITY, q, "") for q in THINKING_QUANTITIES]
+            asked += [(arm.arm, SEVERITY, q, "") for q in THINKING_SHIFT_QUANTITIES]
     return [compare(study, section, *names) for names in asked]

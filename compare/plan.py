@@ -21,7 +21,7 @@ from compare.manifest import (
     FORECASTS,
     OOD_QUANTITIES,
     OWN_BASELINES,
-    THINKING_QUANTITIES,
+    THINKING_SHIFT_QUANTITIES,
     WARM_START,
     Contrast,
     check_contrasts,
@@ -163,7 +163,7 @@ def _check_shift(contrast: Contrast, severities: int, axes: dict[str, int], kind
             f"{said}: trainer.severities={severities} measures in distribution only; give study "
             f"{contrast.study} at least 2"
         )
-    if contrast.quantity in THINKING_QUANTITIES and kind != "ebt":
+    if contrast.quantity in THINKING_SHIFT_QUANTITIES and kind != "ebt":
         raise ValueError(f"{said}: {contrast.arm} is of family {kind}, which does not think; name one of ebt")
 
 

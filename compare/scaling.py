@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compare import anatomy_contrasts, ceiling_contrasts, ood_contrasts, tables
+from compare import anatomy_contrasts, ceiling_contrasts, ood_contrasts, tables, thinking_contrasts
 from compare.anatomy import AnatomyStudy, study_anatomy
 from compare.ceiling import CeilingStudy, study_ceiling
 from compare.evidence import Evidence, Run
@@ -22,6 +22,7 @@ from compare.manifest import (
     ANATOMY_QUANTITIES,
     CEILING_QUANTITIES,
     OOD_QUANTITIES,
+    THINKING_QUANTITIES,
     WARM_START,
     Contrast,
 )
@@ -29,6 +30,7 @@ from compare.ood import OodStudy, study_ood
 from compare.sigmoid import Sigmoid, sigmoid
 from compare.stats import Array, from_bootstrap
 from compare.tables import BASELINE
+from compare.thinking import ThinkingStudy, study_thinking
 
 DRAWS = 2000
 """Bootstrap draws of every fit."""
@@ -70,6 +72,8 @@ class Study:
     """None if no contrast of the study asks for it, or no finished run recorded it."""
     ood: OodStudy | None
     """None if no contrast of the study asks for it, or no finished run was measured under shift."""
+    thinking: ThinkingStudy | None = None
+    """None if no contrast of the experiment asks for it, or no finished run was evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,9 @@ def analyse(
             progress(f"fitting {name}")
         planned = [c for c in contrasts if c.study == name]
         studies[name] = _study(name, evidence.study(name), planned, draws, evidence.manifest.fit_share)
+        if {c.quantity for c in contrasts} & {*THINKING_QUANTITIES}:
+            thinking = study_thinking(studies[name].runs, studies[name].arms)
+            studies[name] = replace(studies[name], thinking=thinking)
     primary = [_primary(studies[contrast.study], contrast, evidence) for contrast in contrasts]
     asked = {_what(draft) for draft in primary}
     exploratory: tuple[Finding, ...] = ()
@@ -107,7 +114,16 @@ def _what(draft: Draft) -> tuple[str, ...]:
 
 
 def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
-    if contrast.chooses:
+    if contrast.quantity in THINKING_QUANTITIES:
+        draft = thinking_contrasts.compare(
+            study.name,
+            study.thinking,
+            contrast.arm,
+            contrast.baseline,
+            contrast.quantity,
+            contrast.severity,
+        )
+    elif contrast.chooses:
         draft = final_difference(
             study.name,
             study.runs,
@@ -259,7 +275,7 @@ def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tupl
 def _explore(study: Study) -> list[Draft]:
     """Every quantity against BASELINE, every arm against its own warm start, and what sections compare."""
     against = [arm for arm in study.arms if arm != BASELINE and BASELINE in study.arms]
-    own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES, *OOD_QUANTITIES)
+    own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES, *OOD_QUANTITIES, *THINKING_QUANTITIES)
     quantities = [name for name in QUANTITIES if name not in own]
     gains = [_compare(study, arm, WARM_START, "reward_gain") for arm in study.arms]
     others = [_compare(study, arm, BASELINE, quantity) for arm in against for quantity in quantities]
@@ -269,4 +285,5 @@ def _explore(study: Study) -> list[Draft]:
         *ceiling_contrasts.explore(study.name, study.ceiling, study.runs),
         *anatomy_contrasts.explore(study.name, study.anatomy, study.runs),
         *ood_contrasts.explore(study.name, study.ood, BASELINE),
+        *thinking_contrasts.explore(study.name, study.thinking),
     ]

@@ -4,28 +4,22 @@ Shapes (suffixes): B problems, N = B * k sequences (sequence n answers problem n
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from arena import optim, selection
 from arena.config import Cell
-from arena.contender import Solutions
 from arena.data import Batch
 from arena.policy import TransformerPolicy
-from arena.rollout import Rollout, sample, sequence_seeds
 from arena.shape import supervised_step
-from arena.supervised import NextTokens
+from arena.supervised import GREEDY, NextTokens, Samples
 from arena.tasks.base import Problem, Task
 from ebt import verifier_cost
 from ebt.residual import Residual, contrast, stack
 from ebt.verifier_config import VerifierArm
 
 WARM_START, VERIFY = "warm_start", "verify"
-GREEDY = "greedy"
-
-Item = TypeVar("Item")
 
 
 class VerifierModule(NextTokens):
@@ -37,6 +31,8 @@ class VerifierModule(NextTokens):
     No reward and no verifier is asked. The likelihood is the start's: the residual model's own would
     need its partition function, which only bounds are known of.
     """
+
+    rules: ClassVar[tuple[str, ...]] = (*selection.DEPLOYABLE, selection.ORACLE)
 
     def __init__(self, cell: Cell, task: Task) -> None:
         assert isinstance(cell.arm, VerifierArm)
@@ -101,19 +97,6 @@ class VerifierModule(NextTokens):
             gradient_norm=norm,
         )
 
-    def draw(self, problems: Sequence[Problem], samples: int, *key: object, greedy: bool = False) -> Rollout:
-        """Completions of the start, temperature 1: problem by problem, the first k whatever `samples` is."""
-        prompts = [p.prompt for p in problems]
-        return sample(
-            self.model,
-            self.task,
-            prompts,
-            length=max(self.task.longest(*place)[1] for place in {(p.severity, p.axis) for p in problems}),
-            group=samples,
-            temperature=0.0 if greedy else 1.0,
-            seeds=None if greedy else sequence_seeds(prompts, samples, self.cell.seed, *key),
-        )
-
     def energies(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, float]:
         """Residual energies of whole sequences, and the FLOPs of the forward pass."""
         tokens, real = stack(rows, self.task.pad, self.device)
@@ -128,49 +111,17 @@ class VerifierModule(NextTokens):
         """
         if not self.contrasts:
             return (GREEDY,)  # the start is the same afterwards: the rest would be measured twice
-        rules = (*selection.DEPLOYABLE, selection.ORACLE)
-        return (GREEDY, *(selection.name(rule, k) for k in self.arm.samples for rule in rules))
+        return (GREEDY, *(selection.name(rule, k) for k in self.arm.samples for rule in self.rules))
 
-    @torch.no_grad()
-    def solve(self, problems: Sequence[Problem], effort: str, key: Sequence[object] = ()) -> Solutions:
-        """Completions: the most probable token each time, or one of k samples by a rule.
-
-        The samples follow from the cell's seed, `key` and the prompt alone: every rule chooses from the
-        same ones, and those of a smaller k are among those of a larger.
-
-        Raises:
-            ValueError: no such effort, or fewer than two samples to select from.
-        """
-        if effort == GREEDY:
-            rollout = self.draw(problems, 1, greedy=True)
-            return Solutions(completions=rollout.completions, flops=rollout.flops)
-        parsed = selection.parse(effort)
-        if parsed is None or parsed[1] < 2:
-            raise ValueError(
-                f"effort={effort}: choose {GREEDY}, or RULE@K with a RULE of "
-                f"{', '.join((*selection.DEPLOYABLE, selection.ORACLE))} and at least 2 samples K"
-            )
-        rule, k = parsed
-        rollout = self.draw(problems, k, "solve", *key)
-        groups = _groups(rollout.completions, k)
-        nats = _groups((-rollout.logp_BT.sum(1)).tolist(), k)
-        flops = rollout.flops
-        if rule == selection.MAJORITY:
-            chosen = [selection.majority(group) for group in groups]
-        elif rule == selection.LIKELIHOOD:
-            chosen = [selection.lowest(own) for own in nats]
-        elif rule == selection.ORACLE:
-            pairs = zip(problems, groups, strict=True)
-            wrong = [[not self.task.verify(p, c).correct for c in group] for p, group in pairs]
-            chosen = [selection.lowest(flags) for flags in wrong]
-        else:
-            scores, cost = self.scores(problems, groups)
-            if rule == selection.JOINT:
-                pairs = zip(scores, nats, strict=True)
-                scores = [[e + own for e, own in zip(*pair, strict=True)] for pair in pairs]
-            chosen, flops = [selection.lowest(energies) for energies in scores], flops + cost
-        completions = [group[i] for group, i in zip(groups, chosen, strict=True)]
-        return Solutions(completions=completions, flops=flops)
+    def choose(self, rule: str, samples: Samples) -> tuple[list[int], float]:
+        """As every policy, or by the energy, whose forward passes are paid for."""
+        if rule not in (selection.ENERGY, selection.JOINT):
+            return super().choose(rule, samples)
+        scores, cost = self.scores(samples.problems, samples.completions)
+        if rule == selection.JOINT:
+            pairs = zip(scores, samples.nats, strict=True)
+            scores = [[e + own for e, own in zip(*pair, strict=True)] for pair in pairs]
+        return [selection.lowest(energies) for energies in scores], cost
 
     def scores(
         self, problems: Sequence[Problem], groups: Sequence[Sequence[tuple[int, ...]]]
@@ -187,8 +138,3 @@ class VerifierModule(NextTokens):
         """Of both networks: about twice the other arms', since the start is kept for sampling."""
         inner = (self.residual.backbone, self.residual.head)
         return super().non_embedding_parameters() + sum(p.numel() for m in inner for p in m.parameters())
-
-
-def _groups(flat: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    """Consecutive runs of `size` entries."""
-    return [flat[i : i + size] for i in range(0, len(flat), size)]

@@ -1,10 +1,11 @@
 """Configuration of the plain transformer and of the arms trained by reward."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
 from arena.config import require, require_choice
+from arena.selection import check_ladder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +21,14 @@ class TransformerArm:
     arena's backbone. Its peak learning rate is still size.lr."""
     revision: str | None = None
     """Commit of the model on the hub; fix it, or two runs may start from different weights."""
+    ladder: list[str] = field(default_factory=list)
+    """More efforts to evaluate, each from samples of its own policy at temperature 1: majority@K, the most
+    frequent answer of K; likelihood@K, the most probable completion; oracle@K, a right one if there is
+    any, a bound."""
 
     def validate(self) -> None:
-        """Nothing to check: every setting is shared."""
+        """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
+        check_ladder(self.ladder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +148,8 @@ class RLArm:
     """Samples a problem of the probe; pass@k for k = 1, 2, 4 ... up to it."""
     probe_points: int = 3
     """Probes a run: the warm start, evenly over the compute of RL, and the end."""
+    ladder: list[str] = field(default_factory=list)
+    """More efforts to evaluate, as of the plain transformer."""
 
     @property
     def rows(self) -> int:
@@ -166,6 +174,7 @@ class RLArm:
 
     def validate(self) -> None:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
+        check_ladder(self.ladder)
         self._validate_stage()
         self._validate_loss()
         self._validate_credit()

@@ -1,7 +1,7 @@
 """The section on decay in words: each question, its answer, and the findings that it rests on."""
 
 from compare.findings import Finding
-from compare.manifest import THINKING_QUANTITIES
+from compare.manifest import THINKING_SHIFT_QUANTITIES
 from compare.ood import OodStudy
 from compare.report.ceiling_words import Answer, grounds, grouped
 from compare.stats import Estimate
@@ -23,7 +23,7 @@ def answers(study: str, section: OodStudy, findings: tuple[Finding, ...]) -> tup
     slopes = [f for f in own if f.quantity == "decay_slope"]
     losses = [f for f in own if f.quantity == "decay_slope_loss"]
     shares = [f for f in own if f.quantity == "retained_share"]
-    gains = [f for f in own if f.quantity in THINKING_QUANTITIES]
+    gains = [f for f in own if f.quantity in THINKING_SHIFT_QUANTITIES]
     found = (
         Answer(
             question="Who decays slower, in exact answers lost a severity?",
@@ -84,7 +84,7 @@ def _thinking(findings: list[Finding]) -> str:
     if not findings:
         return "There is nothing to tell: no arm was answered at two efforts of thinking."
     said: list[str] = []
-    for quantity, what in zip(THINKING_QUANTITIES, ("exact answers", "loss"), strict=True):
+    for quantity, what in zip(THINKING_SHIFT_QUANTITIES, ("exact answers", "loss"), strict=True):
         pairs = [(_placed(f), _word(f, GROWTH)) for f in findings if f.quantity == quantity]
         if pairs:
             said.append(f"In {what}, the gain {grouped(pairs)}")

@@ -17,6 +17,7 @@ from compare.plan import Planned, identity
 from compare.store import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.looped_config import LoopedArm
 
 TASKS: list[TaskConfig] = [
     Sudoku(name="sudoku_chain", chain=True, batch=8),
@@ -25,8 +26,9 @@ TASKS: list[TaskConfig] = [
     Countdown(name="countdown_chain", chain=True, batch=8),
 ]
 ARMS = [
-    TransformerArm(name="transformer"),
+    TransformerArm(name="transformer", ladder=["majority@2", "oracle@2"]),
     EBTArm(name="ebt_s1"),
+    LoopedArm(name="looped", loops=2, ladder=["loop_1"]),
     RLArm(name="rl_hicra", credit="hicra", prompts=2, group=2),
 ]
 

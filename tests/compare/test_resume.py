@@ -21,11 +21,13 @@ from compare.resume import Resume, Snapshots, Unusable, plain, random_state, res
 from compare.store import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.looped_config import LoopedArm
 
 ADDITION = Addition(name="addition", min_digits=2, max_digits=2, batch=8)
 RL: dict[str, Any] = {"prompts": 4, "group": 4, "probe": 4, "probe_samples": 2}
 ARMS = {
     "transformer": TransformerArm(name="transformer"),
+    "looped": LoopedArm(name="looped", loops=2),
     "s2": EBTArm(
         name="s2", loss="every", extra_steps=2, alpha_spread=2.0, langevin=0.1, replay=12, alpha_lr=100.0
     ),

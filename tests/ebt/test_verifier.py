@@ -198,10 +198,10 @@ def test_values_that_cannot_be_used_are_named(changes, message):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("effort", ["energy@1", "energy", "charm@4", "sample"])
+@pytest.mark.parametrize("effort", ["energy@1", "energy", "charm@4", "greedy@4"])
 def test_an_effort_that_is_none_is_an_error(make, effort):
     module = make()
-    with pytest.raises(ValueError, match=f"effort={effort}: choose greedy, or RULE@K"):
+    with pytest.raises(ValueError, match=f"effort={effort}: choose greedy, sample, or RULE@K"):
         module.solve(problems(module), effort)
 
 

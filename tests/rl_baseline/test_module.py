@@ -226,7 +226,7 @@ def test_solving_is_repeatable_and_follows_its_key(make):
 def test_an_unknown_effort_is_named(make):
     module = make(TRANSFORMER, 1e9)
     problems = held_out(module.task, "val", 2)
-    with pytest.raises(ValueError, match="effort=think: choose one of greedy, sample"):
+    with pytest.raises(ValueError, match="effort=think: choose greedy, sample, or RULE@K"):
         module.solve(problems, "think")
     with pytest.raises(ValueError, match="effort=greedy: the only likelihood of transformer is `likelihood`"):
         module.evaluate(collate(problems, module.task.pad), "greedy")
