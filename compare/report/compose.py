@@ -17,7 +17,7 @@ from compare import manifest as manifests
 from compare.evidence import Evidence, collect, without_paths
 from compare.findings import Finding
 from compare.record import Record
-from compare.report import anatomy_section, figures
+from compare.report import anatomy_section, figures, pictures_section
 from compare.report.ceiling_section import BEWARE as CEILING_BEWARE
 from compare.report.ceiling_section import Section, sections
 from compare.report.ceiling_words import possibility
@@ -81,13 +81,16 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
     drawn = {study.name: figures.of_study(study, look) for study in results.studies}
     ceilings = sections(results, look)
     anatomies = anatomy_section.sections(results, look)
+    pictures = pictures_section.sections(results, look)
     context = _context(results, drawn, ceilings) | {
         "anatomies": anatomies,
         "anatomy_beware": anatomy_section.BEWARE,
+        "pictures": pictures,
+        "pictures_measured": pictures_section.MEASURED,
     }
     folder = store / "reports" / name
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    for group in (*drawn.values(), *(part.figures for part in (*ceilings, *anatomies))):
+    for group in (*drawn.values(), *(part.figures for part in (*ceilings, *anatomies, *pictures))):
         for figure in group:
             _write(folder / "figures" / f"{figure.name}.svg", figures.standalone(figure))
     _write(folder / "report.md", _environment(html=False).get_template("page.md.j2").render(context))
