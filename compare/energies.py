@@ -6,6 +6,7 @@ and the rank statistics are averaged over seeds. Shapes: P problems, S seeds.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,8 +205,8 @@ def rank_correlation(values_P: Array, correct_P: NDArray[np.bool_]) -> float:
     """Spearman's rho of the values with correctness; 0 where all values are the same."""
     if np.ptp(values_P) == 0:
         return 0.0
-    rho, _ = scipy_stats.spearmanr(values_P, correct_P.astype(float))
-    return float(rho)
+    found: Any = scipy_stats.spearmanr(values_P, correct_P.astype(float))
+    return float(found.statistic)
 
 
 def calibration(runs: list[tuple[Array, NDArray[np.bool_]]], bins: int = BINS) -> tuple[Share, ...]:

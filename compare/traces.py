@@ -101,10 +101,9 @@ def _check_course(where: str, course: Course, descent: Descent, steps: int) -> N
         if name != "energy" and min(values) < 0:
             raise ValueError(f"{where}: {name} below 0")
     mean = math.fsum(own) / len(own)
-    if abs(course.energy[-1] - mean) > 1e-4 * (1 + max(map(abs, own))):
-        raise ValueError(
-            f"{where}: last energy {course.energy[-1]} is not the mean of its problems, {mean:g}"
-        )
+    last = course.energy[-1]
+    if abs(last - mean) > 1e-4 * (1 + max(map(abs, own))):
+        raise ValueError(f"{where}: last energy {last} is not the mean of its problems, {mean:g}")
 
 
 def restored(state: dict[str, Any]) -> Descent:

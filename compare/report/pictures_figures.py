@@ -214,8 +214,8 @@ def board_figure(name: str, place: Place, examples: list[Example], side: int) ->
     return draw_panels(
         f"{name}-pictures-{place.arm}-{place.axis}-{place.severity}-boards",
         f"{name}, {place.name}: Sudokus being filled in",
-        "The most probable digits after each step. Bold: given. Shaded: changed since the board before. Struck "
-        f"through: not the solution's.{left_out} E: energy of the whole answer.",
+        "The most probable digits after each step. Bold: given. Shaded: changed since the board before. "
+        f"Struck through: not the solution's.{left_out} E: energy of the whole answer.",
         draw,
         "; ".join(words),
         rows=rows * len(examples),
