@@ -111,3 +111,19 @@ def test_a_position_that_the_gate_leaves_alone_keeps_its_start(trained) -> None:
     for gated, free in zip(everywhere, ungated.trajectories(problems), strict=True):
         assert gated.completions == free.completions
         assert gated.energy == pytest.approx(free.energy, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ebt_amortized", "ebt_gated"])
+def test_a_problem_alone_goes_the_way_that_it_goes_among_others(trained, name: str) -> None:
+    """With the gate half open, some rows of a batch descend at a token and others do not."""
+    module = trained(name)
+    problems = problems_of(module)
+    if module.arm.gate == "entropy":
+        with torch.no_grad():
+            module.alpha.fill_(20.0)
+            module.cut.fill_(1.9)
+    for together, problem in zip(module.trajectories(problems), problems, strict=True):
+        (alone,) = module.trajectories([problem])
+        assert together.completions == alone.completions
+        assert together.energy == pytest.approx(alone.energy, abs=1e-4)
+        assert together.entropy == pytest.approx(alone.entropy, abs=1e-4)
