@@ -147,13 +147,15 @@ def _place(arm: str, axis: str, severity: int, budget: float, pairs: list[tuple[
             Signal(
                 name=name,
                 auroc=_against_half(ranked[name]),
-                rho=over_seeds(np.array([rank_correlation(look(d), outcomes(d)) for d in found])),
+                rho=_bounded(
+                    over_seeds(np.array([rank_correlation(look(d), outcomes(d)) for d in found])), -1.0
+                ),
                 p_holm=1.0,
             )
             for name, look in SIGNALS.items()
             if found and not (name == "energy a token" and alike)
         ),
-        over_entropy=over_seeds(ranked["energy"] - ranked["entropy"]) if found else None,
+        over_entropy=_bounded(over_seeds(ranked["energy"] - ranked["entropy"]), -1.0) if found else None,
         fall={solved: over_seeds(np.array(values)) for solved, values in falls.items() if values},
         calibration=calibration([(np.array(d.energy), outcomes(d)) for _, d in pairs]),
         unmeasured=tuple(unmeasured),
@@ -161,12 +163,16 @@ def _place(arm: str, axis: str, severity: int, budget: float, pairs: list[tuple[
 
 
 def _against_half(values_S: Array) -> Estimate:
-    """Mean over seeds, its p-value against 1/2; Student's t knows no bounds, a probability has them."""
+    """Mean over seeds, its p-value against 1/2."""
     found = over_seeds(values_S - 0.5)
-    low, high = found.low + 0.5, found.high + 0.5
-    if not found.single_run:
-        low, high = max(low, 0.0), min(high, 1.0)
-    return replace(found, value=found.value + 0.5, low=low, high=high)
+    return _bounded(replace(found, value=found.value + 0.5, low=found.low + 0.5, high=found.high + 0.5), 0.0)
+
+
+def _bounded(found: Estimate, least: float) -> Estimate:
+    """The interval within [least, 1]: Student's t knows no bounds, a probability or correlation has them."""
+    if found.single_run:
+        return found
+    return replace(found, low=max(found.low, least), high=min(found.high, 1.0))
 
 
 def _adjusted(places: list[Place]) -> tuple[Place, ...]:

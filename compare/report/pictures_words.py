@@ -88,7 +88,7 @@ def _ground(place: Place) -> str:
     if signal is None:
         reasons = "; ".join(f"seed {seed}: {reason}" for seed, reason in place.unmeasured)
         return f"{place.name}: not measured ({reasons})"
-    left = f"; {len(place.unmeasured)} runs had too few of either outcome" if place.unmeasured else ""
+    left = f"; runs with too few of one outcome: {len(place.unmeasured)}" if place.unmeasured else ""
     return (
         f"{place.name}: a right answer has lower energy than a wrong one with probability "
         f"{_estimate(signal.auroc)}, Holm-adjusted p {_p(signal.p_holm)} against 1/2; Spearman's correlation "
