@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from arena.config import Addition
 from arena.contender import Trajectory
 from arena.data import held_out
 from arena.tasks import build_task
+from arena.tasks.addition import AdditionTask
+from arena.tasks.base import Problem, Verdict
 from compare import stop, tracing, watch
 from compare.cell import run_cell
 from compare.config import Logger
@@ -189,15 +192,24 @@ def run(planned: Planned, path: Path) -> Record:
     return record
 
 
-def test_a_cell_records_traces_that_agree_with_its_evaluations(planned, tmp_path: Path) -> None:
+def test_a_cell_records_traces_that_agree_with_its_evaluations(
+    planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parity(task: AdditionTask, problem: Problem, completion: Sequence[int]) -> Verdict:
+        """Hangs on every token of the completion, and is met by half of them: nothing is learnt so soon."""
+        even = sum(completion) % 2 == 0
+        return Verdict(correct=even, chain_correct=even, plan_correct=even, edit_distance=0.0)
+
+    monkeypatch.setattr(AdditionTask, "verify", parity)
     record = run(planned(EBTArm(name="ebt_s1")), tmp_path / "one")
     assert [(d.axis, d.severity) for d in record.traces] == [("digits", 0), ("digits", 1)]
     for descent in record.traces:
         exact = record.find("exact", severity=descent.severity, effort="think_2")
         assert exact is not None
+        assert 0 < exact.value < 1
         assert descent.correct == exact.outcomes
         assert {len(c.energy) for c in descent.courses} == {3}
-        assert descent.examples
+        assert {e.correct for e in descent.examples} == {True, False}
     again = run(planned(EBTArm(name="ebt_s1")), tmp_path / "two")
     assert again.traces == record.traces
     assert run(planned(TransformerArm(name="transformer")), tmp_path / "three").traces == ()
