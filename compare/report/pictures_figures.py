@@ -19,7 +19,7 @@ LINES = {True: "-", False: "--"}
 CHANGED, WRONG = "#56B4E9", "#D55E00"
 SHOWN = {4: 8, 9: 6}
 """Most boards in a picture, by the cells of a side."""
-ABREAST = {4: 4, 9: 2}
+ABREAST = {4: 4, 9: 3}
 """Boards beside each other."""
 
 
@@ -196,7 +196,7 @@ def board_figure(name: str, place: Place, examples: list[Example], side: int) ->
                 _draw_board(ax, state, before, example, side)
                 outcome = "" if k else f"{SOLVED[example.correct]} in the end"
                 step = f"step {i}" if i else "start"
-                ax.set_title(f"{outcome}\n{step}, E = {example.energy[i]:.3g}", fontsize=8)
+                ax.set_title(f"{outcome}\n{step}, E = {example.energy[i] + 0.0:.3g}", fontsize=8)
         first = panels[0]
         # Beyond the board: for the legend alone.
         first.plot([], [], "s", color=CHANGED, alpha=0.45, markersize=9, label="changed")
@@ -235,14 +235,19 @@ def _draw_board(ax: Axes, state: str, before: str, example: Example, side: int) 
     ax.set_xlim(-0.05, side + 0.05)
     ax.set_ylim(side + 0.05, -0.05)
     ax.set_aspect("equal")
-    size = {4: 14, 9: 11}[side]
+    size = {4: 14, 9: 8}[side]
     for cell, digit in enumerate(state):
         row, column = divmod(cell, side)
         if digit != before[cell]:
             ax.add_patch(Rectangle((column, row), 1, 1, color=CHANGED, alpha=0.45, linewidth=0))
         wrong = digit != reference[cell]
         if wrong:
-            ax.plot([column + 0.12, column + 0.88], [row + 0.88, row + 0.12], color=WRONG, linewidth=1.3)
+            ax.plot(
+                [column + 0.12, column + 0.88],
+                [row + 0.88, row + 0.12],
+                color=WRONG,
+                linewidth=1.2 if side == 4 else 0.9,
+            )
         ax.text(
             column + 0.5,
             row + 0.53,
