@@ -179,6 +179,7 @@ def _train(
         seconds={**seconds(), "train": trained},
         history=columns,
         evaluations=tuple(watch.evaluations),
+        traces=tuple(watch.traces),
     )
 
 

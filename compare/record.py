@@ -5,11 +5,15 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from compare.redaction import redacted
+from compare.traces import Descent, check_descent
 
 VERSION = 1
+
+YOUNGER = ("traces",)
+"""Fields that records of before lack; their default says so."""
 
 
 class RecordError(ValueError):
@@ -81,6 +85,8 @@ class Record:
     history: dict[str, list[float | None]] = field(default_factory=dict)
     """Columns of equal length: `flops`, `step`, then what the arm logs; None where not logged."""
     evaluations: tuple[Evaluation, ...] = ()
+    traces: tuple[Descent, ...] = ()
+    """How some answers came about, for arms that descend on an energy."""
 
     def find(
         self,
@@ -155,26 +161,23 @@ def _build(cls: type, raw: Any) -> Any:
     if not isinstance(raw, dict):
         raise TypeError(f"{cls.__name__} is not an object")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    for name in fields.keys() - raw.keys():
+    for name in fields.keys() - raw.keys() - {*YOUNGER}:
         raise TypeError(f"field {name} is missing")
     for name in raw.keys() - fields.keys():
         raise TypeError(f"field {name} is unknown")
-    values: dict[str, Any] = {}
-    for name, f in fields.items():
-        value = raw[name]
-        if name == "evaluations":
-            if not isinstance(value, list):
-                raise TypeError("field evaluations is not a list")
-            values[name] = tuple(_build(Evaluation, item) for item in value)
-            continue
-        values[name] = _typed(name, f.type, value)
-    return cls(**values)
+    return cls(**{name: _typed(name, f.type, raw[name]) for name, f in fields.items() if name in raw})
 
 
 def _typed(name: str, kind: Any, value: Any) -> Any:
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"field {name} is not a list")
+        return tuple(_typed(name, get_args(kind)[0], item) for item in value)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _build(kind, value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    expected = kind if isinstance(kind, type) and kind in (str, int, float) else None
+    expected = kind if isinstance(kind, type) and kind in (str, int, float, bool) else None
     if expected is not None:
         if type(value) is not expected:
             raise TypeError(f"field {name}={value!r} is not of type {expected.__name__}")
@@ -219,3 +222,5 @@ def _check(record: Record) -> None:
                 raise ValueError("evaluation exact: outcomes do not match n")
             if abs(evaluation.value - ones / total) > 1e-9:
                 raise ValueError(f"evaluation exact: value {evaluation.value} does not match its outcomes")
+    for descent in record.traces:
+        check_descent(descent)

@@ -19,6 +19,8 @@ from compare.live import LawSoFar, law_so_far
 from compare.record import Evaluation
 from compare.stats import Estimate
 from compare.trace import Unfit
+from compare.traces import Descent, restored
+from compare.tracing import trace, traced
 
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress."""
@@ -41,6 +43,7 @@ class Watch(lightning.Callback):
         """Optimiser step and the entropy law by then."""
         self.environment: dict[str, Any] = {}
         self.evaluations: list[Evaluation] = []
+        self.traces: list[Descent] = []
         self.seconds = 0.0
         self._stage: str | None = None
         self._told = 0.0
@@ -52,6 +55,7 @@ class Watch(lightning.Callback):
             "stage": self._stage,
             "due": self._due,
             "evaluations": [dataclasses.asdict(e) for e in self.evaluations],
+            "traces": [dataclasses.asdict(d) for d in self.traces],
             "forecasts": [[step, dataclasses.asdict(found)] for step, found in self.forecasts],
         }
 
@@ -59,6 +63,7 @@ class Watch(lightning.Callback):
         """From a snapshot."""
         self._stage, self._due = state["stage"], state["due"]
         self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
+        self.traces = [restored(d) for d in state["traces"]]
         self.forecasts = [
             (step, LawSoFar(**{**found, "ceiling": Estimate(**found["ceiling"])}))
             for step, found in state["forecasts"]
@@ -101,20 +106,28 @@ class Watch(lightning.Callback):
         self.environment = _environment(pl_module, trainer.precision)
 
     def evaluate(self, contender: Contender, stage: str) -> None:
-        """Append the evaluations of a stage; before the final one, in distribution only."""
+        """Append the evaluations of a stage, with the final one's traces; before it, in distribution only."""
         begun = time.perf_counter()
         training = contender.training
         contender.eval()
         done = {(e.axis, e.severity) for e in self.evaluations if e.stage == stage}
+        final = stage == "final"
+        shifts = self.task.shifts(self.settings.severities if final else 1)
         try:
-            for axis, severity in self.task.shifts(self.settings.severities if stage == "final" else 1):
+            for axis, severity in shifts:
                 if (axis, severity) in done:
                     continue
                 with stop.at_once():
                     problems = held_out(
                         self.task, self.settings.split, self.settings.problems, severity, axis
                     )
-                    self.evaluations += evaluate(contender, self.task, problems, axis, severity, stage)
+                    found = evaluate(contender, self.task, problems, axis, severity, stage)
+                    descent = None
+                    if final and (axis, severity) in traced(shifts):
+                        descent = trace(contender, self.task, problems, axis, severity, stage)
+                # Together, so that a snapshot has both or neither.
+                self.evaluations += found
+                self.traces += [descent] if descent is not None else []
         finally:
             contender.train(training)
             self.seconds += time.perf_counter() - begun

@@ -1,7 +1,7 @@
 """Decoding with cached keys and values: a token costs its thinking, whatever the prefix."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,24 +54,36 @@ def generate(
     noise: Noise,
 ) -> Solutions:
     """Greedy completions. Problems with prompts of one length are decoded together."""
+    completions: list[tuple[int, ...]] = [()] * len(problems)
+    total = 0.0
+    for members, prompts_BS, limit in by_prompt_length(problems, task, ebt.alpha.device):
+        decoder = Decoder(ebt, size, noise=noise)
+        rows = decoder.run(prompts_BS, limit=limit, thinking=thinking, end=task.end)
+        for i, row in zip(members, rows.tolist(), strict=True):
+            completions[i] = until(row, task.end)
+        total += decoder.flops
+    return Solutions(completions=completions, flops=total)
+
+
+def by_prompt_length(
+    problems: Sequence[Problem], task: Task, device: torch.device
+) -> Iterator[tuple[list[int], Tensor, int]]:
+    """Problems that are decoded together, shortest first: their places, prompts (B, S), most new tokens."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for i, problem in enumerate(problems):
         by_length[len(problem.prompt)].append(i)
-    completions: list[tuple[int, ...]] = [()] * len(problems)
-    total = 0.0
-    device = ebt.alpha.device
     for _, members in sorted(by_length.items()):
-        decoder = Decoder(ebt, size, noise=noise)
-        rows = decoder.run(
-            torch.tensor([problems[i].prompt for i in members], device=device),
-            limit=max(task.longest(problems[i].severity, problems[i].axis)[1] for i in members),
-            thinking=thinking,
-            end=task.end,
+        prompts_BS = torch.tensor([problems[i].prompt for i in members], device=device)
+        yield (
+            members,
+            prompts_BS,
+            max(task.longest(problems[i].severity, problems[i].axis)[1] for i in members),
         )
-        for i, row in zip(members, rows.tolist(), strict=True):
-            completions[i] = tuple(row[: row.index(task.end) + 1] if task.end in row else row)
-        total += decoder.flops
-    return Solutions(completions=completions, flops=total)
+
+
+def until(row: list[int], end: int | None) -> tuple[int, ...]:
+    """A decoded row up to its end token."""
+    return tuple(row if end is None or end not in row else row[: row.index(end) + 1])
 
 
 class Decoder:
@@ -104,12 +116,14 @@ class Decoder:
         end: int | None = None,
         sampling: Sampling = GREEDY,
         energy: bool = False,
+        trajectory: bool = False,
         on_token: Callable[[Tensor, Thought], None] | None = None,
     ) -> Tensor:
         """Tokens (B, at most `limit`); stops when every row has ended.
 
         Args:
             thinking: none takes the head's start as it is.
+            trajectory: whether the thoughts keep every state.
             on_token: told each column of tokens (B,) and the thought (one candidate a row) behind it.
         """
         device = tokens_BS.device
@@ -134,6 +148,7 @@ class Decoder:
                     noise=self.noise,
                     langevin=self.langevin,
                     energy=energy,
+                    trajectory=trajectory,
                     slope=slope,
                 )
             new = length if i == 0 else 1

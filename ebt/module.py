@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from arena import flops, optim
 from arena.config import Cell, Size, require
-from arena.contender import Contender, Likelihood, Solutions
+from arena.contender import Contender, Likelihood, Solutions, Trajectory
 from arena.data import Batch, collate
 from arena.seeding import generator
 from arena.tasks.base import Problem, Task
@@ -23,6 +23,7 @@ from ebt.infer import EBT, Noise, entropy, infer, starts, think_flops, untouched
 from ebt.objective import backward, cross_entropy
 from ebt.replay import Replay
 from ebt.think import Thought, descend
+from ebt.trajectory import trajectories
 
 START = "start"
 CUT_MEMORY = 0.98
@@ -305,6 +306,16 @@ class EBTModule(Contender):
             self.task,
             self.cell.size,
             thinking_of(effort),
+            noise=Noise(self.device, self.cell.seed, "solve", *key),
+        )
+
+    def trajectories(self, problems: Sequence[Problem], key: Sequence[object] = ()) -> list[Trajectory]:
+        return trajectories(
+            self.ebt,
+            problems,
+            self.task,
+            self.cell.size,
+            self.arm.full_steps,
             noise=Noise(self.device, self.cell.seed, "solve", *key),
         )
 

@@ -17,7 +17,7 @@ from compare import manifest as manifests
 from compare.evidence import Evidence, collect, without_paths
 from compare.findings import Finding
 from compare.record import Record
-from compare.report import anatomy_section, figures, ood_section, thinking_section
+from compare.report import anatomy_section, figures, ood_section, pictures_section, thinking_section
 from compare.report.ceiling_section import BEWARE as CEILING_BEWARE
 from compare.report.ceiling_section import Section, sections
 from compare.report.ceiling_words import possibility
@@ -82,6 +82,7 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
     ceilings = sections(results, look)
     anatomies = anatomy_section.sections(results, look)
     oods = ood_section.sections(results, look)
+    pictures = pictures_section.sections(results, look)
     thoughts = thinking_section.sections(results, look)
     context = _context(results, drawn, ceilings) | {
         "anatomies": anatomies,
@@ -90,8 +91,10 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
         "ood_beware": ood_section.BEWARE,
         "thoughts": thoughts,
         "thinking_beware": thinking_section.BEWARE,
+        "pictures": pictures,
+        "pictures_measured": pictures_section.MEASURED,
     }
-    parts = (*ceilings, *anatomies, *oods, *thoughts)
+    parts = (*ceilings, *anatomies, *oods, *thoughts, *pictures)
     folder = store / "reports" / name
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for group in (*drawn.values(), *(part.figures for part in parts)):

@@ -304,11 +304,33 @@ def draw_figure(name: str, title: str, caption: str, draw: Callable[[Axes], None
         draw: puts everything into the axes; labelled artists become the legend.
         summary: the figure in words, for those who cannot see it.
     """
+    return draw_panels(name, title, caption, lambda panels: draw(panels[0]), summary)
+
+
+def draw_panels(
+    name: str,
+    title: str,
+    caption: str,
+    draw: Callable[[list[Axes]], None],
+    summary: str,
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    height: float | None = None,
+) -> Figure:
+    """A figure of several plots, row by row; the first one's labelled artists become the legend.
+
+    Args:
+        height: inches at a width of 5; none: that of every figure.
+    """
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+    width, usual = STYLE["figure.figsize"]
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": safe}):
-        figure, ax = plt.subplots(layout="constrained")
-        draw(ax)
-        handles, labels = ax.get_legend_handles_labels()
+        figure, grid = plt.subplots(
+            rows, columns, squeeze=False, figsize=(width, height or usual), layout="constrained"
+        )
+        draw(list(grid.flat))
+        handles, labels = grid[0, 0].get_legend_handles_labels()
         if labels:
             figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3), fontsize=9)
         buffer = io.StringIO()
