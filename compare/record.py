@@ -1,6 +1,7 @@
 """The record of one cell: what was run, what it cost, what came out. Strictly read, plain JSON."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any
 from compare.redaction import redacted
 
 VERSION = 1
+YOUNGER = {"digest"}
+"""Fields that records written before them lack; their defaults stand in."""
 
 
 class RecordError(ValueError):
@@ -81,6 +84,10 @@ class Record:
     history: dict[str, list[float | None]] = field(default_factory=dict)
     """Columns of equal length: `flops`, `step`, then what the arm logs; None where not logged."""
     evaluations: tuple[Evaluation, ...] = ()
+    digest: str = field(default="", compare=False)
+    """SHA-256 of everything else as it is on disk, so that a number changed later is seen; `dump` puts it
+    there. Empty: unsigned, by a program that knew no digests. It guards against accidents and careless
+    editing, not against somebody who computes it anew."""
 
     def find(
         self,
@@ -104,7 +111,7 @@ class Record:
 
 
 def dump(record: Record) -> str:
-    """JSON text of a record, without secrets.
+    """JSON text of a record, without secrets, with its digest.
 
     Raises:
         RecordError: a value that JSON cannot hold (NaN, infinity).
@@ -113,17 +120,28 @@ def dump(record: Record) -> str:
     for key in ("reason", "traceback", "config", "data", "environment"):
         content[key] = redacted(content[key])
     try:
-        return json.dumps(content, allow_nan=False, indent=1)
+        return json.dumps(content | {"digest": digest(content)}, allow_nan=False, indent=1)
     except ValueError as error:
         raise RecordError(f"cell {record.cell}: {error}") from error
+
+
+def digest(content: dict[str, Any]) -> str:
+    """SHA-256 of a record's content, whatever the order and layout of its JSON; the field itself is left out.
+
+    Raises:
+        ValueError: a value that JSON cannot hold.
+    """
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    text = json.dumps(rest, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(path: Path) -> Record:
     """Read and check a record.
 
     Raises:
-        RecordError: unreadable, truncated, of another version, or with a field missing, unknown or
-            of the wrong type or range.
+        RecordError: unreadable, truncated, of another version, with a field missing, unknown or of the
+            wrong type or range, or changed since it was written.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
@@ -141,6 +159,8 @@ def load(path: Path) -> Record:
     try:
         record = _build(Record, raw)
         _check(record)
+        if record.digest and record.digest != digest(raw):
+            raise ValueError("its content does not match its digest: it was changed after it was written")
     except (TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{path}: {error}; delete it to run the cell again") from error
     return record
@@ -151,16 +171,18 @@ def _refuse_constant(name: str) -> float:
 
 
 def _build(cls: type, raw: Any) -> Any:
-    """Dataclass from a dictionary; every field present and of its declared shape, none unknown."""
+    """Dataclass from a dictionary; fields present (YOUNGER ones may lack), as declared, none unknown."""
     if not isinstance(raw, dict):
         raise TypeError(f"{cls.__name__} is not an object")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    for name in fields.keys() - raw.keys():
+    for name in fields.keys() - raw.keys() - YOUNGER:
         raise TypeError(f"field {name} is missing")
     for name in raw.keys() - fields.keys():
         raise TypeError(f"field {name} is unknown")
     values: dict[str, Any] = {}
     for name, f in fields.items():
+        if name not in raw:
+            continue
         value = raw[name]
         if name == "evaluations":
             if not isinstance(value, list):
