@@ -224,6 +224,7 @@ def _environment(*, html: bool) -> Environment:
         p=p_text,
         possibility=possibility,
         fit_cells=fit_cells,
+        portable=without_paths,
     )
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     environment.globals["script"] = Markup(script)
