@@ -11,6 +11,7 @@ from pathlib import Path
 
 from compare import manifest as manifests
 from compare import record as records
+from compare.evidence import without_paths
 from compare.manifest import Manifest, ManifestError, PlannedCell
 from compare.record import Record, RecordError
 
@@ -53,7 +54,9 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
     united = dataclasses.replace(
         first,
         cells=tuple(sorted(cells.values(), key=lambda cell: order.index(cell.study))),
-        remarks=tuple(remarks),
+        # A store that was combined may be sent, and the folders of whoever ran it stay behind.
+        command=without_paths(first.command),
+        remarks=tuple(map(without_paths, remarks)),
     )
     manifests.dump(out, united)
     return united

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compare.redaction import redacted
+from compare.redaction import redacted, scrub
 
 VERSION = 1
 YOUNGER = {"digest"}
@@ -117,8 +117,10 @@ def dump(record: Record) -> str:
         RecordError: a value that JSON cannot hold (NaN, infinity).
     """
     content = dataclasses.asdict(record)
-    for key in ("reason", "traceback", "config", "data", "environment"):
+    for key in ("config", "data", "environment"):
         content[key] = redacted(content[key])
+    for key in ("reason", "traceback"):
+        content[key] = scrub(content[key])
     try:
         return json.dumps(content | {"digest": digest(content)}, allow_nan=False, indent=1)
     except ValueError as error:
