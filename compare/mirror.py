@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from arena.config import ConfigError
 from compare.config import Logger
 from compare.evidence import Run
-from compare.live import LawSoFar
 from compare.manifest import PlannedCell
 from compare.plan import Planned, portable
 from compare.record import Evaluation, Record
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
+
+    from compare.live import LawSoFar
 
 DRAWN = {"loss": "loss, nats a token", "reward": "reward in training", "entropy": "entropy, nats a token"}
 """Columns of the history that a cell's figures show, against training FLOPs."""
@@ -91,14 +92,14 @@ class Mirror:
             },
         )
 
-    def keep(self, record: Record, path: Path, forecasts: list[tuple[int, LawSoFar]]) -> None:
+    def keep(self, record: Record, path: Path, forecasts: "list[tuple[int, LawSoFar]]") -> None:
         """Log a record that has been written to `path`: history, evaluations, figures, and the file."""
         if self.logger is None:
             return
         log_history(self.logger, record.history, record.evaluations, forecasts)
         self.logger.log_metrics(headline(self.planned, record))
         figures = draw(record.history)
-        run: Any = self.logger.experiment
+        run: Any = self.logger.experiment  # pyright: ignore[reportAttributeAccessIssue]
         if self.settings.name == "tensorboard":
             for name, figure in figures.items():
                 run.add_figure(name, figure)
@@ -148,7 +149,7 @@ def log_history(
     logger: "LightningLogger",
     columns: dict[str, list[float | None]],
     evaluations: tuple[Evaluation, ...],
-    forecasts: list[tuple[int, LawSoFar]],
+    forecasts: "list[tuple[int, LawSoFar]]",
 ) -> None:
     """Rows of the history at their steps, forecasts among them, and every evaluation at the end."""
     waiting = list(forecasts)

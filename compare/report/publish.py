@@ -71,8 +71,8 @@ def _client(share: bool) -> tuple[Any, ModuleType, str]:
     """The reports' API, its expressions for filters, and who is logged in."""
     try:
         import wandb
-        import wandb_workspaces.expr as expressions
-        import wandb_workspaces.reports.v2 as api
+        import wandb_workspaces.expr as expressions  # pyright: ignore[reportMissingImports]
+        import wandb_workspaces.reports.v2 as api  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise Unpublished(
             f"to=wandb: {error.name or 'wandb_workspaces'} is not installed; pip install 'ebt-arena[report]' "

@@ -116,7 +116,7 @@ def test_a_report_has_words_and_panels_over_its_own_runs(server: Server, store: 
     assert drawn == {"headline/loss", "headline/answer_error"}
     words = " ".join(b.text for b in report.blocks if b.kind == "MarkdownBlock")
     assert "compute multiplier at equal loss" in words
-    assert "1 failed, 1 missing" in words
+    assert "missing: text, transformer" in words
     assert "](figures/" not in words
     assert str(store) not in words
 
