@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import errno
 import logging
-import re
 import time
 import traceback
 import warnings
@@ -14,7 +13,6 @@ from typing import Any, TextIO
 
 import lightning
 import torch
-from lightning.pytorch.loggers import Logger as LightningLogger
 
 from arena.data import Problems
 from arena.seeding import seed_everything
@@ -23,9 +21,10 @@ from compare import stop
 from compare.arms import family
 from compare.config import Logger
 from compare.live import LawSoFar
-from compare.plan import Planned, blank_record, portable
-from compare.record import Evaluation, Record
-from compare.redaction import Redacting, redact
+from compare.mirror import Mirror
+from compare.plan import Planned, blank_record
+from compare.record import Record
+from compare.redaction import Redacting, scrub
 from compare.resume import Resume, Snapshots, Unusable, sweep
 from compare.run import Notice
 from compare.store import SNAPSHOT, Store
@@ -63,7 +62,13 @@ def run_cell(
     started = time.perf_counter()
     snapshots = Snapshots(folder, planned.identity)
     state, wrong = snapshots.read()
-    with (folder / "log.txt").open("a" if state or wrong else "w", encoding="utf-8") as log, _captured(log):
+    forecasts: list[tuple[int, LawSoFar]] = []
+    mode = "a" if state or wrong else "w"
+    with (
+        (folder / "log.txt").open(mode, encoding="utf-8") as log,
+        _captured(log),
+        Mirror(planned, logger, folder) as mirror,
+    ):
 
         def attempt() -> Record:
             if wrong or state:
@@ -71,7 +76,10 @@ def run_cell(
                 print(line, flush=True)
                 if news is not None and wrong:
                     news(Notice(line))
-            return _train(planned, folder, commit, logger, progress, news, started, snapshots, state)
+            record, forecasts[:] = _train(
+                planned, folder, commit, mirror, progress, news, started, snapshots, state
+            )
+            return record
 
         try:
             try:
@@ -92,9 +100,30 @@ def run_cell(
                 traceback=text,
                 seconds={"total": time.perf_counter() - started},
             )
-    store.write(record)
+        store.write(record)
+        _reflect(mirror, record, store, forecasts, news)
     snapshots.remove()
     return record
+
+
+def _reflect(
+    mirror: Mirror,
+    record: Record,
+    store: Store,
+    forecasts: list[tuple[int, LawSoFar]],
+    news: Callable[[str], None] | None,
+) -> None:
+    """Mirror a record. Whatever goes wrong with that, the record is there."""
+    try:
+        try:
+            mirror.keep(record, store.folder(record.cell) / "record.json", forecasts)
+        finally:
+            mirror.close(failed=record.status == "failed")
+    except Exception as error:
+        line = scrub(f"not mirrored ({type(error).__name__}: {error})".splitlines()[0])
+        print(line, flush=True)
+        if news is not None:
+            news(Notice(line))
 
 
 def _goes_on(wrong: list[str], state: dict[str, Any] | None) -> str:
@@ -106,13 +135,13 @@ def _train(
     planned: Planned,
     folder: Path,
     commit: str,
-    logger: Logger,
+    mirror: Mirror,
     progress: Callable[[float], None],
     news: Callable[[str], None] | None,
     started: float,
     snapshots: Snapshots,
     state: dict[str, Any] | None,
-) -> Record:
+) -> tuple[Record, list[tuple[int, LawSoFar]]]:
     cell = planned.cell
     settings = cell.trainer
     torch.set_num_threads(settings.threads)
@@ -139,13 +168,12 @@ def _train(
         pool=settings.pool,
         first=resume.batches,
     )
-    mirror = _mirror(planned, logger, folder)
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
         devices=1,
         precision=_precision(settings.accelerator, settings.precision),  # pyright: ignore[reportArgumentType]
         max_epochs=-1,
-        logger=mirror or False,
+        logger=mirror.open() or False,
         callbacks=[watch, resume],  # in this order: what watch does at a step is in the snapshot
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -153,21 +181,13 @@ def _train(
         inference_mode=False,
         num_sanity_val_steps=0,
     )
-    try:
-        begun = time.perf_counter()
-        trainer.fit(contender, train_dataloaders=data.train_dataloader())
-        trained = seconds()["train"]
-        trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
-        columns = contender.history.columns(settings.history)
-        if mirror is not None:
-            _log(mirror, columns, watch.evaluations, watch.forecasts)
-    finally:
-        if mirror is not None:
-            import wandb
-
-            wandb.finish()
+    begun = time.perf_counter()
+    trainer.fit(contender, train_dataloaders=data.train_dataloader())
+    trained = seconds()["train"]
+    trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
+    columns = contender.history.columns(settings.history)
     total = sum(p.numel() for p in contender.parameters())
-    return dataclasses.replace(
+    record = dataclasses.replace(
         blank_record(planned, commit),
         environment=watch.environment,
         parameters={"total": total, "non_embedding": contender.non_embedding_parameters()},
@@ -181,52 +201,13 @@ def _train(
         evaluations=tuple(watch.evaluations),
         traces=tuple(watch.traces),
     )
+    return record, watch.forecasts
 
 
 def _precision(accelerator: str, precision: str) -> str:
     if precision != "auto":
         return precision
     return "bf16-mixed" if accelerator in ("auto", "cuda") and torch.cuda.is_available() else "32-true"
-
-
-def _mirror(planned: Planned, logger: Logger, folder: Path) -> LightningLogger | None:
-    """A logger that mirrors the record; `none` imports nothing."""
-    if logger.name == "none":
-        return None
-    from lightning.pytorch.loggers import WandbLogger
-
-    cell = planned.cell
-    return WandbLogger(
-        project=logger.project,
-        save_dir=folder,
-        name=f"{cell.task.name}-{cell.arm.name}-{cell.budget.flops:g}-{cell.seed}",
-        id=planned.identity,
-        resume="allow",
-        mode=logger.mode,
-        group=planned.study,
-        job_type=cell.arm.name,
-        config={**portable(cell)["arm"], "budget": cell.budget.flops, "seed": cell.seed},
-    )
-
-
-def _log(
-    mirror: LightningLogger,
-    columns: dict[str, list[float | None]],
-    evaluations: list[Evaluation],
-    forecasts: list[tuple[int, LawSoFar]],
-) -> None:
-    waiting = list(forecasts)
-    for i, step in enumerate(columns.get("step", [])):
-        row = {k: c[i] for k, c in columns.items() if k != "step" and c[i] is not None}
-        # A mirror takes steps in rising order only, so a forecast goes with the first row after it.
-        while waiting and waiting[0][0] <= (step or 0):
-            e = waiting.pop(0)[1].ceiling
-            row |= {
-                f"entropy_law/{k}": v for k, v in (("ceiling", e.value), ("low", e.low), ("high", e.high))
-            }
-        mirror.log_metrics({k: v for k, v in row.items() if v is not None}, step=int(step or 0))
-    last = {f"{e.stage}/{e.metric}/{e.effort}/{e.axis}_{e.severity}": e.value for e in evaluations}
-    mirror.log_metrics(last)
 
 
 @contextlib.contextmanager
@@ -244,9 +225,3 @@ def _captured(file: TextIO) -> Any:
         finally:
             root.removeHandler(handler)
             log.close_line()
-
-
-def scrub(text: str) -> str:
-    """Text without secrets and absolute paths: a file is named by its last three parts."""
-    short = r"(?:/[^\s/:\"',()]+)+"
-    return re.sub(short, lambda m: "/".join(m.group().split("/")[-3:]).lstrip("/"), redact(text))

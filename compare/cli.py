@@ -1,5 +1,6 @@
 """The command line. Nothing heavy is imported until a cell runs."""
 
+import dataclasses
 import os
 import shlex
 import subprocess
@@ -17,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from arena.config import ConfigError
-from compare import manifest, stop
+from compare import manifest, mirror, stop
 from compare.config import Root, conf_folder, register
 from compare.display import Display, plan_table
 from compare.plan import Planned, Request, contrasts, expand, narrow
@@ -69,6 +70,8 @@ def _task(config: DictConfig) -> None:
     if root.dry:
         console.print(plan_table(plan, done, rates, workers))
         return
+    mirror.check(root.logger)
+    logger = dataclasses.replace(root.logger, group=root.logger.group or request.name)
     store.prepare()
     commit = code_version()
     waiting = [p for p in plan if p.identity not in done]
@@ -84,7 +87,7 @@ def _task(config: DictConfig) -> None:
                 waiting,
                 store,
                 commit=commit,
-                logger=root.logger,
+                logger=logger,
                 workers=count,
                 again={p.identity: records[p.identity] for p in waiting if p.identity in records},
                 ended=display.ended,
@@ -174,8 +177,6 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
 
 def _apart(cells: list[manifest.PlannedCell]) -> tuple[manifest.PlannedCell, ...]:
     """Cells that differ in more than arm, budget and seed go to studies of their own."""
-    import dataclasses
-
     taken: set[tuple[str, str, float, int]] = set()
     apart: list[manifest.PlannedCell] = []
     for cell in cells:

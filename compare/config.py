@@ -94,14 +94,16 @@ class Logger:
     """Where training is mirrored; the record in the store is the truth."""
 
     name: str = MISSING
-    """none or wandb."""
+    """none, wandb, tensorboard (an extra) or csv."""
     project: str = "ebt-arena"
     """Weights & Biases project."""
+    group: str = ""
+    """Weights & Biases group of the runs; empty: the experiment's name."""
     mode: str = "offline"
     """offline, online or disabled."""
 
     def validate(self) -> None:
-        require_choice("logger.name", self.name, ("none", "wandb"))
+        require_choice("logger.name", self.name, ("none", "wandb", "tensorboard", "csv"))
         require_choice("logger.mode", self.mode, ("offline", "online", "disabled"))
 
 

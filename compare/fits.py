@@ -257,10 +257,15 @@ class PowerLawModel:
         """Predictions (R, N) and Jacobian (R, N, P), see compare/least_squares.py."""
         floor, scale, alpha = (part[:, self.arm_N] for part in self.split(theta_RP))
         power = scale - alpha * self.u_N
-        predicted = np.logaddexp(floor, power)
+        # log(E + power law) by way of the share that is the power law's, which the Jacobian needs as well;
+        # logaddexp would be safe against overflow, and several times slower. Where the floor is so far
+        # above that exp() overflows, the share is 0 and the floor itself is the prediction.
+        with np.errstate(over="ignore", divide="ignore"):
+            share = 1 / (1 + np.exp(floor - power))
+            predicted = power - np.log(share)
+        predicted = np.where(share > 0, predicted, floor)
         if not derive:
             return predicted, None
-        share = np.exp(power - predicted)
         F, A = self.floors, self.arms
         jacobian = np.zeros((*predicted.shape, F + 2 * A))
         runs = np.arange(len(self.u_N))

@@ -7,7 +7,9 @@ the many starts of a single fit are a batch as well.
 Shapes: B problems, N residuals, P parameters.
 """
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,19 +56,17 @@ def minimise(
     a step is taken only where it lowers the loss. Parameters held by a bound leave the step. A problem
     is done when a step lowers its loss by less than `tolerance` of it, or no damping helps.
     """
-    done = [
-        _minimise(
-            start_BP[i : i + CHUNK],
-            target_BN[i : i + CHUNK],
-            model,
-            lower_P,
-            upper_P,
-            delta,
-            iterations,
-            tolerance,
+    chunks = range(0, len(start_BP), CHUNK)
+
+    def solve(i: int) -> tuple[Array, Array]:
+        ours = slice(i, i + CHUNK)
+        return _minimise(
+            start_BP[ours], target_BN[ours], model, lower_P, upper_P, delta, iterations, tolerance
         )
-        for i in range(0, len(start_BP), CHUNK)
-    ]
+
+    # NumPy lets go of the interpreter within an operation, and chunks know nothing of one another.
+    with ThreadPoolExecutor(max(1, min(len(chunks), os.cpu_count() or 1, 4))) as pool:
+        done = list(pool.map(solve, chunks))
     return np.concatenate([theta for theta, _ in done]), np.concatenate([loss for _, loss in done])
 
 
@@ -93,9 +93,9 @@ def _minimise(
         assert jacobian is not None
         residuals = predicted - target
         weights = np.minimum(1.0, delta / np.maximum(np.abs(residuals), 1e-300))
-        weighted = jacobian * weights[:, :, None]
-        gradient = (weighted.transpose(0, 2, 1) @ residuals[:, :, None])[:, :, 0]
-        curvature = weighted.transpose(0, 2, 1) @ jacobian
+        weighted = (jacobian * weights[:, :, None]).transpose(0, 2, 1)
+        gradient = (weighted @ residuals[:, :, None])[:, :, 0]
+        curvature = weighted @ jacobian
         held = ((here <= lower) & (gradient > 0)) | ((here >= upper) & (gradient < 0))
         free = (~held).astype(float)
         curvature = curvature * free[:, :, None] * free[:, None, :]

@@ -137,6 +137,9 @@ class Manifest:
     fit_share: float = 0.0
     """Share of reinforcement learning that the entropy law is fitted on, the rest being forecast; 0: no
     forecast was asked for."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of the report should know of how its store came about, such as conflicts between
+    stores that were combined."""
 
 
 def path_of(store: Path, name: str) -> Path:
@@ -224,6 +227,10 @@ def _value(name: str, kind: Any, value: Any) -> Any:
         if not isinstance(value, list):
             raise TypeError(f"field {name} is not a list")
         return tuple(_build(parts[name], item) for item in value)
+    if name == "remarks":
+        if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
+            raise TypeError("field remarks is not a list of lines")
+        return tuple(value)
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:

@@ -1,19 +1,19 @@
 """The record of one cell: what was run, what it cost, what came out. Strictly read, plain JSON."""
 
 import dataclasses
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from compare.redaction import redacted
+from compare.redaction import redacted, scrub
 from compare.traces import Descent, check_descent
 
 VERSION = 1
-
-YOUNGER = ("traces",)
-"""Fields that records of before lack; their default says so."""
+YOUNGER = {"traces", "digest"}
+"""Fields that records written before them lack; their defaults stand in."""
 
 
 class RecordError(ValueError):
@@ -87,6 +87,10 @@ class Record:
     evaluations: tuple[Evaluation, ...] = ()
     traces: tuple[Descent, ...] = ()
     """How some answers came about, for arms that descend on an energy."""
+    digest: str = field(default="", compare=False)
+    """SHA-256 of everything else as it is on disk, so that a number changed later is seen; `dump` puts it
+    there. Empty: unsigned, by a program that knew no digests. It guards against accidents and careless
+    editing, not against somebody who computes it anew."""
 
     def find(
         self,
@@ -110,26 +114,39 @@ class Record:
 
 
 def dump(record: Record) -> str:
-    """JSON text of a record, without secrets.
+    """JSON text of a record, without secrets, with its digest.
 
     Raises:
         RecordError: a value that JSON cannot hold (NaN, infinity).
     """
     content = dataclasses.asdict(record)
-    for key in ("reason", "traceback", "config", "data", "environment"):
+    for key in ("config", "data", "environment"):
         content[key] = redacted(content[key])
+    for key in ("reason", "traceback"):
+        content[key] = scrub(content[key])
     try:
-        return json.dumps(content, allow_nan=False, indent=1)
+        return json.dumps(content | {"digest": digest(content)}, allow_nan=False, indent=1)
     except ValueError as error:
         raise RecordError(f"cell {record.cell}: {error}") from error
+
+
+def digest(content: dict[str, Any]) -> str:
+    """SHA-256 of a record's content, whatever the order and layout of its JSON; the field itself is left out.
+
+    Raises:
+        ValueError: a value that JSON cannot hold.
+    """
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    text = json.dumps(rest, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load(path: Path) -> Record:
     """Read and check a record.
 
     Raises:
-        RecordError: unreadable, truncated, of another version, or with a field missing, unknown or
-            of the wrong type or range.
+        RecordError: unreadable, truncated, of another version, with a field missing, unknown or of the
+            wrong type or range, or changed since it was written.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
@@ -147,6 +164,8 @@ def load(path: Path) -> Record:
     try:
         record = _build(Record, raw)
         _check(record)
+        if record.digest and record.digest != digest(raw):
+            raise ValueError("its content does not match its digest: it was changed after it was written")
     except (TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{path}: {error}; delete it to run the cell again") from error
     return record
@@ -157,11 +176,11 @@ def _refuse_constant(name: str) -> float:
 
 
 def _build(cls: type, raw: Any) -> Any:
-    """Dataclass from a dictionary; every field present and of its declared shape, none unknown."""
+    """Dataclass from a dictionary; fields present (YOUNGER ones may lack), as declared, none unknown."""
     if not isinstance(raw, dict):
         raise TypeError(f"{cls.__name__} is not an object")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    for name in fields.keys() - raw.keys() - {*YOUNGER}:
+    for name in fields.keys() - raw.keys() - YOUNGER:
         raise TypeError(f"field {name} is missing")
     for name in raw.keys() - fields.keys():
         raise TypeError(f"field {name} is unknown")

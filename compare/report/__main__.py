@@ -1,55 +1,193 @@
-"""`python -m compare.report RUNS [name]`: rebuild reports from the records of a store."""
+"""`python -m compare.report RUNS [RUNS...]`: rebuild, combine, compare or publish reports from records."""
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+SETTINGS = {"name": "", "out": "", "to": "page", "share": "false", "project": "", "entity": ""}
+"""What may be given as key=value, with its default."""
+
+SHOWN = 6
+"""Remarks on a combined store that are printed."""
+
+EPILOG = """\
+settings: name=EXPERIMENT  one experiment; without it, all of them
+          out=DIR          where a combined store is written (default: combined), or a --diff (default: diff)
+          to=wandb         publish to Weights & Biases as well: project=PROJECT entity=ENTITY; share=true
+                           makes a link that anybody can open, and prints it
+The last line printed is the path of the last report, or its link."""
+
+
+class BadRequest(Exception):
+    """The command line asks for what cannot be done. One line."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build the reports; returns the exit status (2 for a path or name that cannot be used)."""
+    """Build the reports; returns the exit status (2 for what cannot be used, 0 otherwise)."""
     parser = argparse.ArgumentParser(
         prog="python -m compare.report",
-        description="Rebuild the report of every experiment in a store (or of one) from its records alone. "
-        "The last line printed is the path of the last report.",
+        description="Rebuild the reports of a store from its records alone. Several stores are combined, "
+        "cells united by identity, into a new store. With --diff two are compared.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "runs", type=Path, metavar="RUNS", help="the store: a folder with cells/ and experiments/"
+        "runs", nargs="+", metavar="RUNS", help="a store: a folder with cells/ and experiments/"
     )
-    parser.add_argument("name", nargs="?", help="one experiment; without it, all of them")
+    parser.add_argument(
+        "--diff",
+        action="store_true",
+        help="compare two studies: RUNS twice, or RUNS/experiments/NAME.json to pick the experiment",
+    )
     options = parser.parse_args(arguments)
-    # Only now: `--help` should not wait for numpy and matplotlib.
+    try:
+        stores, settings = _read(options.runs)
+        # Only now: `--help` should not wait for numpy and matplotlib.
+        from compare.manifest import ManifestError
+
+        try:
+            if options.diff:
+                return _diff(stores, settings)
+            return _build(stores, settings)
+        except ManifestError as error:
+            raise BadRequest(error) from error
+    except BadRequest as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _read(given: list[str]) -> tuple[list[Path], dict[str, str]]:
+    """Stores and settings."""
+    settings = dict(SETTINGS)
+    stores = []
+    for word in given:
+        key, is_setting, value = word.partition("=")
+        if not is_setting or Path(word).exists():
+            stores.append(Path(word))
+        elif key in settings:
+            settings[key] = value
+        else:
+            raise BadRequest(f"{word}: no such setting; give one of {', '.join(f'{k}=' for k in settings)}")
+    for key, choices in (("to", ("page", "wandb")), ("share", ("true", "false"))):
+        if settings[key] not in choices:
+            raise BadRequest(f"{key}={settings[key]}: choose one of {', '.join(choices)}")
+    if settings["share"] == "true" and settings["to"] != "wandb":
+        raise BadRequest("share=true: only a published report has a link; add to=wandb")
+    if not stores:
+        raise BadRequest("no store given; give the folder that a run wrote, such as runs")
+    for store in stores:
+        if not store.exists():
+            raise BadRequest(
+                f"RUNS={store}: no such folder; give the store that a run wrote "
+                "(one experiment of it: name=EXPERIMENT)"
+            )
+    return stores, settings
+
+
+def _build(stores: list[Path], settings: dict[str, str]) -> int:
     from compare import manifest
-
-    if not options.runs.is_dir():
-        print(f"RUNS={options.runs}: no such folder; give the store that a run wrote", file=sys.stderr)
-        return 2
-    names = (options.name,) if options.name else manifest.names(options.runs)
-    if not names:
-        print(f"RUNS={options.runs}: no experiments/*.json in it; give the store itself", file=sys.stderr)
-        return 2
-    return _build_all(options.runs, names)
-
-
-def _build_all(store: Path, names: tuple[str, ...]) -> int:
-    from rich.console import Console
-
+    from compare.combine import combine
     from compare.manifest import ManifestError
-    from compare.report import build
 
+    for store in stores:
+        if not manifest.names(store):
+            raise BadRequest(f"RUNS={store}: no experiments/*.json in it; give the store itself")
+    names = [settings["name"]] if settings["name"] else sorted({n for s in stores for n in manifest.names(s)})
+    together = len(stores) > 1 or bool(settings["out"])
+    home = Path(settings["out"] or "combined") if together else stores[0]
+    if together and any(home.exists() and home.samefile(store) for store in stores):
+        raise BadRequest(f"out={home}: is one of the stores that are combined; give another folder")
     status = 0
-    console = Console(stderr=True)
     for name in names:
         try:
-            with console.status(f"{name}: reading records") as line:
-                page = build(
-                    store, name, progress=lambda text, name=name, line=line: line.update(f"{name}: {text}")
-                )
+            if together:
+                _say(name, combine(stores, name, home).remarks)
+            page = _progress(name, lambda tell, name=name: _page(home, name, tell))
         except ManifestError as error:
             print(error, file=sys.stderr)
             status = 2
             continue
         print(page)
+        if settings["to"] == "wandb":
+            from compare.report.publish import Unpublished, publish
+
+            try:
+                link = publish(
+                    home,
+                    name,
+                    project=settings["project"],
+                    entity=settings["entity"],
+                    share=settings["share"] == "true",
+                )
+            except Unpublished as error:
+                print(error, file=sys.stderr)
+                status = 2
+                continue
+            print(link)
     return status
+
+
+def _say(name: str, remarks: tuple[str, ...]) -> None:
+    """The first few remarks; the report holds them all."""
+    for line in remarks[:SHOWN]:
+        print(f"{name}: {line}", file=sys.stderr)
+    if len(remarks) > SHOWN:
+        print(f"{name}: {len(remarks) - SHOWN} more remarks like these stand in the report", file=sys.stderr)
+
+
+def _page(store: Path, name: str, tell: Callable[[str], None]) -> Path:
+    """Build one report, and say of each record that cannot be used why not."""
+    from compare import manifest
+    from compare.evidence import collect
+    from compare.report.compose import write
+
+    evidence = collect(store, manifest.load(store, name), tell)
+    for trouble in evidence.troubles:
+        if trouble.kind == "unreadable":
+            print(f"{name}: cell {trouble.planned.cell} does not count: {trouble.reason}", file=sys.stderr)
+    return write(evidence, store, progress=tell)
+
+
+def _diff(given: list[Path], settings: dict[str, str]) -> int:
+    from compare import manifest
+    from compare.report.diff import diff
+
+    if len(given) != 2:
+        raise BadRequest(f"--diff: compares two studies, {len(given)} given; give --diff A B")
+    sides: list[tuple[Path, set[str]]] = []
+    for path in given:
+        store, names = (
+            (path, set(manifest.names(path))) if path.is_dir() else (path.parent.parent, {path.stem})
+        )
+        if not names:
+            raise BadRequest(f"RUNS={path}: no experiments/*.json in it; give the store itself")
+        sides.append((store, {settings["name"]} if settings["name"] and path.is_dir() else names))
+    (a, ours), (b, theirs) = sides
+    pairs = [(name, name) for name in sorted(ours & theirs)]
+    if not pairs and len(ours) == len(theirs) == 1:
+        pairs = [(next(iter(ours)), next(iter(theirs)))]
+    if not pairs:
+        raise BadRequest(
+            f"--diff: no experiment is in both ({', '.join(sorted(ours))}; {', '.join(sorted(theirs))}); "
+            "give RUNS/experiments/NAME.json twice"
+        )
+    for one, two in pairs:
+        folder = Path(settings["out"] or "diff") / (one if one == two else f"{one}-{two}")
+        print(
+            _progress(
+                one, lambda tell, one=one, two=two, f=folder: diff((a, one), (b, two), f, progress=tell)
+            )
+        )
+    return 0
+
+
+def _progress(name: str, work: Callable[[Callable[[str], None]], Path]) -> Path:
+    """Run what tells how far it is, on one changing line."""
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"{name}: reading records") as line:
+        return work(lambda text: line.update(f"{name}: {text}"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Builds the report of an experiment: `<store>/reports/<name>/index.html`, `report.md`, `figures/*.svg`.
 
-The page holds everything (figures inline, no script, nothing fetched), so it can be sent as one file.
+The page holds everything (figures and one small script inline, nothing fetched; a policy in its head lets
+nothing else run or load), so it can be sent as one file.
 """
 
+import base64
+import hashlib
 import os
 import re
 import tempfile
@@ -18,12 +21,13 @@ from compare.evidence import Evidence, collect, without_paths
 from compare.findings import Finding
 from compare.record import Record
 from compare.report import anatomy_section, figures, ood_section, pictures_section, thinking_section
+from compare.report.basis import Basis
 from compare.report.ceiling_section import BEWARE as CEILING_BEWARE
 from compare.report.ceiling_section import Section, sections
 from compare.report.ceiling_words import possibility
-from compare.scaling import Results, analyse
+from compare.scaling import Results, Study, analyse
 from compare.stats import Estimate
-from compare.tables import HEADLINES, Interval
+from compare.tables import BASELINE, HEADLINES, FitRow, Interval
 
 TEMPLATES = Path(__file__).parent
 
@@ -50,6 +54,9 @@ BEWARE = (
 class CellRow:
     """One planned cell in the table of cells."""
 
+    cell: str
+    anchor: bool
+    """Whether this row is what links to the cell lead to: its first, where studies share it."""
     study: str
     arm: str
     task: str
@@ -73,7 +80,11 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
     Raises:
         compare.manifest.ManifestError: the store has no such experiment, or its manifest is unreadable.
     """
-    evidence = collect(store, manifests.load(store, name), progress)
+    return write(collect(store, manifests.load(store, name), progress), store, progress=progress)
+
+
+def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | None = None) -> Path:
+    """The same, of what has been read from the store."""
     results = analyse(evidence, progress=progress)
     if progress is not None:
         progress("drawing figures")
@@ -95,15 +106,26 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
         "pictures_measured": pictures_section.MEASURED,
     }
     parts = (*ceilings, *anatomies, *oods, *thoughts, *pictures)
-    folder = store / "reports" / name
+    folder = store / "reports" / evidence.manifest.name
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for group in (*drawn.values(), *(part.figures for part in parts)):
         for figure in group:
-            _write(folder / "figures" / f"{figure.name}.svg", figures.standalone(figure))
-    _write(folder / "report.md", _environment(html=False).get_template("page.md.j2").render(context))
-    page = folder / "index.html"
-    _write(page, _environment(html=True).get_template("page.html.j2").render(context))
-    return page
+            write_text(folder / "figures" / f"{figure.name}.svg", figures.standalone(figure))
+    render(folder, "page", context, evidence)
+    return folder / "index.html"
+
+
+def render(folder: Path, template: str, context: dict[str, object], evidence: Evidence) -> None:
+    """Write `report.md` and `index.html` from the two forms of a template.
+
+    Args:
+        evidence: what the marks of `basis` lead to.
+    """
+    for name, html in (("report.md", False), ("index.html", True)):
+        form = "html" if html else "md"
+        basis = Basis(evidence, count_text, html=html)
+        text = _environment(html=html).get_template(f"{template}.{form}.j2").render(context, basis=basis)
+        write_text(folder / name, text)
 
 
 def _context(
@@ -130,6 +152,9 @@ def _context(
             for kind in ("failed", "missing", "unreadable")
         },
         "done": len(records),
+        "unsigned": sum(not record.digest for record in records),
+        # From the report's folder; a page that leaves its store keeps everything but these links.
+        "cells_folder": "../../cells",
         "environment": _environments(records),
         "commits": sorted({record.commit for record in records}),
         "spent": sum(record.flops for record in records),
@@ -144,11 +169,14 @@ def _cells(evidence: Evidence) -> list[CellRow]:
         results[run.planned.study, run.planned.cell] = ("done", run.record)
     for trouble in evidence.troubles:
         results[trouble.planned.study, trouble.planned.cell] = (trouble.kind, trouble.record)
-    rows = []
+    rows: list[CellRow] = []
+    seen: set[str] = set()
     for planned in evidence.manifest.cells:
         status, record = results[planned.study, planned.cell]
         rows.append(
             CellRow(
+                cell=planned.cell,
+                anchor=planned.cell not in seen,
                 study=planned.study,
                 arm=planned.arm,
                 task=planned.task,
@@ -160,6 +188,7 @@ def _cells(evidence: Evidence) -> list[CellRow]:
                 metrics=_metrics(record) if record is not None else "",
             )
         )
+        seen.add(planned.cell)
     return rows
 
 
@@ -204,9 +233,21 @@ def _environment(*, html: bool) -> Environment:
         verdict_mark=verdict_mark,
         p=p_text,
         possibility=possibility,
+        fit_cells=fit_cells,
+        portable=without_paths,
     )
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    environment.globals["script"] = Markup(script)
+    environment.globals["script_hash"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment.filters["raw_svg"] = lambda figure: Markup(figure.svg)
     return environment
+
+
+def fit_cells(row: FitRow, study: Study) -> tuple[str, ...]:
+    """Cells that a row of the table of fits rests on: a joint fit's E is that of all its arms."""
+    fit = study.fits.get(row.variant)
+    arms = fit.runs.arms if fit is not None else (row.arm, BASELINE)
+    return tuple(run.planned.cell for run in study.runs if run.planned.arm in arms and run.find("loss"))
 
 
 def count_text(value: float) -> str:
@@ -260,8 +301,9 @@ def markdown_text(value: object) -> str:
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", text)
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Replace a file at once, so that nobody reads half a report."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)

@@ -71,6 +71,8 @@ class Figure:
     title: str
     caption: str
     svg: str
+    records: tuple[str, ...] = ()
+    """Cells that it shows; empty: those of its study or section."""
 
 
 def standalone(figure: Figure) -> str:
@@ -156,6 +158,7 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
         caption,
         draw,
         _summary(study.loss),
+        _having(study, "loss"),
     )
 
 
@@ -210,6 +213,7 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
         caption,
         draw,
         _summary(study.error),
+        _having(study, "exact"),
     )
 
 
@@ -226,10 +230,13 @@ def reward_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | No
 def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: str) -> Figure | None:
     """A history column against optimiser steps since RL began: mean over seeds, band from min to max."""
     traces: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    shown: list[str] = []
     for arm in study.arms:
         own = [run for run in study.runs if run.planned.arm == arm and "reward" in run.record.history]
         top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
-        series = [s for s in (_series(run.record.history, column) for run in top) if s is not None]
+        found = [(run.planned.cell, _series(run.record.history, column)) for run in top]
+        series = [s for _, s in found if s is not None]
+        shown += [cell for cell, s in found if s is not None]
         if series:
             grid = np.linspace(0, min(float(x[-1]) for x, _ in series), 120)
             traces[arm] = grid, np.array([np.interp(grid, x, y) for x, y in series])
@@ -253,9 +260,12 @@ def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: s
     ends = "; ".join(
         f"{arm} from {v[:, 0].mean():.3g} to {v[:, -1].mean():.3g}" for arm, (_, v) in traces.items()
     )
-    return draw_figure(
-        f"{study.name}-{column}", f"{study.name}: {column} over reinforcement learning", caption, draw, ends
-    )
+    title = f"{study.name}: {column} over reinforcement learning"
+    return draw_figure(f"{study.name}-{column}", title, caption, draw, ends, tuple(shown))
+
+
+def _having(study: Study, metric: str) -> tuple[str, ...]:
+    return tuple(run.planned.cell for run in study.runs if run.find(metric) and run.record.flops > 0)
 
 
 def _series(history: dict[str, list[float | None]], column: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -296,15 +306,23 @@ def _summary(means: tuple[Means, ...]) -> str:
     return "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.2g} FLOPs" for arm, m in last.items())
 
 
-def draw_figure(name: str, title: str, caption: str, draw: Callable[[Axes], None], summary: str) -> Figure:
+def draw_figure(
+    name: str,
+    title: str,
+    caption: str,
+    draw: Callable[[Axes], None],
+    summary: str,
+    records: tuple[str, ...] = (),
+) -> Figure:
     """A figure of one plot.
 
     Args:
         name: file name; what a file name cannot hold becomes a dash.
         draw: puts everything into the axes; labelled artists become the legend.
         summary: the figure in words, for those who cannot see it.
+        records: cells that it shows, if not all of its study or section.
     """
-    return draw_panels(name, title, caption, lambda panels: draw(panels[0]), summary)
+    return draw_panels(name, title, caption, lambda panels: draw(panels[0]), summary, records)
 
 
 def draw_panels(
@@ -313,6 +331,7 @@ def draw_panels(
     caption: str,
     draw: Callable[[list[Axes]], None],
     summary: str,
+    records: tuple[str, ...] = (),
     *,
     rows: int = 1,
     columns: int = 1,
@@ -337,7 +356,11 @@ def draw_panels(
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(figure)
     return Figure(
-        name=safe, title=title, caption=caption, svg=_accessible(buffer.getvalue(), safe, title, summary)
+        name=safe,
+        title=title,
+        caption=caption,
+        svg=_accessible(buffer.getvalue(), safe, title, summary),
+        records=records,
     )
 
 

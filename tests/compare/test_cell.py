@@ -8,9 +8,10 @@ from arena.config import Addition, Budget
 from arena.tasks.dataalchemy import DataAlchemy
 from compare import cell as module
 from compare.arms import family
-from compare.cell import run_cell, scrub
+from compare.cell import run_cell
 from compare.config import Logger
 from compare.plan import Planned, identity
+from compare.redaction import scrub
 from compare.store import Store
 from ebt.config import EBTArm
 from ebt.verifier_config import VerifierArm

@@ -13,12 +13,12 @@ from arena.config import Addition
 from arena.rollout import Rollout
 from arena.seeding import generator
 from arena.tasks.base import Problem
-from compare import cell as module
 from compare import watch
 from compare.cell import run_cell
 from compare.config import Logger
 from compare.display import Display
 from compare.live import law_so_far, live_forecast
+from compare.mirror import log_history
 from compare.plan import Planned, identity
 from compare.store import Store
 from ebt.config import EBTArm
@@ -129,7 +129,7 @@ def test_the_mirror_gets_forecasts_in_rising_order_of_steps() -> None:
         def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
             rows.append((step, metrics))
 
-    module._log(Mirror(), history, [], [(100, law_so_far(history))])  # type: ignore[arg-type]
+    log_history(Mirror(), history, (), [(100, law_so_far(history))])  # type: ignore[arg-type]
     assert [step for step, _ in rows[:-1]] == sorted(int(s or 0) for s in history["step"])
     (found,) = [(step, row) for step, row in rows if "entropy_law/ceiling" in row]
     assert found[0] == 100

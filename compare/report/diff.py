@@ -1,0 +1,146 @@
+"""What two studies say differently: findings side by side, and cells that came out otherwise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from compare import manifest as manifests
+from compare.combine import difference
+from compare.evidence import Evidence, collect, without_paths
+from compare.findings import Finding
+from compare.report.compose import render
+from compare.scaling import analyse
+
+SIDES = ("A", "B")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """One comparison as two studies see it."""
+
+    a: Finding | None
+    b: Finding | None
+
+    @property
+    def either(self) -> Finding:
+        """Whichever there is; what is compared is the same in both."""
+        found = self.a or self.b
+        assert found is not None
+        return found
+
+    @property
+    def change(self) -> str:
+        """What became of the verdict."""
+        if self.a is None or self.b is None:
+            return "only in B" if self.a is None else "only in A"
+        if self.a.verdict == self.b.verdict:
+            return "same verdict"
+        return f"{self.a.verdict} → {self.b.verdict}"
+
+    @property
+    def apart(self) -> bool:
+        """Whether each estimate lies outside of the other's interval."""
+        a, b = self.a, self.b
+        if a is None or b is None or a.estimate is None or b.estimate is None:
+            return False
+        return not (a.low <= b.estimate <= a.high) and not (b.low <= a.estimate <= b.high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Otherwise:
+    """A cell with another result in B than in A."""
+
+    cell: str
+    study: str
+    arm: str
+    budget: float
+    seed: int
+    said: str
+
+
+def diff(
+    a: tuple[Path, str],
+    b: tuple[Path, str],
+    folder: Path,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """Compare two studies, each a store and the name of an experiment; write a page and Markdown to `folder`.
+
+    Raises:
+        compare.manifest.ManifestError: a store has no such experiment, or its manifest is unreadable.
+    """
+    evidence = [collect(store, manifests.load(store, name), progress) for store, name in (a, b)]
+    results = [analyse(one, progress=progress) for one in evidence]
+    pairs = pair([r.findings for r in results])
+    render(
+        folder,
+        "diff",
+        {
+            "sides": [
+                {
+                    "name": side,
+                    "store": without_paths(str(store)).rpartition("/")[2] or "store",
+                    "plan": one.manifest,
+                    "done": len(one.runs),
+                    "planned": len(one.manifest.cells),
+                    "commits": sorted({run.record.commit for run in one.runs}),
+                }
+                for side, (store, _), one in zip(SIDES, (a, b), evidence, strict=True)
+            ],
+            "changed": [p for p in pairs if p.change != "same verdict"],
+            "primary": [p for p in pairs if p.either.primary],
+            "exploratory": [p for p in pairs if not p.either.primary],
+            "plans": _plans(*(one.manifest for one in evidence)),
+            "otherwise": _otherwise(*evidence),
+            "shared": len(set(_records(evidence[0])) & set(_records(evidence[1]))),
+        },
+        evidence[0],
+    )
+    return folder / "index.html"
+
+
+def pair(found: list[tuple[Finding, ...]]) -> list[Pair]:
+    """Findings of two studies about the same thing, in A's order, what only B has last."""
+    keyed = [{(f.study, f.arm, f.baseline, f.quantity): f for f in findings} for findings in found]
+    return [Pair(a=keyed[0].get(key), b=keyed[1].get(key)) for key in dict.fromkeys([*keyed[0], *keyed[1]])]
+
+
+def _plans(a: manifests.Manifest, b: manifests.Manifest) -> list[str]:
+    """How the plans differ, before any result."""
+    lines = []
+    for side, ours, theirs in (("A", a, b), ("B", b, a)):
+        for c in ours.contrasts:
+            if c not in theirs.contrasts:
+                lines.append(
+                    f"only {side} names the contrast {c.study}: {c.arm} against {c.baseline}, {c.quantity}, "
+                    f"margin {c.margin:g}"
+                )
+        extra = len({cell.cell for cell in ours.cells} - {cell.cell for cell in theirs.cells})
+        if extra:
+            lines.append(f"{extra} cells are planned in {side} only")
+    if a.fit_share != b.fit_share:
+        lines.append(f"the entropy law is fitted on {a.fit_share:g} of RL in A, on {b.fit_share:g} in B")
+    return lines
+
+
+def _records(evidence: Evidence) -> dict[str, object]:
+    return {run.planned.cell: run.record for run in evidence.runs}
+
+
+def _otherwise(a: Evidence, b: Evidence) -> list[Otherwise]:
+    """Cells that both finished, and whose results differ though their identity is one."""
+    theirs = {run.planned.cell: run.record for run in b.runs}
+    rows = {}
+    for run in a.runs:
+        if run.planned.cell in theirs and (said := difference(run.record, theirs[run.planned.cell])):
+            cell = run.planned
+            rows[cell.cell] = Otherwise(
+                cell=cell.cell,
+                study=cell.study,
+                arm=cell.arm,
+                budget=cell.budget,
+                seed=cell.seed,
+                said=said,
+            )
+    return list(rows.values())
