@@ -119,6 +119,8 @@ class Contender(lightning.LightningModule, ABC):
         self.steps = 0
         self.problems = 0
         self.reward_queries = 0
+        self.seconds_aside = 0.0
+        """Wall time of measurements between training steps: the harness books it as evaluation."""
         self.history = History()
 
     # What an arm provides.

@@ -19,12 +19,12 @@ from arena.transformer import Block, TransformerLM, rotary_tables, rotate
 
 SHARED_FROM = 16
 """Prompt length from which a group's sequences attend to one copy of their prompt. Below, a copy each
-is as fast, and gives the numbers to the last bit that earlier records were made with."""
+is faster."""
 
 
 BLOCK = 16
-"""Steps whose keys and values lie together on the CPU. A step then reads whole runs of memory; one room
-for the full length, filled in part, has gaps, with which the same products took 1.4 times as long."""
+"""Steps of a long prompt's sequences after which, on the CPU, their keys and values are laid out anew for
+matrix products, which read whole runs of memory; until then they lie step after step (`dots`)."""
 
 
 class Decoder(ABC):
@@ -40,6 +40,20 @@ class Decoder(ABC):
         """Read each sequence's `step`-th sampled token (from 0); sets the next `logits_BV`."""
 
 
+def dots(k_TBHD: Tensor, q_BHD: Tensor) -> Tensor:
+    """Scores (T, B, H) of few keys a sequence, one step after the other.
+
+    Sums of element-wise products: for one query and few keys they take half the time of the fused kernel and
+    of batched matrix products, which go through sequences and heads one by one.
+    """
+    return (k_TBHD * q_BHD).sum(-1)
+
+
+def mixed(weights_TBH: Tensor, v_TBHD: Tensor) -> Tensor:
+    """Weighted sum (B, H, D) of few values a sequence; see `dots`."""
+    return (weights_TBH.unsqueeze(-1) * v_TBHD).sum(0)
+
+
 class CopiedPrompt:
     """One block's keys and values: each sequence has its own, prompt included."""
 
@@ -48,28 +62,26 @@ class CopiedPrompt:
     ) -> None:
         self.filled = prompt[0].shape[2]
         self.cache = tuple(self._room(x, length, group) for x in prompt)
-        self.real: Tensor | None = None  # which indices hold a token, (B, 1, 1, S + T)
+        self.padding: Tensor | None = None  # (S, B, 1)
         if real_PS is not None:
-            padded = F.pad(real_PS, (0, length), value=True)
-            self.real = padded[:, None, None].repeat_interleave(group, dim=0)
+            self.padding = ~real_PS.repeat_interleave(group, dim=0).T.unsqueeze(-1)
 
     @staticmethod
     def _room(x_PHSD: Tensor, length: int, group: int) -> Tensor:
-        """The prompt's keys or values, one copy a sequence, with room for the sampled tokens."""
+        """The prompt's keys or values for each sequence, and room for sampled tokens: (S + T, B, H, D)."""
         p, h, s, d = x_PHSD.shape
-        room = x_PHSD.new_empty((p, group, h, s + length, d))
-        room[..., :s, :] = x_PHSD.unsqueeze(1)
-        return room.flatten(0, 1)
+        room = x_PHSD.new_empty((s + length, p, group, h, d))
+        room[:s] = x_PHSD.permute(2, 0, 1, 3).unsqueeze(2)
+        return room.flatten(1, 2)
 
     def attend(self, qk: Tensor, v_BHD: Tensor, step: int) -> Tensor:
         """Attention (B, W) of the queries qk[:, 0], already times D^-1/2; keeps keys qk[:, 1] and values."""
-        end = self.filled + step + 1
-        k_BHTD, v_BHTD = self.cache
-        k_BHTD[:, :, end - 1], v_BHTD[:, :, end - 1] = qk[:, 1], v_BHD
-        mask = None if self.real is None else self.real[..., :end]
-        k_BHTD, v_BHTD = k_BHTD[:, :, :end], v_BHTD[:, :, :end]
-        q_BH1D = qk[:, 0].unsqueeze(2)
-        return F.scaled_dot_product_attention(q_BH1D, k_BHTD, v_BHTD, attn_mask=mask, scale=1.0).flatten(1)
+        k_TBHD, v_TBHD = (x[: self.filled + step + 1] for x in self.cache)
+        k_TBHD[-1], v_TBHD[-1] = qk[:, 1], v_BHD
+        scores_TBH = dots(k_TBHD, qk[:, 0])
+        if self.padding is not None:
+            scores_TBH[: self.filled].masked_fill_(self.padding, float("-inf"))
+        return mixed(scores_TBH.softmax(0).to(v_BHD.dtype), v_TBHD).flatten(1)
 
 
 class SharedPrompt:
@@ -87,33 +99,38 @@ class SharedPrompt:
         p, h, self.filled, d = self.k_PHSD.shape
         self.group = group
         self.block = BLOCK if self.k_PHSD.device.type == "cpu" else length
-        self.room = (p, h, group, self.block, d)
-        self.own: list[tuple[Tensor, Tensor]] = []  # a sequence's own tokens, block after block
+        self.recent = tuple(x.new_empty((self.block, p * group, h, d)) for x in prompt)
+        self.earlier: list[tuple[Tensor, ...]] = []  # full blocks, (P, H, G, T, D)
         self.padding = None if real_PS is None else ~real_PS[:, None, None]  # (P, 1, 1, S)
 
     def attend(self, qk: Tensor, v_BHD: Tensor, step: int) -> Tensor:
         """As CopiedPrompt.attend."""
-        q_PHGD, k_PHGD, v_PHGD = (self._grouped(x) for x in (qk[:, 0], qk[:, 1], v_BHD))
-        q_PHGD = q_PHGD.contiguous()  # two products read it
         place = step % self.block
-        if place == 0:
-            self.own.append((k_PHGD.new_empty(self.room), v_PHGD.new_empty(self.room)))
-        k_PHGTD, v_PHGTD = self.own[-1]
-        k_PHGTD[..., place, :], v_PHGTD[..., place, :] = k_PHGD, v_PHGD
-        own = [*self.own[:-1], (k_PHGTD[..., : place + 1, :], v_PHGTD[..., : place + 1, :])]
+        if step and place == 0:
+            self.earlier.append(tuple(self._grouped(x.movedim(0, -2)).contiguous() for x in self.recent))
+        k_TBHD, v_TBHD = (x[: place + 1] for x in self.recent)
+        k_TBHD[-1], v_TBHD[-1] = qk[:, 1], v_BHD
+        q_PHGD = self._grouped(qk[:, 0]).contiguous()  # several products read it
         prompt_PHGS = q_PHGD @ self.k_PHSD.mT
         if self.padding is not None:
             prompt_PHGS = prompt_PHGS.masked_fill(self.padding, float("-inf"))
-        scores = [prompt_PHGS, *((q_PHGD.unsqueeze(-2) @ k.mT).squeeze(-2) for k, _ in own)]
+        own = [(q_PHGD.unsqueeze(-2) @ k.mT).squeeze(-2) for k, _ in self.earlier]
+        scores = [prompt_PHGS, *own, self._grouped(dots(k_TBHD, qk[:, 0]).movedim(0, -1))]
         weights = torch.cat(scores, dim=-1).softmax(-1).to(v_BHD.dtype)
-        prompt, *parts = weights.split([x.shape[-1] for x in scores], dim=-1)
+        prompt, *parts, recent_PHGT = weights.split([x.shape[-1] for x in scores], dim=-1)
         attended_PHGD = prompt @ self.v_PHSD
-        for part_PHGT, (_, v) in zip(parts, own, strict=True):
+        for part_PHGT, (_, v) in zip(parts, self.earlier, strict=True):
             attended_PHGD += (part_PHGT.unsqueeze(-2) @ v).squeeze(-2)
-        return attended_PHGD.transpose(1, 2).flatten(2).flatten(0, 1)
+        attended_BHD = mixed(self._apart(recent_PHGT).movedim(-1, 0), v_TBHD)
+        return (attended_BHD + self._apart(attended_PHGD)).flatten(1)
 
-    def _grouped(self, x_BHD: Tensor) -> Tensor:
-        return x_BHD.unflatten(0, (-1, self.group)).transpose(1, 2)
+    def _grouped(self, x_BH: Tensor) -> Tensor:
+        """(B, H, ...) as (P, H, G, ...)."""
+        return x_BH.unflatten(0, (-1, self.group)).transpose(1, 2)
+
+    def _apart(self, x_PHG: Tensor) -> Tensor:
+        """(P, H, G, ...) as (B, H, ...)."""
+        return x_PHG.transpose(1, 2).flatten(0, 1)
 
 
 class TransformerDecoder(Decoder):

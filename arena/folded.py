@@ -42,10 +42,10 @@ class Folded:
 
     def finish(self, x_NW: Tensor, attended_NW: Tensor) -> Tensor:
         """The stream after its attention output and the SwiGLU are added."""
-        x_NW = x_NW + F.linear(attended_NW, self.attention_out)
+        x_NW = F.linear(attended_NW, self.attention_out).add_(x_NW)
         u_NW, _ = unit(x_NW, self.floor[1])
         gate, up = F.linear(u_NW, self.gate_up, self.gate_up_shift).chunk(2, dim=-1)
-        return x_NW + F.linear(F.silu(gate) * up, self.mlp_out)
+        return F.linear(F.silu(gate).mul_(up), self.mlp_out).add_(x_NW)
 
 
 def fold(block: Block, rows: Tensor | None = None) -> Folded:

@@ -155,9 +155,10 @@ def _train(
 
     def seconds() -> dict[str, float]:
         now = time.perf_counter()
-        train = now - begun - (watch.seconds - before["evaluate"])
+        evaluate = watch.seconds + contender.seconds_aside
+        train = now - begun - (evaluate - before["evaluate"])
         total = before["total"] + now - started
-        return {"train": before["train"] + train, "evaluate": watch.seconds, "total": total}
+        return {"train": before["train"] + train, "evaluate": evaluate, "total": total}
 
     resume = Resume(snapshots, state, watch, settings.checkpoint_minutes, seconds)
     data = Problems(

@@ -60,7 +60,8 @@ class RLArm:
     """Sampling temperature of rollouts."""
     reward: str = "verifier"
     """verifier: 1 for a correct answer; coin: a coin flip a sample, blind to the sample (the control of
-    arXiv 2506.10947)."""
+    arXiv 2506.10947); shuffled: a rollout's verified rewards, dealt out to its samples at random, so that
+    they are as many and as rare as the real ones and say nothing."""
     logp_tolerance: float | None = None
     """Largest allowed gap, in nats, between a token's log-probability when sampled and when recomputed
     before the first update; above it the run has diverged. None: 1e-3 in fp32, 0.5 in 16 bits."""
@@ -301,7 +302,7 @@ class RLArm:
         require(self.temperature_max > 1, f"arm.temperature_max={self.temperature_max}: must be above 1")
 
 
-REWARDS = ("verifier", "coin")
+REWARDS = ("verifier", "coin", "shuffled")
 ADVANTAGES = ("grpo", "dr_grpo", "rloo", "reinforce_pp", "pass_at_k")
 AGGREGATIONS = ("token_mean", "seq_mean_token_sum", "seq_mean_token_mean", "sum_norm")
 LOSSES = ("ppo", "clip_cov", "kl_cov", "gppo", "ce_gppo", "cispo", "nll")

@@ -3,6 +3,7 @@
 Shapes (suffixes): P problems, G samples a problem, B = P * G, T tokens.
 """
 
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -150,7 +151,7 @@ class RLModule(TransformerModule):
     def reward_step(self, problems: Sequence[Problem]) -> None:
         """One rollout on `problems` and the optimiser steps on it."""
         arm, key = self.arm, (self.cell.seed, "rollout", self.problems)
-        probed = self.probe.take(self.model) if self.probe.due(self.share_of_rl) else {}
+        probed = self.probed() if self.probe.due(self.share_of_rl) else {}
         prompts = [p.prompt for p in problems]
         temperature = self.controller.temperature
         rollout = sample(
@@ -205,7 +206,7 @@ class RLModule(TransformerModule):
             self.tolerance = arm.logp_tolerance or LOGP_TOLERANCE[self.full_precision]
         held = self.controller.observe(rollout.entropy_BT, rollout.logp_BT, rollout.mask_BT)
         if self.flops_spent + cost.rl_iteration(self.model.shape, self.task, arm) > self.cell.budget.flops:
-            probed = self.probe.take(self.model)  # the last rollout: what the run ends with
+            probed = self.probed()  # the last rollout: what the run ends with
         self.history.add(
             step=self.steps,
             flops=self.flops_spent,
@@ -273,7 +274,7 @@ class RLModule(TransformerModule):
         return bool(advantages_B.any()) or (self.arm.nll_coef > 0 and bool(correct_B.any()))
 
     def rewards(self, problems: Sequence[Problem], rollout: Rollout) -> Tensor:
-        """1 for a completion that the verifier finds correct, else 0; or the control's coins: (B,)."""
+        """1 for a completion that the verifier finds correct, else 0; or as the control has it: (B,)."""
         if self.arm.reward == "coin":
             # Of the sample's place in the run, not of its tokens: a coin tied to the tokens would be a
             # reward that can be learnt. No label is asked for.
@@ -281,7 +282,19 @@ class RLModule(TransformerModule):
             return (torch.rand(len(problems), generator=coins) < 0.5).float().to(self.device)
         self.reward_queries += len(problems)
         pairs = zip(problems, rollout.completions, strict=True)
-        return torch.tensor([float(self.task.verify(p, c).correct) for p, c in pairs], device=self.device)
+        earned_B = torch.tensor([float(self.task.verify(p, c).correct) for p, c in pairs])
+        if self.arm.reward == "shuffled":
+            # Over the whole rollout, not within groups: there, a problem's mean would tell its difficulty.
+            dealt = generator("cpu", self.cell.seed, "shuffled", self.problems)
+            earned_B = earned_B[torch.randperm(len(earned_B), generator=dealt)]
+        return earned_B.to(self.device)
+
+    def probed(self) -> dict[str, float]:
+        """What the probe finds now; its time is no training time."""
+        begun = time.perf_counter()
+        found = self.probe.take(self.model)
+        self.seconds_aside += time.perf_counter() - begun
+        return found
 
     @property
     def share_of_rl(self) -> float:

@@ -9,7 +9,7 @@ from scipy.stats import linregress
 
 from compare import ceiling_contrasts
 from compare.ceiling import ArmCeiling, CeilingStudy, study_ceiling
-from compare.entropy_law import bootstrap_ceilings, ceiling_of_one_run, fit_law, possible
+from compare.entropy_law import bootstrap_ceilings, ceiling_of_one_run, fit_law, possible, surely_impossible
 from compare.evidence import Run
 from compare.findings import Finding, judge
 from compare.forecast import METHODS, errors
@@ -367,3 +367,11 @@ def test_estimates_outside_are_impossible_only_by_their_value() -> None:
     assert not possible(replace(inside, value=1.01))
     assert not possible(replace(inside, value=-0.01))
     assert isinstance(planted.trace(FALL, FALL), Trace)
+
+
+def test_a_ceiling_is_surely_impossible_only_by_its_whole_interval() -> None:
+    above = Estimate(value=1.2, low=1.01, high=1.4, p=1.0, n=3, single_run=False)
+    assert surely_impossible(above)
+    assert not surely_impossible(replace(above, low=0.99))
+    assert surely_impossible(replace(above, value=-0.2, low=-0.4, high=-0.01))
+    assert not surely_impossible(replace(above, value=-0.2, low=-0.4, high=0.01))

@@ -2,14 +2,18 @@
 
 import io
 import re
+import time
 from collections.abc import Callable
+from typing import Any
 
+import lightning
 import pytest
 import torch
 from rich.console import Console
 from torch import Tensor
 
 from arena.config import Addition
+from arena.policy import Policy
 from arena.rollout import Rollout
 from arena.seeding import generator
 from arena.tasks.base import Problem
@@ -24,6 +28,7 @@ from compare.store import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm
 from rl_baseline.module import RLModule
+from rl_baseline.probe import Probe
 from tests.compare import planted_ceiling as planted
 
 
@@ -118,6 +123,34 @@ def test_telling_it_changes_nothing_of_the_record(planned, tmp_path, lucky, monk
         record = run_cell(one, store, "c", Logger(name="none"), lambda flops: None)
         histories.append((record.history, record.evaluations))
     assert histories[0] == histories[1]
+
+
+def test_the_time_of_the_probe_is_no_training_time(planned, tmp_path, lucky, monkeypatch) -> None:
+    take = Probe.take
+
+    def slow(self: Probe, policy: Policy) -> dict[str, float]:
+        time.sleep(0.5)
+        return take(self, policy)
+
+    monkeypatch.setattr(Probe, "take", slow)
+    inside: list[float] = []
+    fit = lightning.Trainer.fit
+
+    def timed(*arguments: Any, **settings: Any) -> None:
+        begun = time.perf_counter()
+        fit(*arguments, **settings)
+        inside.append(time.perf_counter() - begun)
+
+    monkeypatch.setattr(lightning.Trainer, "fit", timed)
+    store = Store(tmp_path)
+    store.prepare()
+    one = planned(RLArm(name="rl_grpo", prompts=4, group=4, probe=2), flops=2e8)
+    record = run_cell(one, store, "c", Logger(name="none"), lambda flops: None)
+    probes = sum(x is not None for x in record.history["pass_at_1"])
+    assert probes >= 2
+    assert record.seconds["evaluate"] > 0.5 * probes
+    # What fit took is training and evaluation, each second once.
+    assert record.seconds["train"] + record.seconds["evaluate"] == pytest.approx(inside[0], abs=0.2)
 
 
 def test_the_mirror_gets_forecasts_in_rising_order_of_steps() -> None:

@@ -21,7 +21,7 @@ ARMS = sorted(Path("conf/arm").glob("r*.yaml"))
         ({"cov_low": 1.0, "cov_high": 5.0}, "set arm.cov_bounds=absolute"),
         ({"cov_share": 0.0}, "arm.cov_share=0.0: a share"),
         ({"micro_batch": 0}, "arm.micro_batch=0: at least 1 sample; null takes"),
-        ({"reward": "dice"}, "arm.reward=dice: choose one of verifier, coin"),
+        ({"reward": "dice"}, "arm.reward=dice: choose one of verifier, coin, shuffled"),
         ({"logp_tolerance": 0.0}, "arm.logp_tolerance=0.0: must be positive; null chooses"),
         ({"advantage": "gae"}, "arm.advantage=gae: choose one of grpo, dr_grpo, rloo"),
         ({"aggregation": "mean"}, "arm.aggregation=mean: choose one of token_mean"),
@@ -81,7 +81,7 @@ def test_the_arms_of_the_comparison_are_there() -> None:
     )
     names = {path.stem for path in ARMS}
     assert {f"rl_{name}" for name in expected.split()} <= names
-    assert {"rl_random_reward", "rejection_sampling", "rl_matched_temperature"} <= names
+    assert {"rl_random_reward", "rl_shuffled_reward", "rejection_sampling", "rl_matched_temperature"} <= names
     assert {"rl_non_forking", "rl_random_tokens", "rl_hicra_placebo"} <= names
 
 

@@ -101,6 +101,11 @@ def test_clip_cov_draws_a_random_subset_of_the_eligible_from_its_generator() -> 
     assert not (some[0] & ~eligible).any()
 
 
+def test_clip_cov_frees_one_token_where_its_share_is_less_than_one() -> None:
+    logp, advantages = cov_arguments()
+    assert freed_by(logp, advantages, cov_share=0.001).sum() == 1
+
+
 @pytest.mark.parametrize(("bounds", "low", "high"), [("absolute", 0.0, 5.0), ("quantile", 0.2, 1.0)])
 def test_clip_cov_frees_nothing_where_all_covariances_are_equal(bounds: str, low: float, high: float) -> None:
     logp = torch.full((2, 3), -1.0)

@@ -33,6 +33,12 @@ def test_the_number_is_exact_however_equal_the_scores(share: float, tokens: int)
     assert top(torch.rand(1, tokens, generator=generator()), mask, share).sum() == expected
 
 
+def test_rounding_adds_no_token() -> None:
+    """In fp32 .008 x 375 is a little more than 3."""
+    assert (0.008 * torch.tensor(375)).ceil() == 4
+    assert top(torch.ones(1, 375), torch.ones(1, 375, dtype=torch.bool), 0.008).sum() == 3
+
+
 def test_nothing_is_selected_of_nothing() -> None:
     assert not top(H, torch.zeros_like(REAL), 0.2).any()
 

@@ -1,13 +1,10 @@
-"""Counted FLOPs against torch's counter, on the math attention kernel: it does not see the fused ones."""
+"""Booked FLOPs against counted ones."""
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from arena import flops
 from arena.config import Addition
@@ -17,14 +14,9 @@ from arena.shape import supervised_step
 from arena.tasks import build_task
 from rl_baseline import cost
 from rl_baseline.config import RLArm, TransformerArm
+from tests.counting import counted
 
 ARM = RLArm(name="rl", warm_start=0.25)
-
-
-def counted(call: Callable[[], object]) -> int:
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops()
 
 
 def test_a_training_step_costs_what_is_counted(make):

@@ -71,6 +71,7 @@ def test_t1_clip_fractions_and_divergence() -> None:
     _, _, metrics = value_and_gradient(cispo, MOVED, make_samples(OLD, ROWS))
     # CISPO's weight is bounded on both sides whatever the advantage's sign: all but the ratio of 1.
     assert metrics["clip_fraction"].item() == pytest.approx(5 / 6)
+    assert metrics["clip_fraction_high"].item() == pytest.approx(2 / 6)  # those of the row with A > 0
 
 
 @pytest.mark.parametrize("loss", ["ppo", "gppo"])

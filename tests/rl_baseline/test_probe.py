@@ -34,6 +34,7 @@ def test_the_probe_is_repeatable_and_agrees_with_a_count(make) -> None:
     assert probe.problems == held_out(module.task, "val", 20)
     one, two = probe.take(module.model), Probe(module.cell, module.task, module.arm).take(module.model)
     assert one == two
+    assert probe.take(module.model) == one  # later in the run, with the same random numbers
     # Addition without a chain has no classes of tokens.
     survey = {"entropy_in_forks", *(f"tokens_above_{level:g}" for level in LEVELS)}
     assert set(one) == {"pass_at_1", "pass_at_2", "pass_at_4", "probe_flops"} | survey

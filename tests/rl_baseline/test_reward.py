@@ -4,6 +4,7 @@ import itertools
 import math
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import lightning
 import pytest
@@ -235,6 +236,25 @@ def test_coins_are_blind_to_the_sample_and_follow_the_seed() -> None:
     assert first.mean().item() == pytest.approx(0.5, abs=0.05)
     module.problems += 1  # the next rollout
     assert not torch.equal(first, module.rewards(problems, None))  # pyright: ignore[reportArgumentType]
+
+
+def test_shuffled_rewards_are_as_many_as_earned_and_say_nothing() -> None:
+    module = fit(replace(SMALL, reward="shuffled"), 1e8)
+    problems = [module.task.problem("train", 0, i) for i in range(2000)]
+    # The first tenth is answered rightly, the rest wrongly.
+    said = [p.completion if i < 200 else (module.task.pad,) for i, p in enumerate(problems)]
+    rollout = SimpleNamespace(completions=said)
+    asked = module.reward_queries
+    first = module.rewards(problems, rollout)  # pyright: ignore[reportArgumentType]
+    assert module.reward_queries == asked + 2000
+    assert first.sum() == 200
+    # Of the 200 right ones a tenth is paid, give or take four standard deviations.
+    assert first[:200].sum().item() == pytest.approx(20, abs=4 * (200 * 0.1 * 0.9) ** 0.5)
+    assert torch.equal(first, module.rewards(problems, rollout))  # pyright: ignore[reportArgumentType]
+    module.problems += 1  # the next rollout
+    assert not torch.equal(first, module.rewards(problems, rollout))  # pyright: ignore[reportArgumentType]
+    # Dealt out within groups, the groups that earned nothing would get nothing.
+    assert (first.unflatten(0, (20, 100)).sum(1) > 0).all()
 
 
 class Never(RLModule):
