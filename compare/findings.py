@@ -169,11 +169,16 @@ def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
     One that could not be measured keeps its place in the family, at p = 1: a plan is not made
     easier by failing part of it.
     """
-    adjusted = holm([1.0 if draft.estimate is None else draft.estimate.p for draft in drafts])
-    return tuple(_finding(draft, p_holm) for draft, p_holm in zip(drafts, adjusted, strict=True))
+    p_values = [1.0 if draft.estimate is None else draft.estimate.p for draft in drafts]
+    left = [sum(p <= other for other in p_values) for p in p_values]
+    return tuple(
+        _finding(draft, p_holm, comparisons)
+        for draft, p_holm, comparisons in zip(drafts, holm(p_values), left, strict=True)
+    )
 
 
-def _finding(draft: Draft, p_holm: float) -> Finding:
+def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
+    """One verdict; `comparisons` are those of its family that Holm's correction has not settled before it."""
     spec = QUANTITIES[draft.quantity]
     e = draft.estimate
     if e is None:
@@ -187,7 +192,7 @@ def _finding(draft: Draft, p_holm: float) -> Finding:
     )
     scale = _exp if spec.ratio else float
     needed = (
-        seeds_needed(e.n, e.value, e.low, e.high, margin)
+        seeds_needed(e, margin, comparisons)
         if decision == "undecided" and not e.single_run
         else None
     )

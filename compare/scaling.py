@@ -17,7 +17,7 @@ from compare.ceiling import CeilingStudy, study_ceiling
 from compare.evidence import Evidence, Run
 from compare.finals import final_difference, reward_gain, shift_difference
 from compare.findings import QUANTITIES, Draft, Finding, judge
-from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slopes
+from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slope_degrees, slopes
 from compare.manifest import ANATOMY_QUANTITIES, CEILING_QUANTITIES, WARM_START, Contrast
 from compare.sigmoid import Sigmoid, sigmoid
 from compare.stats import Array, from_bootstrap
@@ -146,7 +146,7 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
         if own:
             pooled = gather(own)
             accuracy[arm] = sigmoid(pooled, draws, rng)
-            ceilings[arm] = tables.interval(accuracy[arm].ceiling_R, pooled.degrees(arm))
+            ceilings[arm] = tables.interval(accuracy[arm].ceiling_R, accuracy[arm].ceiling_degrees)
     return Study(
         name=name,
         arms=arms,
@@ -217,7 +217,8 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
             return replace(blank, caveats=("too few shared budgets",))
         arms, slope_RA = study.line.runs.arms, study.line.slope_RA
         ratio = slope_RA[:, arms.index(arm)] / slope_RA[:, arms.index(baseline)] - 1
-        return _fitted(blank, study, study.line.runs, ratio)
+        degrees = slope_degrees(study.line.runs, slope_RA[0], arm, baseline)
+        return _fitted(blank, study, study.line.runs, ratio, degrees=degrees)
     if fit.at_bound(arm, baseline):
         # Where a curve could not be resolved its bootstrap is stuck as well, and too sure of itself.
         return replace(blank, caveats=("an exponent lies at its bound: the curve is not resolved",))
@@ -229,10 +230,17 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
     )
 
 
-def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tuple[str, ...] = ()) -> Draft:
-    """A comparison of two fitted curves from its bootstrap rows."""
+def _fitted(
+    blank: Draft,
+    study: Study,
+    runs: Runs,
+    rows_R: Array,
+    caveats: tuple[str, ...] = (),
+    degrees: float | None = None,
+) -> Draft:
+    """A comparison of two fitted curves from its bootstrap rows; all degrees of freedom unless given."""
     pair = (blank.arm, blank.baseline)
-    degrees, n = runs.degrees(*pair), runs.fewest(*pair)
+    degrees, n = runs.degrees(*pair) if degrees is None else degrees, runs.fewest(*pair)
     if n < 2 and degrees >= 1:
         caveats = (*caveats, "some budgets have a single run; their spread is borrowed from the others")
     cells = tuple(r.planned.cell for r in study.runs if r.planned.arm in pair and r.find("loss") is not None)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from compare.evidence import Run
-from compare.fits import NotEnough, PowerLaw, Runs, gather
+from compare.fits import NotEnough, PowerLaw, Runs, gather, slope_degrees
 from compare.record import Evaluation
 from compare.stats import Array, Estimate, over_seeds, percentile_interval
 
@@ -141,13 +141,13 @@ def means(points: list[Point]) -> tuple[Means, ...]:
     )
 
 
-def interval(rows_R: Array, degrees: int) -> Interval:
+def interval(rows_R: Array, degrees: float) -> Interval:
     """A fit (row 0) with the interval of its bootstrap (the other rows)."""
     low, high = percentile_interval(rows_R[1:], degrees)
     return Interval(value=float(rows_R[0]), low=low, high=high)
 
 
-def exp_interval(rows_R: Array, degrees: int) -> Interval:
+def exp_interval(rows_R: Array, degrees: float) -> Interval:
     """The same for a quantity fitted as its logarithm."""
     inner = interval(rows_R, degrees)
     return Interval(**{key: float(np.exp(min(value, 700.0))) for key, value in vars(inner).items()})
@@ -160,8 +160,8 @@ def line_rows(runs: Runs, slope_RA: Array) -> list[FitRow]:
         gain = None
         if arm != BASELINE and BASELINE in runs.arms:
             ratio = slope_RA[:, i] / slope_RA[:, runs.arms.index(BASELINE)] - 1
-            gain = interval(ratio, runs.degrees(arm, BASELINE))
-        exponent = interval(-slope_RA[:, i], runs.degrees(arm))
+            gain = interval(ratio, slope_degrees(runs, slope_RA[0], arm, BASELINE))
+        exponent = interval(-slope_RA[:, i], slope_degrees(runs, slope_RA[0], arm))
         rows.append(FitRow(variant="line", arm=arm, exponent=exponent, exponent_gain=gain))
     return rows
 
