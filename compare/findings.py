@@ -137,6 +137,8 @@ class Finding:
     caveats: tuple[str, ...]
     records: tuple[str, ...]
     single_run: bool
+    degrees: float
+    """Degrees of freedom of the interval."""
 
     @property
     def value_text(self) -> str:
@@ -191,11 +193,7 @@ def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
         else verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
     )
     scale = _exp if spec.ratio else float
-    needed = (
-        seeds_needed(e, margin, comparisons)
-        if decision == "undecided" and not e.single_run
-        else None
-    )
+    needed = seeds_needed(e, margin, comparisons) if decision == "undecided" and not e.single_run else None
     finding = Finding(
         claim="",
         study=draft.study,
@@ -219,6 +217,7 @@ def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
         caveats=draft.caveats,
         records=draft.records,
         single_run=e.single_run,
+        degrees=e.degrees,
     )
     return replace(finding, claim=_claim(finding))
 

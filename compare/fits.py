@@ -56,9 +56,9 @@ class Runs:
         return int(inside.sum()) - len(np.unique(self.stratum_N[inside]))
 
     def effective_degrees(self, influence_N: Array) -> float:
-        """Degrees of freedom of a least-squares quantity that moves by `influence_N` with each run's value."""
+        """Degrees of freedom of a least-squares quantity, whose change with each run's value is given."""
         _, number_N, sizes = np.unique(self.stratum_N, return_inverse=True, return_counts=True)
-        return satterthwaite(np.bincount(number_N, weights=influence_N), sizes)
+        return satterthwaite(np.bincount(number_N, weights=influence_N).astype(float), sizes)
 
     def budgets(self, name: str) -> int:
         """Budgets at which an arm was run."""
@@ -132,9 +132,9 @@ def slope_degrees(runs: Runs, slope_A: Array, *arms: str) -> float:
         # Relative change: that of a ratio is the difference of the two.
         influence_N[inside] = x / (x @ x) / slope_A[i]
     chosen = np.isin(runs.arm_N, [runs.arms.index(arm) for arm in arms])
-    return replace(
-        runs, arm_N=runs.arm_N[chosen], stratum_N=runs.stratum_N[chosen]
-    ).effective_degrees(influence_N[chosen])
+    return replace(runs, arm_N=runs.arm_N[chosen], stratum_N=runs.stratum_N[chosen]).effective_degrees(
+        influence_N[chosen]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,9 +74,19 @@ class Results:
 
 
 def analyse(
-    evidence: Evidence, *, draws: int = DRAWS, progress: Callable[[str], None] | None = None
+    evidence: Evidence,
+    *,
+    draws: int = DRAWS,
+    variants: tuple[str, ...] = VARIANTS,
+    progress: Callable[[str], None] | None = None,
 ) -> Results:
-    """Findings, fits and tables of an experiment; deterministic for the same records."""
+    """Findings, fits and tables of an experiment; deterministic for the same records.
+
+    Args:
+        draws: bootstrap draws of every fit.
+        variants: of the joint fit; `shared` is what contrasts are read from, the others show sensitivity.
+        progress: called with a line on what is being done.
+    """
     studies: dict[str, Study] = {}
     exploratory: tuple[Finding, ...] = ()
     contrasts = evidence.manifest.contrasts
@@ -85,7 +95,9 @@ def analyse(
         if progress is not None:
             progress(f"fitting {name}")
         planned = [c for c in contrasts if c.study == name]
-        studies[name] = _study(name, evidence.study(name), planned, draws, evidence.manifest.fit_share)
+        studies[name] = _study(
+            name, evidence.study(name), planned, draws, evidence.manifest.fit_share, variants
+        )
         drafts = _explore(studies[name])
         exploratory += judge(
             [d for d in drafts if d.estimate and (name, d.arm, d.baseline, d.quantity) not in asked]
@@ -116,7 +128,14 @@ def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
     return replace(draft, primary=True, margin=contrast.margin, caveats=caveats)
 
 
-def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int, fit_share: float) -> Study:
+def _study(
+    name: str,
+    runs: tuple[Run, ...],
+    planned: list[Contrast],
+    draws: int,
+    fit_share: float,
+    variants: tuple[str, ...],
+) -> Study:
     order = list(dict.fromkeys(run.planned.arm for run in runs))
     arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
@@ -129,7 +148,7 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
     line: Line | None = None
     if enough:
         pooled = gather(enough)
-        fits = {variant: power_law(pooled, draws, rng, variant) for variant in VARIANTS}
+        fits = {variant: power_law(pooled, draws, rng, variant) for variant in variants}
         # Loss bends towards E in log-log, so slopes compare only over the same stretch of compute.
         shared = set.intersection(*({p[1] for p in enough if p[0] == arm} for arm in pooled.arms))
         common, unshared = tables.split([p for p in enough if p[1] in shared], pooled.arms)

@@ -209,7 +209,9 @@ def test_a_ceiling_hangs_on_the_largest_budgets() -> None:
     influence = []
     for i, (arm, b, _, value) in enumerate(rows):
         moved = [*rows[:i], (arm, b, b, value + 1e-4), *rows[i + 1 :]]
-        influence.append((sigmoid(fits.gather(moved), 0, np.random.default_rng(0)).ceiling_R[0] - base) / 1e-4)
+        influence.append(
+            (sigmoid(fits.gather(moved), 0, np.random.default_rng(0)).ceiling_R[0] - base) / 1e-4
+        )
     fit = sigmoid(fits.gather(rows * 3), 0, np.random.default_rng(0))
     expected = stats.satterthwaite(np.array(influence), np.full(5, 3))
     assert expected < 5

@@ -173,7 +173,9 @@ def test_degrees_of_freedom_by_hand() -> None:
     assert stats.satterthwaite(even, sizes) == pytest.approx(8)
     assert stats.satterthwaite(np.array([1.0, 0.0, 0.0, 0.0]), sizes) == pytest.approx(2)
     # v = 4/2 and 1/4: (9/4)^2 / (4 / 1 + (1/16) / 3).
-    assert stats.satterthwaite(np.array([2.0, 1.0]), np.array([2, 4])) == pytest.approx((9 / 4) ** 2 / (4 + 1 / 48))
+    assert stats.satterthwaite(np.array([2.0, 1.0]), np.array([2, 4])) == pytest.approx(
+        (9 / 4) ** 2 / (4 + 1 / 48)
+    )
     # A lone run knows its spread from the other two, 2 degrees; without others nothing is known.
     assert stats.satterthwaite(np.array([1.0, 0.0]), np.array([1, 3])) == pytest.approx(2)
     assert stats.satterthwaite(np.ones(2), np.ones(2, dtype=int)) == 0
