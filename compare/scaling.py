@@ -18,9 +18,10 @@ from compare.evidence import Evidence, Run
 from compare.finals import final_difference, reward_gain, shift_difference
 from compare.findings import QUANTITIES, Draft, Finding, judge
 from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slope_degrees, slopes
-from compare.manifest import ANATOMY_QUANTITIES, CEILING_QUANTITIES, WARM_START, Contrast
+from compare.isoflop import Parabola, parabolas
+from compare.manifest import ANATOMY_QUANTITIES, CEILING_QUANTITIES, WARM_START, Contrast, Manifest
 from compare.sigmoid import Sigmoid, sigmoid
-from compare.stats import Array, from_bootstrap
+from compare.stats import Array, from_bootstrap, percentile_interval
 from compare.tables import BASELINE
 
 DRAWS = 2000
@@ -40,6 +41,8 @@ class Study:
     """Everything the report shows of one study."""
 
     name: str
+    axis: str
+    """What its runs vary, one of compare/manifest.py's AXES."""
     arms: tuple[str, ...]
     runs: tuple[Run, ...]
     loss: tuple[tables.Means, ...]
@@ -52,6 +55,8 @@ class Study:
     """Fitted ceiling of exact answers by arm."""
     line: Line | None
     """The paper's straight lines; None when there is not enough."""
+    isoflop: tuple[Parabola, ...]
+    """Loss against size at equal FLOPs; empty unless the experiment's axis is `isoflop`."""
     fit_rows: tuple[tables.FitRow, ...]
     shift: tuple[tables.ShiftRow, ...]
     efforts: tuple[tables.EffortRow, ...]
@@ -95,9 +100,7 @@ def analyse(
         if progress is not None:
             progress(f"fitting {name}")
         planned = [c for c in contrasts if c.study == name]
-        studies[name] = _study(
-            name, evidence.study(name), planned, draws, evidence.manifest.fit_share, variants
-        )
+        studies[name] = _study(name, evidence.study(name), planned, draws, evidence.manifest, variants)
         drafts = _explore(studies[name])
         exploratory += judge(
             [d for d in drafts if d.estimate and (name, d.arm, d.baseline, d.quantity) not in asked]
@@ -133,22 +136,24 @@ def _study(
     runs: tuple[Run, ...],
     planned: list[Contrast],
     draws: int,
-    fit_share: float,
+    manifest: Manifest,
     variants: tuple[str, ...],
 ) -> Study:
     order = list(dict.fromkeys(run.planned.arm for run in runs))
     arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
-    loss = tables.points(runs, "loss")
-    exact = tables.points(runs, "exact")
+    axis = manifest.axis
+    loss = tables.points(runs, "loss", axis)
+    exact = tables.points(runs, "exact", axis)
     wanted, notes = _fittable(runs, loss, planned)
     enough, short = tables.split(wanted, arms)
     notes += short
     fits: dict[str, PowerLaw] = {}
     line: Line | None = None
-    if enough:
+    if enough and axis != "isoflop":
         pooled = gather(enough)
-        fits = {variant: power_law(pooled, draws, rng, variant) for variant in variants}
+        if axis == "flops":
+            fits = {variant: power_law(pooled, draws, rng, variant) for variant in variants}
         # Loss bends towards E in log-log, so slopes compare only over the same stretch of compute.
         shared = set.intersection(*({p[1] for p in enough if p[0] == arm} for arm in pooled.arms))
         common, unshared = tables.split([p for p in enough if p[1] in shared], pooled.arms)
@@ -159,15 +164,19 @@ def _study(
             line = Line(runs=same, slope_RA=slopes(same, draws, rng))
     accuracy: dict[str, Sigmoid] = {}
     ceilings: dict[str, tables.Interval] = {}
-    for arm in arms:
+    for arm in arms if axis == "flops" else ():
         own, short = tables.split([point for point in exact if point[0] == arm], (arm,))
         notes += [note for note in short if note not in notes]
         if own:
             pooled = gather(own)
             accuracy[arm] = sigmoid(pooled, draws, rng)
             ceilings[arm] = tables.interval(accuracy[arm].ceiling_R, accuracy[arm].ceiling_degrees)
+    curves, few = parabolas(runs, draws, rng) if axis == "isoflop" else ((), [])
+    notes += few
     return Study(
         name=name,
+        axis=axis,
+        isoflop=curves,
         arms=arms,
         runs=runs,
         loss=tables.means(loss),
@@ -183,7 +192,7 @@ def _study(
         shift=tuple(tables.shift_rows(arms, runs)),
         efforts=tuple(tables.effort_rows(arms, runs)),
         notes=tuple(notes),
-        ceiling=study_ceiling(runs, arms, fit_share, draws) if fit_share else None,
+        ceiling=study_ceiling(runs, arms, manifest.fit_share, draws) if manifest.fit_share else None,
         anatomy=study_anatomy(runs, arms) if {c.quantity for c in planned} & {*ANATOMY_QUANTITIES} else None,
     )
 
@@ -226,18 +235,13 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
     if quantity in ANATOMY_QUANTITIES:
         return anatomy_contrasts.compare(study.name, study.anatomy, study.runs, arm, baseline, quantity)
     blank = Draft(study=study.name, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
+    if quantity == "slope_ratio":
+        return _slope_ratio(blank, study)
     fit = study.fits.get("shared")
     absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
     if fit is None or absent:
         reasons = [note for note in study.notes if note.split(":")[0] in absent]
         return replace(blank, caveats=tuple(reasons or [f"{', '.join(absent)}: no fitted curve"]))
-    if quantity == "slope_ratio":
-        if study.line is None:
-            return replace(blank, caveats=("too few shared budgets",))
-        arms, slope_RA = study.line.runs.arms, study.line.slope_RA
-        ratio = slope_RA[:, arms.index(arm)] / slope_RA[:, arms.index(baseline)] - 1
-        degrees = slope_degrees(study.line.runs, slope_RA[0], arm, baseline)
-        return _fitted(blank, study, study.line.runs, ratio, degrees=degrees)
     if fit.at_bound(arm, baseline):
         # Where a curve could not be resolved its bootstrap is stuck as well, and too sure of itself.
         return replace(blank, caveats=("an exponent lies at its bound: the curve is not resolved",))
@@ -247,6 +251,24 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str) -> Draft:
     return _fitted(
         blank, study, fit.runs, rows_R, ("extrapolated beyond the measured range",) if outside else ()
     )
+
+
+def _slope_ratio(blank: Draft, study: Study) -> Draft:
+    """The paper's reading: slope of log loss on the log of the axis, arm over baseline, less 1."""
+    pair = (blank.arm, blank.baseline)
+    absent = [name for name in pair if study.line is None or name not in study.line.runs.arms]
+    if study.line is None or absent:
+        reasons = [note for note in study.notes if note.split(":")[0] in absent]
+        return replace(blank, caveats=tuple(reasons or ["too few points that all arms share"]))
+    arms, slope_RA = study.line.runs.arms, study.line.slope_RA
+    mine, theirs = (slope_RA[:, arms.index(name)] for name in pair)
+    low, high = percentile_interval(theirs[1:], slope_degrees(study.line.runs, slope_RA[0], blank.baseline))
+    if np.isfinite(low) and low <= 0 <= high:
+        return replace(
+            blank, caveats=(f"the slope of {blank.baseline} is not told from 0: no ratio to it is resolved",)
+        )
+    degrees = slope_degrees(study.line.runs, slope_RA[0], *pair)
+    return _fitted(blank, study, study.line.runs, mine / theirs - 1, degrees=degrees)
 
 
 def _fitted(
@@ -268,7 +290,12 @@ def _fitted(
 
 
 def _explore(study: Study) -> list[Draft]:
-    """Every quantity against BASELINE, every arm against its own warm start, and what sections compare."""
+    """Every quantity against BASELINE, every arm against its own warm start, and what sections compare.
+
+    Nothing where sizes are compared with one another: no one of them stands for an arm.
+    """
+    if study.axis == "isoflop":
+        return []
     against = [arm for arm in study.arms if arm != BASELINE and BASELINE in study.arms]
     own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES)
     quantities = [name for name in QUANTITIES if name not in own]

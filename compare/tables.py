@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from compare.axes import READ
 from compare.evidence import Run
 from compare.fits import NotEnough, PowerLaw, Runs, gather, slope_degrees
 from compare.record import Evaluation
@@ -16,7 +17,7 @@ UNEQUAL = 0.02
 """Relative difference in parameters up to which two arms count as equal."""
 
 Point = tuple[str, float, float, float]
-"""One run's metric: arm, budget, FLOPs spent, value."""
+"""One run's metric: arm, rung (its budget, where FLOPs are the axis), place on the axis, value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Means:
     arm: str
     budget: float
     compute: float
-    """Mean FLOPs spent."""
+    """Mean place on the axis: FLOPs spent, or what the study varies instead."""
     values: tuple[float, ...]
     estimate: Estimate
 
@@ -98,13 +99,13 @@ class EffortRow:
         return not self.effort.startswith("oracle")
 
 
-def points(runs: tuple[Run, ...], metric: str) -> list[Point]:
-    """(arm, budget, FLOPs spent, value) of every run that has the metric, in distribution, at the end."""
+def points(runs: tuple[Run, ...], metric: str, axis: str = "flops") -> list[Point]:
+    """(arm, rung, place on the axis, value) of every run with the metric, in distribution, at the end."""
     out = []
     for run in runs:
-        found = run.find(metric)
-        if found is not None and run.record.flops > 0:
-            out.append((run.planned.arm, run.planned.budget, run.record.flops, found.value))
+        found, place = run.find(metric), READ[axis].value(run)
+        if found is not None and place is not None:
+            out.append((run.planned.arm, run.rung, place, found.value))
     return out
 
 
@@ -208,7 +209,7 @@ def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]
     rows = []
     for arm in arms:
         own = [run for run in runs if run.planned.arm == arm]
-        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
+        top = [run for run in own if run.rung == max(r.rung for r in own)]
         found: dict[tuple[str, str, int, str], list[Evaluation]] = {}
         for e in (e for run in top for e in run.record.evaluations if e.stage == "final"):
             found.setdefault((e.metric, e.axis, e.severity, e.effort), []).append(e)
@@ -249,7 +250,7 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
     rows = []
     for arm in arms:
         own = [run for run in runs if run.planned.arm == arm]
-        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
+        top = [run for run in own if run.rung == max(r.rung for r in own)]
         for metric, label in (("loss", "loss"), ("exact", "answer error")):
             # A dictionary: axes in the order in which they were measured, the task's own.
             shifts = {

@@ -17,7 +17,7 @@ from compare import manifest as manifests
 from compare.evidence import Evidence, collect, without_paths
 from compare.findings import Finding
 from compare.record import Record
-from compare.report import anatomy_section, figures
+from compare.report import anatomy_section, figures, scaling_figures
 from compare.report.ceiling_section import BEWARE as CEILING_BEWARE
 from compare.report.ceiling_section import Section, sections
 from compare.report.ceiling_words import possibility
@@ -78,7 +78,10 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
     if progress is not None:
         progress("drawing figures")
     look = figures.colours(cell.arm for cell in evidence.manifest.cells)
-    drawn = {study.name: figures.of_study(study, look) for study in results.studies}
+    drawn = {
+        study.name: [*figures.of_study(study, look), *scaling_figures.of_study(study, look)]
+        for study in results.studies
+    }
     ceilings = sections(results, look)
     anatomies = anatomy_section.sections(results, look)
     context = _context(results, drawn, ceilings) | {
