@@ -143,6 +143,10 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
             )
         ax.set_xscale("log")
         _label_one_budget(ax, study.loss)
+        if study.axis != "flops":
+            ax.xaxis.set_major_locator(FixedLocator(sorted({round(m.compute) for m in study.loss})))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            ax.xaxis.set_minor_locator(NullLocator())
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         # Within a decade or so every step earns a label; over several only the powers of ten do.
