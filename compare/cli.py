@@ -139,6 +139,7 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
             size=p.cell.size.name,
             budget=float(p.cell.budget.flops),
             seed=p.cell.seed,
+            rung=p.rung,
         )
         for p in ordered
     )
@@ -168,6 +169,7 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
         contrasts=named,
         cells=cells,
         fit_share=float(experiment.fit_share) if experiment is not None else 0.0,
+        axis=experiment.axis if experiment is not None else "flops",
     )
     try:
         manifest.dump(store.root, content)

@@ -24,6 +24,12 @@ class Rung:
     """Backbone at this budget, a name in conf/size; the same for every arm."""
     problems: int | None = None
     """Training problems after which a cell stops as well: arms at equal data."""
+    layers: int | None = None
+    """Transformer blocks instead of the size's own."""
+    width: int | None = None
+    """Model width instead of the size's own."""
+    batch: int | None = None
+    """Problems a training step instead of the task's own."""
 
 
 @dataclass(kw_only=True)
@@ -83,6 +89,9 @@ class Experiment:
     seeds: list[int] = MISSING
     """One cell a seed; every arm sees the same problems under the same seed."""
     studies: dict[str, Study] = MISSING
+    axis: str = "flops"
+    """What the rungs vary and loss is read against: flops, data, batch, depth, width, parameters; or isoflop,
+    sizes at equal FLOPs."""
     fit_share: float = 0.0
     """First share of reinforcement learning on which the entropy law and its rivals are fitted, to forecast
     the rest; 0: no forecast, and no section on the ceiling in the report."""

@@ -21,6 +21,11 @@ class Run:
     planned: PlannedCell
     record: Record
 
+    @property
+    def rung(self) -> float:
+        """What tells points of an arm apart: number of the rung, or budget where FLOPs are the axis."""
+        return self.planned.rung or self.planned.budget
+
     def find(
         self,
         metric: str,

@@ -55,11 +55,10 @@ def final_difference(
     each = (side[budget, seed][0].planned.cell for side in (mine, theirs) for seed in seeds)
     cells = tuple(dict.fromkeys(each))
     estimate = exact_difference(pairs, sign=-1) if metric == "exact" else _loss(pairs)
-    planned = max(run.planned.budget for run in runs)
+    planned = max(run.rung for run in runs)
+    unit = "rung" if any(run.planned.rung for run in runs) else "budget"
     caveats = (
-        ()
-        if budget == planned
-        else (f"at {budget:.3g} FLOPs; the largest budget, {planned:.3g}, is not in both",)
+        () if budget == planned else (f"at {unit} {budget:.3g}; the largest, {planned:.3g}, is not in both",)
     )
     return replace(blank, estimate=estimate, caveats=caveats, records=cells)
 
@@ -112,9 +111,9 @@ def shift_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str,
 
 
 def _by_seed(runs: tuple[Run, ...], arm: str, look: Look) -> dict[tuple[float, int], tuple[Run, Evaluation]]:
-    """(budget, seed) -> run and evaluation, for the runs of an arm that have it."""
+    """(rung, seed) -> run and evaluation, for the runs of an arm that have it."""
     found = [(run, look(run)) for run in runs if run.planned.arm == arm]
-    return {(run.planned.budget, run.planned.seed): (run, e) for run, e in found if e is not None}
+    return {(run.rung, run.planned.seed): (run, e) for run, e in found if e is not None}
 
 
 def _named(arm: str, effort: str, severity: int) -> str:

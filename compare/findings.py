@@ -181,6 +181,8 @@ class Finding:
     caveats: tuple[str, ...]
     records: tuple[str, ...]
     single_run: bool
+    degrees: float
+    """Degrees of freedom of the interval."""
     axis: str = ""
     """Axis of shift; empty: none, or all of them."""
 
@@ -215,11 +217,16 @@ def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
     One that could not be measured keeps its place in the family, at p = 1: a plan is not made
     easier by failing part of it.
     """
-    adjusted = holm([1.0 if draft.estimate is None else draft.estimate.p for draft in drafts])
-    return tuple(_finding(draft, p_holm) for draft, p_holm in zip(drafts, adjusted, strict=True))
+    p_values = [1.0 if draft.estimate is None else draft.estimate.p for draft in drafts]
+    left = [sum(p <= other for other in p_values) for p in p_values]
+    return tuple(
+        _finding(draft, p_holm, comparisons)
+        for draft, p_holm, comparisons in zip(drafts, holm(p_values), left, strict=True)
+    )
 
 
-def _finding(draft: Draft, p_holm: float) -> Finding:
+def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
+    """One verdict; `comparisons` are those of its family that Holm's correction has not settled before it."""
     spec = QUANTITIES[draft.quantity]
     e = draft.estimate
     if e is None:
@@ -232,11 +239,7 @@ def _finding(draft: Draft, p_holm: float) -> Finding:
         else verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
     )
     scale = _exp if spec.ratio else float
-    needed = (
-        seeds_needed(e.n, e.value, e.low, e.high, margin)
-        if decision == "undecided" and not e.single_run
-        else None
-    )
+    needed = seeds_needed(e, margin, comparisons) if decision == "undecided" and not e.single_run else None
     finding = Finding(
         claim="",
         study=draft.study,
@@ -261,6 +264,7 @@ def _finding(draft: Draft, p_holm: float) -> Finding:
         records=draft.records,
         single_run=e.single_run,
         axis=draft.axis,
+        degrees=e.degrees,
     )
     return replace(finding, claim=_claim(finding))
 

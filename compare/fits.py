@@ -12,13 +12,13 @@ Every fit is one value of the parameters plus B bootstrap draws of them, kept in
 Shapes: A arms, N runs, R = 1 + B rows, G grid points. Compute is in FLOPs, loss in nats a token.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compare.least_squares import Array, minimise
-from compare.stats import resample
+from compare.stats import resample, satterthwaite
 
 DELTA = 1e-3
 """Huber's threshold on log loss (Hoffmann et al. 2022)."""
@@ -54,6 +54,11 @@ class Runs:
         """Runs beyond one in each stratum of the named arms: what is left to judge spread by."""
         inside = np.isin(self.arm_N, [self.arms.index(name) for name in names])
         return int(inside.sum()) - len(np.unique(self.stratum_N[inside]))
+
+    def effective_degrees(self, influence_N: Array) -> float:
+        """Degrees of freedom of a least-squares quantity, whose change with each run's value is given."""
+        _, number_N, sizes = np.unique(self.stratum_N, return_inverse=True, return_counts=True)
+        return satterthwaite(np.bincount(number_N, weights=influence_N).astype(float), sizes)
 
     def budgets(self, name: str) -> int:
         """Budgets at which an arm was run."""
@@ -115,6 +120,21 @@ def slopes(runs: Runs, draws: int, rng: np.random.Generator) -> Array:
         x = x_N[inside] - x_N[inside].mean()
         out[:, arm] = y_RN[:, inside] @ x / (x @ x)
     return out
+
+
+def slope_degrees(runs: Runs, slope_A: Array, *arms: str) -> float:
+    """Degrees of freedom of an arm's slope, or of the ratio of two arms' slopes."""
+    influence_N = np.zeros(len(runs.arm_N))
+    for arm in arms:
+        i = runs.arms.index(arm)
+        inside = runs.arm_N == i
+        x = np.log(runs.compute_N[inside]) - np.log(runs.compute_N[inside]).mean()
+        # Relative change: that of a ratio is the difference of the two.
+        influence_N[inside] = x / (x @ x) / slope_A[i]
+    chosen = np.isin(runs.arm_N, [runs.arms.index(arm) for arm in arms])
+    return replace(runs, arm_N=runs.arm_N[chosen], stratum_N=runs.stratum_N[chosen]).effective_degrees(
+        influence_N[chosen]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

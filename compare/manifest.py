@@ -39,6 +39,7 @@ THINKING_QUANTITIES = ("thinking_gain", "thinking_area")
 QUANTITIES = (
     "compute_multiplier",
     "exponent",
+    "slope_ratio",
     "final_loss",
     "final_error",
     "reward_gain",
@@ -60,6 +61,9 @@ FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
 """Baselines of `forecast_error`: what the entropy law's forecast is held against."""
 
 ALL_TOKENS, EXECUTE_TOKENS, SEVERITY = "all_tokens", "execute_tokens", "severity"
+
+AXES = ("flops", "data", "batch", "depth", "width", "parameters", "isoflop")
+"""What the rungs of an experiment vary; `isoflop`: sizes at each of some budgets."""
 
 OWN_BASELINES = {
     "forking_excess": ALL_TOKENS,
@@ -89,6 +93,8 @@ class PlannedCell:
     budget: float
     """Training FLOPs allowed."""
     seed: int
+    rung: int = 0
+    """Number of its rung, from 1, where the axis is not FLOPs; 0: budgets tell rungs apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +146,8 @@ class Manifest:
     remarks: tuple[str, ...] = ()
     """What a reader of the report should know of how its store came about, such as conflicts between
     stores that were combined."""
+    axis: str = "flops"
+    """One of AXES."""
 
 
 def path_of(store: Path, name: str) -> Path:
@@ -241,16 +249,20 @@ def _value(name: str, kind: Any, value: Any) -> Any:
 def _check(manifest: Manifest) -> None:
     if not re.fullmatch(PLAIN, manifest.name):
         raise ValueError(f"name {manifest.name!r} is not a plain file name")
-    taken: set[tuple[str, str, float, int]] = set()
+    if manifest.axis not in AXES:
+        raise ValueError(f"axis {manifest.axis!r}: choose one of {', '.join(AXES)}")
+    taken: set[tuple[str, str, float, int, int]] = set()
     for cell in manifest.cells:
         if not re.fullmatch(PLAIN, cell.cell):
             raise ValueError(f"cell {cell.cell!r} is not a plain folder name")
         if not (math.isfinite(cell.budget) and cell.budget > 0):
             raise ValueError(f"cell {cell.cell}: budget {cell.budget!r} is not a positive number")
-        key = (cell.study, cell.arm, cell.budget, cell.seed)
+        if cell.rung < 0:
+            raise ValueError(f"cell {cell.cell}: rung {cell.rung} is negative")
+        key = (cell.study, cell.arm, cell.budget, cell.rung, cell.seed)
         if key in taken:
             # Runs of a study are told apart by these alone; two tasks or sizes need two studies.
-            raise ValueError(f"study {cell.study}: two cells with arm, budget, seed {key[1:]}")
+            raise ValueError(f"study {cell.study}: two cells with arm, budget, rung, seed {key[1:]}")
         taken.add(key)
     check_contrasts(
         manifest.contrasts, {(cell.study, cell.arm) for cell in manifest.cells}, manifest.fit_share

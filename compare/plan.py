@@ -14,9 +14,10 @@ from arena.config import Cell, ConfigError, TaskConfig, require_choice
 from arena.tasks import build_task
 from arena.tasks.base import Task
 from compare.arms import FAMILIES, check, family
-from compare.config import Experiment, Root, Study
+from compare.config import Experiment, Root, Rung, Study
 from compare.manifest import (
     ANATOMY_QUANTITIES,
+    AXES,
     CEILING_QUANTITIES,
     FORECASTS,
     OOD_QUANTITIES,
@@ -55,6 +56,8 @@ class Planned:
     non_embedding: int
     flops: float
     """Training FLOPs expected: the budget's, or fewer where its problems run out first."""
+    rung: int = 0
+    """Number of its rung on an axis other than FLOPs, from 1; 0: FLOPs are the axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +88,9 @@ def expand(request: Request) -> list[Planned]:
         cell = _cell(root, root.seed)
         return [_planned("cells", cell, tasks)]
     planned = [
-        _planned(name, cell, tasks)
+        dataclasses.replace(_planned(name, cell, tasks), rung=rung)
         for name, study in root.experiment.studies.items()
-        for cell in _study_cells(name, study, root.experiment, _passed_on(request.overrides))
+        for cell, rung in _study_cells(name, study, root.experiment, _passed_on(request.overrides))
     ]
     identities = [p.identity for p in planned]
     twice = next((p for p in planned if identities.count(p.identity) > 1), None)
@@ -96,6 +99,7 @@ def expand(request: Request) -> list[Planned]:
             f"experiment {root.experiment.name}: study {twice.study} lists arm {twice.cell.arm.name}, budget "
             f"{twice.cell.budget.flops:g}, seed {twice.cell.seed} twice; remove the repetition"
         )
+    require_choice(f"experiment {root.experiment.name}: axis", root.experiment.axis, AXES)
     _check(root.experiment, planned, tasks)
     return sorted(planned, key=lambda p: p.cell.budget.flops)
 
@@ -267,7 +271,10 @@ def _cell(root: Root, seed: int) -> Cell:
     )
 
 
-def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: list[str]) -> list[Cell]:
+def _study_cells(
+    name: str, study: Study, experiment: Experiment, passed_on: list[str]
+) -> list[tuple[Cell, int]]:
+    """Cells and the numbers of their rungs, 0 where FLOPs are the axis."""
     if not (study.arms and study.rungs and experiment.seeds):
         raise ConfigError(f"experiment.studies.{name}: needs at least one arm, one rung and one seed")
     for override in study.overrides:
@@ -284,10 +291,10 @@ def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: lis
                     f"experiment.studies.{name}.family_overrides: {override} sets no setting of an arm; give "
                     "keys such as arm.warm_until, they hold for every arm of the family"
                 )
-    cells: list[Cell] = []
+    cells: list[tuple[Cell, int]] = []
     for arm in study.arms:
         sizes: dict[str, Root] = {}
-        for rung in study.rungs:
+        for number, rung in enumerate(study.rungs, start=1):
             if rung.size not in sizes:
                 choices = [f"arm={arm}", f"task={study.task}", f"size={rung.size}"]
                 choices += [*study.overrides, *passed_on]
@@ -299,8 +306,21 @@ def _study_cells(name: str, study: Study, experiment: Experiment, passed_on: lis
             for seed in experiment.seeds:
                 cell = _cell(root, seed)
                 budget = dataclasses.replace(cell.budget, flops=rung.flops, problems=rung.problems)
-                cells.append(dataclasses.replace(cell, budget=budget))
+                cell = dataclasses.replace(cell, budget=budget, **_shape(cell, rung))
+                cells.append((cell, 0 if experiment.axis == "flops" else number))
     return cells
+
+
+def _shape(cell: Cell, rung: Rung) -> dict[str, Any]:
+    """Size and task of a rung that names its own depth, width or batch; a changed size gets its own name."""
+    changed = {key: value for key in ("layers", "width") if (value := getattr(rung, key)) is not None}
+    parts: dict[str, Any] = {}
+    if changed:
+        name = "-".join([cell.size.name, *(f"{key}{value}" for key, value in changed.items())])
+        parts["size"] = dataclasses.replace(cell.size, name=name, **changed)
+    if rung.batch is not None:
+        parts["task"] = dataclasses.replace(cell.task, batch=rung.batch)
+    return parts
 
 
 def _compose(overrides: list[str]) -> Root:

@@ -17,7 +17,8 @@ from compare.ceiling import CeilingStudy, study_ceiling
 from compare.evidence import Evidence, Run
 from compare.finals import final_difference, reward_gain, shift_difference
 from compare.findings import QUANTITIES, Draft, Finding, judge
-from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slopes
+from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slope_degrees, slopes
+from compare.isoflop import Parabola, parabolas
 from compare.manifest import (
     ANATOMY_QUANTITIES,
     CEILING_QUANTITIES,
@@ -25,10 +26,11 @@ from compare.manifest import (
     THINKING_QUANTITIES,
     WARM_START,
     Contrast,
+    Manifest,
 )
 from compare.ood import OodStudy, study_ood
 from compare.sigmoid import Sigmoid, sigmoid
-from compare.stats import Array, from_bootstrap
+from compare.stats import Array, from_bootstrap, percentile_interval
 from compare.tables import BASELINE
 from compare.thinking import ThinkingStudy, study_thinking
 
@@ -49,6 +51,8 @@ class Study:
     """Everything the report shows of one study."""
 
     name: str
+    axis: str
+    """What its runs vary, one of compare/manifest.py's AXES."""
     arms: tuple[str, ...]
     runs: tuple[Run, ...]
     loss: tuple[tables.Means, ...]
@@ -61,6 +65,8 @@ class Study:
     """Fitted ceiling of exact answers by arm."""
     line: Line | None
     """The paper's straight lines; None when there is not enough."""
+    isoflop: tuple[Parabola, ...]
+    """Loss against size at equal FLOPs; empty unless the experiment's axis is `isoflop`."""
     fit_rows: tuple[tables.FitRow, ...]
     shift: tuple[tables.ShiftRow, ...]
     efforts: tuple[tables.EffortRow, ...]
@@ -87,16 +93,26 @@ class Results:
 
 
 def analyse(
-    evidence: Evidence, *, draws: int = DRAWS, progress: Callable[[str], None] | None = None
+    evidence: Evidence,
+    *,
+    draws: int = DRAWS,
+    variants: tuple[str, ...] = VARIANTS,
+    progress: Callable[[str], None] | None = None,
 ) -> Results:
-    """Findings, fits and tables of an experiment; deterministic for the same records."""
+    """Findings, fits and tables of an experiment; deterministic for the same records.
+
+    Args:
+        draws: bootstrap draws of every fit.
+        variants: of the joint fit; `shared` is what contrasts are read from, the others show sensitivity.
+        progress: called with a line on what is being done.
+    """
     studies: dict[str, Study] = {}
     contrasts = evidence.manifest.contrasts
     for name in evidence.studies:
         if progress is not None:
             progress(f"fitting {name}")
         planned = [c for c in contrasts if c.study == name]
-        studies[name] = _study(name, evidence.study(name), planned, draws, evidence.manifest.fit_share)
+        studies[name] = _study(name, evidence.study(name), planned, draws, evidence.manifest, variants)
         if {c.quantity for c in contrasts} & {*THINKING_QUANTITIES}:
             thinking = study_thinking(studies[name].runs, studies[name].arms)
             studies[name] = replace(studies[name], thinking=thinking)
@@ -144,21 +160,30 @@ def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
     return replace(draft, primary=True, margin=contrast.margin, caveats=caveats)
 
 
-def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int, fit_share: float) -> Study:
+def _study(
+    name: str,
+    runs: tuple[Run, ...],
+    planned: list[Contrast],
+    draws: int,
+    manifest: Manifest,
+    variants: tuple[str, ...],
+) -> Study:
     order = list(dict.fromkeys(run.planned.arm for run in runs))
     arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
     rng = np.random.default_rng(zlib.crc32(name.encode()))
+    axis = manifest.axis
     wanted = {c.quantity for c in planned}
-    loss = tables.points(runs, "loss")
-    exact = tables.points(runs, "exact")
+    loss = tables.points(runs, "loss", axis)
+    exact = tables.points(runs, "exact", axis)
     fittable, notes = _fittable(runs, loss, planned)
     enough, short = tables.split(fittable, arms)
     notes += short
     fits: dict[str, PowerLaw] = {}
     line: Line | None = None
-    if enough:
+    if enough and axis != "isoflop":
         pooled = gather(enough)
-        fits = {variant: power_law(pooled, draws, rng, variant) for variant in VARIANTS}
+        if axis == "flops":
+            fits = {variant: power_law(pooled, draws, rng, variant) for variant in variants}
         # Loss bends towards E in log-log, so slopes compare only over the same stretch of compute.
         shared = set.intersection(*({p[1] for p in enough if p[0] == arm} for arm in pooled.arms))
         common, unshared = tables.split([p for p in enough if p[1] in shared], pooled.arms)
@@ -169,15 +194,19 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
             line = Line(runs=same, slope_RA=slopes(same, draws, rng))
     accuracy: dict[str, Sigmoid] = {}
     ceilings: dict[str, tables.Interval] = {}
-    for arm in arms:
+    for arm in arms if axis == "flops" else ():
         own, short = tables.split([point for point in exact if point[0] == arm], (arm,))
         notes += [note for note in short if note not in notes]
         if own:
             pooled = gather(own)
             accuracy[arm] = sigmoid(pooled, draws, rng)
-            ceilings[arm] = tables.interval(accuracy[arm].ceiling_R, pooled.degrees(arm))
+            ceilings[arm] = tables.interval(accuracy[arm].ceiling_R, accuracy[arm].ceiling_degrees)
+    curves, few = parabolas(runs, draws, rng) if axis == "isoflop" else ((), [])
+    notes += few
     return Study(
         name=name,
+        axis=axis,
+        isoflop=curves,
         arms=arms,
         runs=runs,
         loss=tables.means(loss),
@@ -193,7 +222,7 @@ def _study(name: str, runs: tuple[Run, ...], planned: list[Contrast], draws: int
         shift=tuple(tables.shift_rows(arms, runs)),
         efforts=tuple(tables.effort_rows(arms, runs)),
         notes=tuple(notes),
-        ceiling=study_ceiling(runs, arms, fit_share, draws) if fit_share else None,
+        ceiling=study_ceiling(runs, arms, manifest.fit_share, draws) if manifest.fit_share else None,
         anatomy=study_anatomy(runs, arms) if wanted & {*ANATOMY_QUANTITIES} else None,
         ood=study_ood(runs, arms) if wanted & {*OOD_QUANTITIES} else None,
     )
@@ -239,17 +268,13 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str, axis: str = "
     if quantity in OOD_QUANTITIES:
         return ood_contrasts.compare(study.name, study.ood, arm, baseline, quantity, axis)
     blank = Draft(study=study.name, arm=arm, baseline=baseline, quantity=quantity, estimate=None)
+    if quantity == "slope_ratio":
+        return _slope_ratio(blank, study)
     fit = study.fits.get("shared")
     absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
     if fit is None or absent:
         reasons = [note for note in study.notes if note.split(":")[0] in absent]
         return replace(blank, caveats=tuple(reasons or [f"{', '.join(absent)}: no fitted curve"]))
-    if quantity == "slope_ratio":
-        if study.line is None:
-            return replace(blank, caveats=("too few shared budgets",))
-        arms, slope_RA = study.line.runs.arms, study.line.slope_RA
-        ratio = slope_RA[:, arms.index(arm)] / slope_RA[:, arms.index(baseline)] - 1
-        return _fitted(blank, study, study.line.runs, ratio)
     if fit.at_bound(arm, baseline):
         # Where a curve could not be resolved its bootstrap is stuck as well, and too sure of itself.
         return replace(blank, caveats=("an exponent lies at its bound: the curve is not resolved",))
@@ -261,10 +286,35 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str, axis: str = "
     )
 
 
-def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tuple[str, ...] = ()) -> Draft:
-    """A comparison of two fitted curves from its bootstrap rows."""
+def _slope_ratio(blank: Draft, study: Study) -> Draft:
+    """The paper's reading: slope of log loss on the log of the axis, arm over baseline, less 1."""
     pair = (blank.arm, blank.baseline)
-    degrees, n = runs.degrees(*pair), runs.fewest(*pair)
+    absent = [name for name in pair if study.line is None or name not in study.line.runs.arms]
+    if study.line is None or absent:
+        reasons = [note for note in study.notes if note.split(":")[0] in absent]
+        return replace(blank, caveats=tuple(reasons or ["too few points that all arms share"]))
+    arms, slope_RA = study.line.runs.arms, study.line.slope_RA
+    mine, theirs = (slope_RA[:, arms.index(name)] for name in pair)
+    low, high = percentile_interval(theirs[1:], slope_degrees(study.line.runs, slope_RA[0], blank.baseline))
+    if np.isfinite(low) and low <= 0 <= high:
+        return replace(
+            blank, caveats=(f"the slope of {blank.baseline} is not told from 0: no ratio to it is resolved",)
+        )
+    degrees = slope_degrees(study.line.runs, slope_RA[0], *pair)
+    return _fitted(blank, study, study.line.runs, mine / theirs - 1, degrees=degrees)
+
+
+def _fitted(
+    blank: Draft,
+    study: Study,
+    runs: Runs,
+    rows_R: Array,
+    caveats: tuple[str, ...] = (),
+    degrees: float | None = None,
+) -> Draft:
+    """A comparison of two fitted curves from its bootstrap rows; all degrees of freedom unless given."""
+    pair = (blank.arm, blank.baseline)
+    degrees, n = runs.degrees(*pair) if degrees is None else degrees, runs.fewest(*pair)
     if n < 2 and degrees >= 1:
         caveats = (*caveats, "some budgets have a single run; their spread is borrowed from the others")
     cells = tuple(r.planned.cell for r in study.runs if r.planned.arm in pair and r.find("loss") is not None)
@@ -273,7 +323,12 @@ def _fitted(blank: Draft, study: Study, runs: Runs, rows_R: Array, caveats: tupl
 
 
 def _explore(study: Study) -> list[Draft]:
-    """Every quantity against BASELINE, every arm against its own warm start, and what sections compare."""
+    """Every quantity against BASELINE, every arm against its own warm start, and what sections compare.
+
+    Nothing where sizes are compared with one another: no one of them stands for an arm.
+    """
+    if study.axis == "isoflop":
+        return []
     against = [arm for arm in study.arms if arm != BASELINE and BASELINE in study.arms]
     own = ("reward_gain", *CEILING_QUANTITIES, *ANATOMY_QUANTITIES, *OOD_QUANTITIES, *THINKING_QUANTITIES)
     quantities = [name for name in QUANTITIES if name not in own]

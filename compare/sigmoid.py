@@ -22,6 +22,8 @@ class Sigmoid:
     """log of the compute at half of the way."""
     steepness_R: Array
     floor: float
+    ceiling_degrees: float
+    """Degrees of freedom of the ceiling, which hangs mostly on the largest budgets."""
 
     def accuracy(self, compute_G: Array) -> Array:
         """Fitted accuracy (R, G)."""
@@ -81,4 +83,15 @@ def sigmoid(runs: Runs, draws: int, rng: np.random.Generator, floor: float = 0.0
             tolerance=1e-4,
         )
         rows = np.concatenate([rows, refits])
-    return Sigmoid(ceiling_R=rows[:, 0], log_mid_R=rows[:, 1], steepness_R=rows[:, 2], floor=floor)
+    _, jacobian = model(best[None], True)
+    assert jacobian is not None
+    # What a bound holds does not move with the data.
+    free = (best > lower) & (best < upper)
+    influence_N = np.linalg.pinv(jacobian[0] * free)[0]
+    return Sigmoid(
+        ceiling_R=rows[:, 0],
+        log_mid_R=rows[:, 1],
+        steepness_R=rows[:, 2],
+        floor=floor,
+        ceiling_degrees=runs.effective_degrees(influence_N),
+    )

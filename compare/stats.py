@@ -24,6 +24,9 @@ Array = NDArray[np.float64]
 LEVEL = 0.95
 """Confidence of every interval in a report."""
 
+POWER = 0.8
+"""Chance of a decision at the number of seeds that `seeds_needed` names (Cohen 1988's convention)."""
+
 VERDICTS = ("ahead", "behind", "equivalent", "undecided")
 
 
@@ -41,6 +44,8 @@ class Estimate:
     """Seeds behind it (the fewest, where several budgets enter)."""
     single_run: bool
     """One seed only: the interval, if any, misses the variance between runs."""
+    degrees: float = 0.0
+    """Degrees of freedom of the interval; 0 where none were counted."""
 
 
 def inflate(values_N: Array, strata_N: NDArray[np.int64]) -> Array:
@@ -84,7 +89,25 @@ def resample(
     return out
 
 
-def percentile_interval(samples_B: Array, degrees: int, level: float = LEVEL) -> tuple[float, float]:
+def satterthwaite(weights_K: Array, sizes_K: NDArray[np.int64]) -> float:
+    """Degrees of freedom of sum_K w_k mean_k, each mean over `sizes_K` runs of a spread of its own.
+
+    What a fit reads off may hang on one stratum: a ceiling mostly on the largest budget, whose spread
+    three runs know badly. (sum v)^2 / sum (v^2 / d) with v = w^2 / n for equal spreads (Satterthwaite
+    1946); a lone run borrows spread, and with it degrees, from all the others.
+    """
+    own = sizes_K - 1.0
+    degrees_K = np.where(own > 0, own, own.sum())
+    if not degrees_K.any():
+        return 0.0
+    shares_K = weights_K**2 / sizes_K
+    if shares_K.sum() == 0:
+        return float(own.sum())
+    shares_K = shares_K / shares_K.sum()
+    return float(min(1 / (shares_K**2 / degrees_K).sum(), own.sum()))
+
+
+def percentile_interval(samples_B: Array, degrees: float, level: float = LEVEL) -> tuple[float, float]:
     """Bootstrap interval at the percentiles that Student's t with `degrees` would call for.
 
     The whole line if there are no degrees of freedom: nothing was repeated.
@@ -96,7 +119,7 @@ def percentile_interval(samples_B: Array, degrees: int, level: float = LEVEL) ->
     return float(low), float(high)
 
 
-def bootstrap_p(value: float, samples_B: Array, degrees: int) -> float:
+def bootstrap_p(value: float, samples_B: Array, degrees: float) -> float:
     """Two-sided p-value of `value` against zero: twice the smaller tail, widened to Student's t.
 
     A tail of the bootstrap is read as a normal score and looked up in t, the inverse of
@@ -116,11 +139,11 @@ def bootstrap_p(value: float, samples_B: Array, degrees: int) -> float:
     return max(floor, min(1.0, 2 * float(special.stdtr(degrees, score))))
 
 
-def from_bootstrap(value: float, samples_B: Array, *, degrees: int, n: int) -> Estimate:
+def from_bootstrap(value: float, samples_B: Array, *, degrees: float, n: int) -> Estimate:
     """Estimate of a fitted quantity from its bootstrap draws."""
     low, high = percentile_interval(samples_B, degrees)
     p = bootstrap_p(value, samples_B, degrees)
-    return Estimate(value=value, low=low, high=high, p=p, n=n, single_run=degrees < 1)
+    return Estimate(value=value, low=low, high=high, p=p, n=n, single_run=degrees < 1, degrees=degrees)
 
 
 def from_normal(value: float, variance: float, degrees: float, *, n: int) -> Estimate:
@@ -131,7 +154,9 @@ def from_normal(value: float, variance: float, degrees: float, *, n: int) -> Est
         return Estimate(value=value, low=value, high=value, p=p, n=n, single_run=n < 2)
     half = float(special.stdtrit(degrees, (1 + LEVEL) / 2)) * error
     p = 2 * float(special.stdtr(degrees, -abs(value) / error))
-    return Estimate(value=value, low=value - half, high=value + half, p=p, n=n, single_run=n < 2)
+    return Estimate(
+        value=value, low=value - half, high=value + half, p=p, n=n, single_run=n < 2, degrees=degrees
+    )
 
 
 def over_seeds(values_S: Array) -> Estimate:
@@ -235,13 +260,30 @@ def verdict(
     return "undecided"
 
 
-def seeds_needed(n: int, estimate: float, low: float, high: float, margin: float) -> int | None:
-    """Seeds at which the interval would be as short as the effect or the margin: n (h / max(|d|, m))^2.
+def seeds_needed(estimate: Estimate, margin: float, comparisons: int = 1) -> int | None:
+    """Seeds at which a verdict would come with a chance of POWER, if the effect is what it looks like.
 
-    None where it cannot be said: an open interval, or neither effect nor margin.
+    The error shrinks with the root of the seeds, so n ((t_a + t_b) / t_0 * h / |d|)^2 seeds tell a
+    difference d from zero: h is half of today's interval, t_0 the quantile it was made with, t_a that of
+    the level left by `comparisons` in Holm's correction, t_b that of the power, all with the degrees of
+    freedom of today's spread (Stein 1945, whose two stages hold their power whatever the true spread). An
+    interval inside +-margin needs the same with margin - |d| for d and both of its ends at once. The
+    smaller counts. None where it cannot be said: an open interval, or neither effect nor margin.
     """
-    target = max(abs(estimate), margin)
-    if target == 0 or not math.isfinite(high - low):
+    if not math.isfinite(estimate.high - estimate.low):
         return None
+    tail = (1 - LEVEL) / 2
+
+    def beyond(upper: float) -> float:
+        """What Student's t, or without degrees the normal, exceeds with probability `upper`."""
+        if estimate.degrees:
+            return -float(special.stdtrit(estimate.degrees, upper))
+        return -float(special.ndtri(upper))
+
+    error = (estimate.high - estimate.low) / 2 / beyond(tail)
+    apart = beyond(tail / comparisons) + beyond(1 - POWER)
+    alike = float(t.isf(tail) + t.isf((1 - POWER) / 2))
+    gaps = [(abs(estimate.value), apart), (margin - abs(estimate.value), alike)]
+    needed = [estimate.n * (error * factor / gap) ** 2 for gap, factor in gaps if gap > 0]
     # The hair's breadth keeps rounding errors from costing a whole seed.
-    return max(n + 1, math.ceil(n * ((high - low) / 2 / target) ** 2 - 1e-9))
+    return max(estimate.n + 1, math.ceil(min(needed) - 1e-9)) if needed else None

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from compare.axes import READ
 from compare.evidence import Run
-from compare.fits import NotEnough, PowerLaw, Runs, gather
+from compare.fits import NotEnough, PowerLaw, Runs, gather, slope_degrees
 from compare.record import Evaluation
 from compare.stats import Array, Estimate, over_seeds, percentile_interval
 
@@ -19,7 +20,7 @@ HEADLINES = ("loss", "exact")
 """Metrics that tables for every task are made of; what else the answers were measured by has its own."""
 
 Point = tuple[str, float, float, float]
-"""One run's metric: arm, budget, FLOPs spent, value."""
+"""One run's metric: arm, rung (its budget, where FLOPs are the axis), place on the axis, value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Means:
     arm: str
     budget: float
     compute: float
-    """Mean FLOPs spent."""
+    """Mean place on the axis: FLOPs spent, or what the study varies instead."""
     values: tuple[float, ...]
     estimate: Estimate
 
@@ -101,13 +102,13 @@ class EffortRow:
         return not self.effort.startswith("oracle")
 
 
-def points(runs: tuple[Run, ...], metric: str) -> list[Point]:
-    """(arm, budget, FLOPs spent, value) of every run that has the metric, in distribution, at the end."""
+def points(runs: tuple[Run, ...], metric: str, axis: str = "flops") -> list[Point]:
+    """(arm, rung, place on the axis, value) of every run with the metric, in distribution, at the end."""
     out = []
     for run in runs:
-        found = run.find(metric)
-        if found is not None and run.record.flops > 0:
-            out.append((run.planned.arm, run.planned.budget, run.record.flops, found.value))
+        found, place = run.find(metric), READ[axis].value(run)
+        if found is not None and place is not None:
+            out.append((run.planned.arm, run.rung, place, found.value))
     return out
 
 
@@ -144,13 +145,13 @@ def means(points: list[Point]) -> tuple[Means, ...]:
     )
 
 
-def interval(rows_R: Array, degrees: int) -> Interval:
+def interval(rows_R: Array, degrees: float) -> Interval:
     """A fit (row 0) with the interval of its bootstrap (the other rows)."""
     low, high = percentile_interval(rows_R[1:], degrees)
     return Interval(value=float(rows_R[0]), low=low, high=high)
 
 
-def exp_interval(rows_R: Array, degrees: int) -> Interval:
+def exp_interval(rows_R: Array, degrees: float) -> Interval:
     """The same for a quantity fitted as its logarithm."""
     inner = interval(rows_R, degrees)
     return Interval(**{key: float(np.exp(min(value, 700.0))) for key, value in vars(inner).items()})
@@ -163,8 +164,8 @@ def line_rows(runs: Runs, slope_RA: Array) -> list[FitRow]:
         gain = None
         if arm != BASELINE and BASELINE in runs.arms:
             ratio = slope_RA[:, i] / slope_RA[:, runs.arms.index(BASELINE)] - 1
-            gain = interval(ratio, runs.degrees(arm, BASELINE))
-        exponent = interval(-slope_RA[:, i], runs.degrees(arm))
+            gain = interval(ratio, slope_degrees(runs, slope_RA[0], arm, BASELINE))
+        exponent = interval(-slope_RA[:, i], slope_degrees(runs, slope_RA[0], arm))
         rows.append(FitRow(variant="line", arm=arm, exponent=exponent, exponent_gain=gain))
     return rows
 
@@ -211,7 +212,7 @@ def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]
     rows = []
     for arm in arms:
         own = [run for run in runs if run.planned.arm == arm]
-        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
+        top = [run for run in own if run.rung == max(r.rung for r in own)]
         found: dict[tuple[str, str, int, str], list[Evaluation]] = {}
         every = (e for run in top for e in run.record.evaluations if e.stage == "final")
         for e in (e for e in every if e.metric in HEADLINES):
@@ -253,7 +254,7 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
     rows = []
     for arm in arms:
         own = [run for run in runs if run.planned.arm == arm]
-        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
+        top = [run for run in own if run.rung == max(r.rung for r in own)]
         for metric, label in (("loss", "loss"), ("exact", "answer error")):
             # A dictionary: axes in the order in which they were measured, the task's own.
             shifts = {

@@ -20,7 +20,14 @@ from compare import manifest as manifests
 from compare.evidence import Evidence, collect, without_paths
 from compare.findings import Finding
 from compare.record import Record
-from compare.report import anatomy_section, figures, ood_section, pictures_section, thinking_section
+from compare.report import (
+    anatomy_section,
+    figures,
+    ood_section,
+    pictures_section,
+    scaling_figures,
+    thinking_section,
+)
 from compare.report.basis import Basis
 from compare.report.ceiling_section import BEWARE as CEILING_BEWARE
 from compare.report.ceiling_section import Section, sections
@@ -89,7 +96,10 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
     if progress is not None:
         progress("drawing figures")
     look = figures.colours(cell.arm for cell in evidence.manifest.cells)
-    drawn = {study.name: figures.of_study(study, look) for study in results.studies}
+    drawn = {
+        study.name: [*figures.of_study(study, look), *scaling_figures.of_study(study, look)]
+        for study in results.studies
+    }
     ceilings = sections(results, look)
     anatomies = anatomy_section.sections(results, look)
     oods = ood_section.sections(results, look)

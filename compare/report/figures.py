@@ -16,7 +16,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from compare.scaling import Study
+from compare.axes import READ
+from compare.scaling import Line, Study
 from compare.stats import percentile_interval
 from compare.tables import BASELINE, Means
 
@@ -97,6 +98,9 @@ def colours(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
 def of_study(study: Study, look: dict[str, tuple[str, str]]) -> list[Figure]:
     """Every figure that the study has data for."""
     makers = [loss_figure, error_figure, entropy_figure, reward_figure]
+    if study.axis == "isoflop":
+        # Its figure is scaling_figures'; by FLOPs, sizes at one budget would stand on one another.
+        makers = []
     if study.ceiling is not None:
         makers.remove(entropy_figure)  # the section on the ceiling has one, against compute
     return [figure for figure in (make(study, look) for make in makers) if figure is not None]
@@ -107,11 +111,14 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
     if not study.loss:
         return None
     fit = study.fits.get("shared")
+    axis = READ[study.axis]
 
     def draw(ax: Axes) -> None:
         for arm, points in _by_arm(study.loss):
             colour, marker = look[arm]
-            if fit is not None and arm in fit.runs.arms:
+            if study.line is not None and study.axis != "flops" and arm in study.line.runs.arms:
+                _straight_line(ax, study.line, arm, colour)
+            elif fit is not None and arm in fit.runs.arms:
                 grid = np.geomspace(*fit.runs.span(arm), 60)
                 rows = np.exp(fit.log_loss(arm, grid))
                 ends = [percentile_interval(rows[1:, i], fit.runs.degrees(arm)) for i in range(len(grid))]
@@ -138,6 +145,10 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
             )
         ax.set_xscale("log")
         _label_one_budget(ax, study.loss)
+        if study.axis != "flops":
+            ax.xaxis.set_major_locator(FixedLocator(sorted({round(m.compute) for m in study.loss})))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            ax.xaxis.set_minor_locator(NullLocator())
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         # Within a decade or so every step earns a label; over several only the powers of ten do.
@@ -145,21 +156,31 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
         ax.yaxis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel("training FLOPs, counted")
+        ax.set_xlabel(axis.label)
         ax.set_ylabel("held-out loss, nats a token")
 
-    caption = (
-        "Small points: runs. Large points: means over seeds. Lines: L = E + A C^-alpha, one E for all arms, "
-        "with the 95% bootstrap band; dotted: no fit."
+    lines = (
+        "L = E + A C^-alpha, one E for all arms, with the 95% bootstrap band"
+        if study.axis == "flops"
+        else "least squares of log loss on the log of the axis"
     )
     return draw_figure(
         f"{study.name}-loss",
-        f"{study.name}: loss against training compute",
-        caption,
+        f"{study.name}: loss against {'training compute' if study.axis == 'flops' else axis.short}",
+        f"Small points: runs. Large points: means over seeds. Lines: {lines}; dotted: no fit.",
         draw,
-        _summary(study.loss),
+        _summary(study.loss, axis.short),
         _having(study, "loss"),
     )
+
+
+def _straight_line(ax: Axes, line: Line, arm: str, colour: str) -> None:
+    """The paper's reading of one arm, through the mean of its points."""
+    i = line.runs.arms.index(arm)
+    inside = line.runs.arm_N == i
+    x, y = np.log(line.runs.compute_N[inside]), np.log(line.runs.value_N[inside])
+    ends = np.array([x.min(), x.max()])
+    ax.plot(np.exp(ends), np.exp(y.mean() + line.slope_RA[0, i] * (ends - x.mean())), color=colour)
 
 
 def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
@@ -200,7 +221,7 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
         ax.set_xscale("log")
         _label_one_budget(ax, study.error)
         ax.set_ylim(-0.03, 1.03)
-        ax.set_xlabel("training FLOPs, counted")
+        ax.set_xlabel(READ[study.axis].label)
         ax.set_ylabel("answer error, 1 - exact")
 
     caption = (
@@ -209,10 +230,11 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
     )
     return draw_figure(
         f"{study.name}-error",
-        f"{study.name}: answer error against training compute",
+        f"{study.name}: answer error against "
+        f"{'training compute' if study.axis == 'flops' else READ[study.axis].short}",
         caption,
         draw,
-        _summary(study.error),
+        _summary(study.error, READ[study.axis].short),
         _having(study, "exact"),
     )
 
@@ -300,10 +322,10 @@ def _scatter(ax: Axes, points: list[Means], colour: str, marker: str, nudge: flo
     ax.plot(x, y, linestyle="none", marker=marker, markersize=2.5, color=colour, alpha=0.55)
 
 
-def _summary(means: tuple[Means, ...]) -> str:
+def _summary(means: tuple[Means, ...], unit: str = "FLOPs") -> str:
     """The last mean of every arm in words, for those who cannot see the figure."""
     last = {m.arm: m for m in means}
-    return "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.2g} FLOPs" for arm, m in last.items())
+    return "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.3g} {unit}" for arm, m in last.items())
 
 
 def draw_figure(

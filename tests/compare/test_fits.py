@@ -190,3 +190,29 @@ def test_a_planted_sigmoid_is_recovered_with_its_interval() -> None:
     low, high = stats.percentile_interval(noisy.ceiling_R[1:], 10)
     assert low <= 0.8 <= high
     assert high - low < 0.2
+
+
+def test_the_degrees_of_a_slope_count_its_ends_most() -> None:
+    # x = -2..2: weights 4, 1, 0, 1, 4 of 10, two degrees each: 10^2 / (34 / 2); of a ratio twice as many.
+    points = [(a, np.e**x, np.e**x, np.e ** (-0.5 * x)) for a in ("a", "b") for x in range(5) for _ in "123"]
+    runs = fits.gather(points)
+    slope = fits.slopes(runs, 0, np.random.default_rng(0))[0]
+    assert fits.slope_degrees(runs, slope, "a") == pytest.approx(100 / 17)
+    assert fits.slope_degrees(runs, slope, "a", "b") == pytest.approx(200 / 17)
+
+
+def test_a_ceiling_hangs_on_the_largest_budgets() -> None:
+    # Influence of each budget's mean by moving it: 0.525, 0.433, -0.593, -0.179, 1.410 of the ceiling.
+    truth = 0.8 / (1 + (1e12 / BUDGETS) ** 1.2)
+    rows = [("a", b, b, float(t)) for b, t in zip(BUDGETS, truth, strict=True)]
+    base = sigmoid(fits.gather(rows), 0, np.random.default_rng(0)).ceiling_R[0]
+    influence = []
+    for i, (arm, b, _, value) in enumerate(rows):
+        moved = [*rows[:i], (arm, b, b, value + 1e-4), *rows[i + 1 :]]
+        influence.append(
+            (sigmoid(fits.gather(moved), 0, np.random.default_rng(0)).ceiling_R[0] - base) / 1e-4
+        )
+    fit = sigmoid(fits.gather(rows * 3), 0, np.random.default_rng(0))
+    expected = stats.satterthwaite(np.array(influence), np.full(5, 3))
+    assert expected < 5
+    assert fit.ceiling_degrees == pytest.approx(expected, rel=0.02)

@@ -192,8 +192,31 @@ def test_verdicts(numbers: tuple[float, float, float, float, float], higher: boo
     assert stats.verdict(*numbers, higher) == expected
 
 
+def estimate(value: float, low: float, high: float, n: int = 3, degrees: float = 2) -> stats.Estimate:
+    return stats.Estimate(value=value, low=low, high=high, p=1.0, n=n, single_run=False, degrees=degrees)
+
+
 def test_seeds_needed_by_hand() -> None:
-    assert stats.seeds_needed(3, 0.1, -0.2, 0.4, 0.05) == 27
-    assert stats.seeds_needed(3, 0.01, -0.1, 0.12, 0.11) == 4
-    assert stats.seeds_needed(3, 0.1, -math.inf, math.inf, 0.05) is None
-    assert stats.seeds_needed(3, 0.0, -1.0, 1.0, 0.0) is None
+    # Half-width .3 by t(.975, 2 degrees) = 4.3027, power by t(.8) = 1.0607: 3 (.3 * 1.24652 / .1)^2 = 41.95.
+    assert stats.seeds_needed(estimate(0.1, -0.2, 0.4), 0.0) == 42
+    # Three comparisons left: t at .05 / 6 is 7.6488, so 3 (.3 * (7.6488 + 1.0607) / 4.3027 / .1)^2 = 110.6.
+    assert stats.seeds_needed(estimate(0.1, -0.2, 0.4), 0.0, comparisons=3) == 111
+    # Equivalence at no difference needs t(.9) = 1.8856 for the power: 3 (.3 * 1.43824 / .2)^2 = 13.96.
+    assert stats.seeds_needed(estimate(0.0, -0.3, 0.3), 0.2) == 14
+    assert stats.seeds_needed(estimate(0.5, -0.01, 1.01), 0.0) == 5
+    assert stats.seeds_needed(estimate(9.0, -0.2, 0.4), 0.0) == 4
+    assert stats.seeds_needed(estimate(0.1, -math.inf, math.inf), 0.05) is None
+    assert stats.seeds_needed(estimate(0.0, -1.0, 1.0), 0.0) is None
+
+
+def test_degrees_of_freedom_by_hand() -> None:
+    even, sizes = np.ones(4), np.full(4, 3)
+    assert stats.satterthwaite(even, sizes) == pytest.approx(8)
+    assert stats.satterthwaite(np.array([1.0, 0.0, 0.0, 0.0]), sizes) == pytest.approx(2)
+    # v = 4/2 and 1/4: (9/4)^2 / (4 / 1 + (1/16) / 3).
+    assert stats.satterthwaite(np.array([2.0, 1.0]), np.array([2, 4])) == pytest.approx(
+        (9 / 4) ** 2 / (4 + 1 / 48)
+    )
+    # A lone run knows its spread from the other two, 2 degrees; without others nothing is known.
+    assert stats.satterthwaite(np.array([1.0, 0.0]), np.array([1, 3])) == pytest.approx(2)
+    assert stats.satterthwaite(np.ones(2), np.ones(2, dtype=int)) == 0

@@ -1,0 +1,343 @@
+"""`python -m compare.calibrate`: is the analysis right as often as it says?
+
+Records with a planted truth go through the analysis of every experiment (compare/scaling.py), many
+times over. Checked are
+* coverage: 95% intervals hold the planted truth in 93 to 97% of the studies;
+* false alarms: an arm against itself is called ahead or behind in at most 5%;
+* power: a planted effect of 10% is found in at least 80% at the seeds that a pilot of three names;
+* restraint: where nothing can be resolved, the verdict is `undecided`.
+
+Rates come with the 95% interval that so many studies leave (Clopper and Pearson 1934). What is held
+is judged on the rate itself, without that allowance, so that a bar is not met by doing fewer studies;
+with few studies the rates are coarse, and say so.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compare.findings import Finding
+    from compare.planted import Noise, Truth
+    from compare.stats import Estimate
+
+COVERAGE = (0.93, 0.97)
+ALARMS = (0.0, 0.05)
+FOUND = (0.8, 1.0)
+EFFECT = 0.10
+"""Planted effect of the power check: a tenth less loss, or a compute multiplier of 1.1."""
+DRAWS = 500
+"""Bootstrap draws of a fit here; a report takes more."""
+FITTED = ("shared",)
+"""The variant of the joint fit that contrasts are read from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """How often something happened, and how often it may."""
+
+    name: str
+    hits: int = 0
+    of: int = 0
+    bar: tuple[float, float]
+    """Lowest and highest rate that passes."""
+
+    @property
+    def rate(self) -> float:
+        """Share of the studies."""
+        return self.hits / self.of if self.of else 0.0
+
+    @property
+    def held(self) -> bool:
+        """Whether the rate lies within its bar."""
+        return self.of > 0 and self.bar[0] <= self.rate <= self.bar[1]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of the rate (Clopper and Pearson)."""
+        from scipy.stats import binomtest
+
+        found = binomtest(self.hits, self.of).proportion_ci()
+        return float(found.low), float(found.high)
+
+    def count(self, hit: bool) -> "Check":
+        """With one more study."""
+        return replace(self, hits=self.hits + hit, of=self.of + 1)
+
+
+Outcome = tuple[str, tuple[float, float], bool]
+"""Name of a check, its bar, and whether it came true in one study."""
+
+Scenario = Callable[["np.random.Generator", int], Iterator[Outcome]]
+"""Plants one study with so many bootstrap draws, analyses it, and yields what came out."""
+
+
+def covering(seeds: int) -> Scenario:
+    """A faster arm against a slower one: does each interval hold what was planted?"""
+
+    def scenario(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
+        from compare import planted
+        from compare.scaling import analyse
+
+        arm, baseline = planted.Truth(alpha=0.34, ceiling=0.9), planted.Truth()
+        noise = planted.Noise()
+        top = planted.BUDGETS[-1]
+        # The mean of log-normal noise is not its median.
+        mean = math.exp(noise.loss**2 / 2)
+        truth = {
+            "exponent": arm.alpha - baseline.alpha,
+            "compute_multiplier": math.exp(planted.log_multiplier(arm, baseline)),
+            "final_loss": mean * (arm.loss(top) - baseline.loss(top)),
+            "final_error": baseline.exact(top) - arm.exact(top),
+        }
+        results = analyse(
+            planted.study(arm, baseline, tuple(truth), rng, seeds=seeds), draws=draws, variants=FITTED
+        )
+        for finding in results.findings:
+            if finding.primary:
+                held = finding.low <= truth[finding.quantity] <= finding.high
+                yield f"interval of {finding.quantity}, {seeds} seeds", COVERAGE, held
+        ceiling = results.studies[0].ceilings[planted.ARM]
+        yield (
+            f"interval of the sigmoid's ceiling, {seeds} seeds",
+            COVERAGE,
+            ceiling.low <= 0.9 <= ceiling.high,
+        )
+
+    return scenario
+
+
+def against_itself(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
+    """One arm under two names: a verdict is a false alarm, for each contrast alone and for all of a study."""
+    from compare import planted
+    from compare.scaling import analyse
+
+    quantities = ("exponent", "compute_multiplier", "slope_ratio", "final_loss", "final_error")
+    announced = tuple(name for name in quantities if name != "slope_ratio")
+    evidence = planted.study(planted.Truth(), planted.Truth(), announced, rng)
+    results = analyse(evidence, draws=draws, variants=FITTED)
+    family = [finding for finding in results.findings if finding.primary]
+    yield "any false alarm of a study, A/A", ALARMS, any(_decided(f) for f in family)
+    for finding in results.findings:
+        if finding.quantity in quantities:
+            yield f"false alarm of {finding.quantity} alone, A/A", ALARMS, _decided_alone(finding)
+
+
+def unresolved(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
+    """Losses that do not fall, and two budgets only: no fitted quantity may be decided."""
+    from compare import planted
+    from compare.scaling import analyse
+
+    quantities = ("exponent", "compute_multiplier")
+    flat, falling, faster = planted.Truth(scale=0.0), planted.Truth(), planted.Truth(alpha=0.34)
+    few = planted.BUDGETS[:2]
+    for name, evidence in (
+        ("flat curves", planted.study(flat, flat, quantities, rng)),
+        ("two budgets", planted.study(faster, falling, quantities, rng, budgets=few)),
+        ("a single seed", planted.study(faster, falling, quantities, rng, seeds=1)),
+    ):
+        found = [f for f in analyse(evidence, draws=draws, variants=FITTED).findings if f.primary]
+        yield f"a verdict on {name}", ALARMS, any(_decided(f) for f in found)
+
+
+def power_of_loss(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
+    """A tenth less loss under noise of 5% a run: found at the seeds that a pilot of three names?"""
+    from compare import planted
+
+    baseline = planted.Truth(alpha=1e-9)
+    arm = replace(baseline, floor=baseline.floor * (1 - EFFECT), scale=baseline.scale * (1 - EFFECT))
+    effect = EFFECT * baseline.loss(planted.BUDGETS[-1])
+    yield from _power(
+        "final_loss", arm, baseline, effect, planted.Noise(loss=0.05), planted.BUDGETS[-1:], rng, draws
+    )
+
+
+def power_of_multiplier(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
+    """A compute multiplier of 1.1 under noise of 1% a run: found at the seeds that a pilot of three names?"""
+    from compare import planted
+
+    baseline = planted.Truth()
+    arm, effect = baseline.with_multiplier(1 + EFFECT), math.log(1 + EFFECT)
+    yield from _power(
+        "compute_multiplier", arm, baseline, effect, planted.Noise(loss=0.01), planted.BUDGETS, rng, draws
+    )
+
+
+def _power(
+    quantity: str,
+    arm: "Truth",
+    baseline: "Truth",
+    effect: float,
+    noise: "Noise",
+    budgets: tuple[float, ...],
+    rng: "np.random.Generator",
+    draws: int,
+) -> Iterator[Outcome]:
+    from compare import planted
+    from compare.scaling import analyse
+    from compare.stats import seeds_needed
+
+    def found(seeds: int) -> "Finding":
+        evidence = planted.study(arm, baseline, (quantity,), rng, noise=noise, seeds=seeds, budgets=budgets)
+        return analyse(evidence, draws=draws, variants=FITTED).findings[0]
+
+    # The spread is the pilot's, the effect the planner's: a pilot's own effect flatters itself.
+    needed = seeds_needed(replace(_estimate(found(3)), value=effect), margin=0.0)
+    yield (
+        f"a planted 10% of {quantity} found at the seeds named",
+        FOUND,
+        needed is not None and found(needed).verdict == "ahead",
+    )
+
+
+def _estimate(finding: "Finding") -> "Estimate":
+    """A finding's numbers on the scale they were judged on."""
+    from compare.stats import Estimate
+
+    scale = math.log if finding.ratio else float
+    if finding.estimate is None:
+        return Estimate(value=0.0, low=-math.inf, high=math.inf, p=1.0, n=0, single_run=False)
+    return Estimate(
+        value=scale(finding.estimate),
+        low=scale(finding.low),
+        high=scale(finding.high),
+        p=finding.p,
+        n=finding.n,
+        single_run=finding.single_run,
+        degrees=finding.degrees,
+    )
+
+
+def _decided(finding: "Finding") -> bool:
+    return finding.verdict in ("ahead", "behind")
+
+
+def _decided_alone(finding: "Finding") -> bool:
+    """Whether it would be decided if it were the only comparison."""
+    from compare.stats import verdict
+
+    e = _estimate(finding)
+    return verdict(e.value, e.low, e.high, 0.0, e.p, higher_is_better=True) in ("ahead", "behind")
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    covering(3),
+    covering(5),
+    against_itself,
+    unresolved,
+    power_of_loss,
+    power_of_multiplier,
+)
+
+
+def _one(task: tuple[int, int, int, int]) -> list[Outcome]:
+    """One study of a scenario."""
+    import numpy as np
+
+    scenario, seed, i, draws = task
+    return list(SCENARIOS[scenario](np.random.default_rng((seed, scenario, i)), draws))
+
+
+def calibrate(
+    studies: int,
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Check]:
+    """Every scenario `studies` times; the same seed gives the same rates, whatever the workers.
+
+    Args:
+        progress: called with the studies done and the studies in all.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    tasks = [(s, seed, i, draws) for s in range(len(SCENARIOS)) for i in range(studies)]
+    checks: dict[str, Check] = {}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for done, outcomes in enumerate(map(_one, tasks) if workers == 1 else pool.map(_one, tasks), start=1):
+            for name, bar, hit in outcomes:
+                checks[name] = checks.get(name, Check(name=name, bar=bar)).count(hit)
+            if progress is not None:
+                progress(done, len(tasks))
+    return list(checks.values())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; exit status 1 if a bar is missed, 2 for a number of studies that cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m compare.calibrate",
+        description="Plant studies with a known truth, analyse them as any experiment is, and count how "
+        "often the answer is right: coverage of intervals, false alarms, power, restraint. The last line "
+        "is one JSON object; exit status 1 if a bar is missed.",
+    )
+    parser.add_argument("--studies", type=int, default=500, metavar="N", help="studies a scenario (500)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything planted (0)")
+    parser.add_argument("--workers", type=int, default=1, help="studies analysed at once (1)")
+    options = parser.parse_args(arguments)
+    for name, least in (("studies", 1), ("seed", 0), ("workers", 1)):
+        if getattr(options, name) < least:
+            print(f"--{name} {getattr(options, name)}: must be at least {least}", file=sys.stderr)
+            return 2
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Table
+
+    console = Console()
+    begun = time.monotonic()
+    columns = (TextColumn("planted studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("")
+        checks = calibrate(
+            options.studies,
+            seed=options.seed,
+            workers=options.workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    table = Table("check", "rate", "95% interval", "bar", "studies", "held")
+    for check in checks:
+        low, high = check.interval
+        table.add_row(
+            check.name,
+            f"{check.rate:.3f}",
+            f"{low:.3f} to {high:.3f}",
+            f"{check.bar[0]:g} to {check.bar[1]:g}",
+            str(check.of),
+            "yes" if check.held else "NO",
+        )
+    console.print(table)
+    summary = {
+        "name": "calibrate",
+        "studies": options.studies,
+        "seed": options.seed,
+        "draws": DRAWS,
+        "seconds": round(time.monotonic() - begun, 1),
+        "held": all(check.held for check in checks),
+        "checks": [
+            {
+                "name": check.name,
+                "rate": round(check.rate, 4),
+                "interval": [round(end, 4) for end in check.interval],
+                "bar": check.bar,
+                "of": check.of,
+                "held": check.held,
+            }
+            for check in checks
+        ],
+    }
+    # Plain print: one line, whatever the terminal's width.
+    print(json.dumps(summary), flush=True)
+    return 0 if summary["held"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
