@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from hydra import compose
 from omegaconf import OmegaConf
 
-from arena.config import Cell, ConfigError, TaskConfig, require_choice
+from arena.config import Cell, ConfigError, Size, TaskConfig, require_choice
 from arena.tasks import build_task
 from arena.tasks.base import Task
 from compare.arms import FAMILIES, check, family
@@ -85,15 +86,16 @@ def expand(request: Request) -> list[Planned]:
     root.validate()
     tasks: dict[TaskConfig, Task] = {}
     if root.experiment is None:
-        cell = _cell(root, root.seed)
-        return [_planned("cells", cell, tasks)]
+        return _planned("cells", _cell(root, root.seed), [root.seed], tasks)
+    seeds = root.experiment.seeds
     planned = [
-        dataclasses.replace(_planned(name, cell, tasks), rung=rung)
+        dataclasses.replace(p, rung=rung)
         for name, study in root.experiment.studies.items()
         for cell, rung in _study_cells(name, study, root.experiment, _passed_on(request.overrides))
+        for p in _planned(name, cell, seeds, tasks)
     ]
-    identities = [p.identity for p in planned]
-    twice = next((p for p in planned if identities.count(p.identity) > 1), None)
+    count = Counter(p.identity for p in planned)
+    twice = next((p for p in planned if count[p.identity] > 1), None)
     if twice is not None:
         raise ConfigError(
             f"experiment {root.experiment.name}: study {twice.study} lists arm {twice.cell.arm.name}, budget "
@@ -194,14 +196,20 @@ def narrow(plan: list[Planned], request: Request) -> list[Planned]:
 
 def identity(cell: Cell, data: dict[str, Any]) -> str:
     """Hash of what changes a cell's result: not paths, loggers, devices or threads."""
+    return _identities(cell, data, [cell.seed])[0]
+
+
+def _identities(cell: Cell, data: dict[str, Any], seeds: list[int]) -> list[str]:
+    """Of the cell under each seed."""
     content = portable(cell)
     for key in ("accelerator", "threads", "history", "compile", "at_once", "checkpoint_minutes"):
         content["trainer"].pop(key)
     for part, key in ADDED:
         if content[part].get(key, 0) in (None, []):
             content[part].pop(key)
-    text = json.dumps({"version": IDENTITY_VERSION, "data": data, **content}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    content = {"version": IDENTITY_VERSION, "data": data, **content}
+    texts = [json.dumps({**content, "seed": seed}, sort_keys=True) for seed in seeds]
+    return [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
 
 
 def portable(cell: Cell) -> dict[str, Any]:
@@ -246,23 +254,30 @@ def blank_record(planned: Planned, commit: str) -> Record:
     )
 
 
-def _planned(study: str, cell: Cell, tasks: dict[TaskConfig, Task]) -> Planned:
-    cell.validate()
+def _planned(study: str, cell: Cell, seeds: list[int], tasks: dict[TaskConfig, Task]) -> list[Planned]:
+    """The cell under each seed. What no seed changes is worked out once: a study may have thousands."""
+    cells = [dataclasses.replace(cell, seed=seed) for seed in seeds]
     if cell.task not in tasks:
+        cell.validate()
         tasks[cell.task] = build_task(cell.task)
     task = tasks[cell.task]
-    check(cell, task)
+    for each in (min(cells, key=lambda c: c.seed), max(cells, key=lambda c: c.seed)):
+        check(each, task)
     data = task.fingerprint() | family(cell).fingerprint(cell)
     total, inner = family(cell).parameters(cell, task)
-    return Planned(
-        identity=identity(cell, data),
-        study=study,
-        cell=cell,
-        data=data,
-        parameters=total,
-        non_embedding=inner,
-        flops=expected_flops(cell, task),
-    )
+    flops = expected_flops(cell, task)
+    return [
+        Planned(
+            identity=name,
+            study=study,
+            cell=each,
+            data=data,
+            parameters=total,
+            non_embedding=inner,
+            flops=flops,
+        )
+        for each, name in zip(cells, _identities(cell, data, seeds), strict=True)
+    ]
 
 
 def _cell(root: Root, seed: int) -> Cell:
@@ -274,7 +289,7 @@ def _cell(root: Root, seed: int) -> Cell:
 def _study_cells(
     name: str, study: Study, experiment: Experiment, passed_on: list[str]
 ) -> list[tuple[Cell, int]]:
-    """Cells and the numbers of their rungs, 0 where FLOPs are the axis."""
+    """One cell an arm and rung, under the first seed, and the rung's number, 0 where FLOPs are the axis."""
     if not (study.arms and study.rungs and experiment.seeds):
         raise ConfigError(f"experiment.studies.{name}: needs at least one arm, one rung and one seed")
     for override in study.overrides:
@@ -292,22 +307,23 @@ def _study_cells(
                     "keys such as arm.warm_until, they hold for every arm of the family"
                 )
     cells: list[tuple[Cell, int]] = []
+    sizes: dict[str, Size] = {}
     for arm in study.arms:
-        sizes: dict[str, Root] = {}
+        choices = [f"arm={arm}", f"task={study.task}", f"size={study.rungs[0].size}"]
+        choices += [*study.overrides, *passed_on]
+        root = _compose(choices)
+        if root.arm.kind in study.family_overrides:
+            root = _compose([*choices, *study.family_overrides[root.arm.kind]])
         for number, rung in enumerate(study.rungs, start=1):
             if rung.size not in sizes:
-                choices = [f"arm={arm}", f"task={study.task}", f"size={rung.size}"]
-                choices += [*study.overrides, *passed_on]
-                root = _compose(choices)
-                if root.arm.kind in study.family_overrides:
-                    root = _compose([*choices, *study.family_overrides[root.arm.kind]])
-                sizes[rung.size] = root
-            root = sizes[rung.size]
-            for seed in experiment.seeds:
-                cell = _cell(root, seed)
-                budget = dataclasses.replace(cell.budget, flops=rung.flops, problems=rung.problems)
-                cell = dataclasses.replace(cell, budget=budget, **_shape(cell, rung))
-                cells.append((cell, 0 if experiment.axis == "flops" else number))
+                # No other group says anything of the size, so one arm's is every arm's.
+                same = rung.size == study.rungs[0].size
+                sizes[rung.size] = root.size if same else _compose([f"size={rung.size}"]).size
+            cell = _cell(root, experiment.seeds[0])
+            budget = dataclasses.replace(cell.budget, flops=rung.flops, problems=rung.problems)
+            cell = dataclasses.replace(cell, budget=budget, size=sizes[rung.size])
+            cell = dataclasses.replace(cell, **_shape(cell, rung))
+            cells.append((cell, 0 if experiment.axis == "flops" else number))
     return cells
 
 

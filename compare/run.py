@@ -125,6 +125,9 @@ class _Lane:
     """One worker process and its channel: when it dies, it is known which cell it was on."""
 
     def __init__(self, threads: int) -> None:
+        # Within a job of joblib the default is joblib's own, of which a fresh interpreter has not heard.
+        if multiprocessing.get_start_method(allow_none=True) not in (None, "fork", "forkserver", "spawn"):
+            multiprocessing.set_start_method("spawn", force=True)
         self._context, self._threads = multiprocessing.get_context("spawn"), threads
         self.planned: Planned | None = None
         self.future: Future[Outcome] | None = None

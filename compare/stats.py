@@ -282,7 +282,7 @@ def seeds_needed(estimate: Estimate, margin: float, comparisons: int = 1) -> int
 
     error = (estimate.high - estimate.low) / 2 / beyond(tail)
     apart = beyond(tail / comparisons) + beyond(1 - POWER)
-    alike = float(t.isf(tail) + t.isf((1 - POWER) / 2))
+    alike = beyond(tail) + beyond((1 - POWER) / 2)
     gaps = [(abs(estimate.value), apart), (margin - abs(estimate.value), alike)]
     needed = [estimate.n * (error * factor / gap) ** 2 for gap, factor in gaps if gap > 0]
     # The hair's breadth keeps rounding errors from costing a whole seed.
