@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ebt.cost
+import ebt.parallel_cost
 import ebt.verifier_cost
 import rl_baseline.cost
+import rl_baseline.diffusion_cost
 from arena.config import Cell, require
 from arena.tasks.base import Task
 from ebt.config import EBTArm
+from ebt.parallel_config import ParallelArm
 from ebt.verifier_config import VerifierArm
 from rl_baseline import pretrained
 from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.diffusion_config import DiffusionArm
 
 if TYPE_CHECKING:
     from arena.contender import Contender
@@ -45,6 +49,12 @@ def _ebt(cell: Cell, task: Task) -> "Contender":
     return EBTModule(cell, task)
 
 
+def _parallel(cell: Cell, task: Task) -> "Contender":
+    from ebt.parallel import ParallelModule
+
+    return ParallelModule(cell, task)
+
+
 def _verifier(cell: Cell, task: Task) -> "Contender":
     from ebt.verifier import VerifierModule
 
@@ -55,6 +65,12 @@ def _transformer(cell: Cell, task: Task) -> "Contender":
     from rl_baseline.supervised import TransformerModule
 
     return TransformerModule(cell, task)
+
+
+def _diffusion(cell: Cell, task: Task) -> "Contender":
+    from rl_baseline.diffusion_module import DiffusionModule
+
+    return DiffusionModule(cell, task)
 
 
 def _rl(cell: Cell, task: Task) -> "Contender":
@@ -80,6 +96,14 @@ FAMILIES: dict[str, Family] = {
         build=_ebt,
         fingerprint=_no_files,
     ),
+    "parallel": Family(
+        config=ParallelArm,
+        minimum_flops=ebt.parallel_cost.minimum_flops,
+        step_flops=ebt.parallel_cost.step_flops,
+        parameters=ebt.parallel_cost.parameters,
+        build=_parallel,
+        fingerprint=_no_files,
+    ),
     "verifier": Family(
         config=VerifierArm,
         minimum_flops=ebt.verifier_cost.minimum_flops,
@@ -95,6 +119,14 @@ FAMILIES: dict[str, Family] = {
         parameters=rl_baseline.cost.parameters,
         build=_transformer,
         fingerprint=_pretrained,
+    ),
+    "diffusion": Family(
+        config=DiffusionArm,
+        minimum_flops=rl_baseline.diffusion_cost.step_flops,
+        step_flops=rl_baseline.diffusion_cost.step_flops,
+        parameters=rl_baseline.diffusion_cost.parameters,
+        build=_diffusion,
+        fingerprint=_no_files,
     ),
     "rl": Family(
         config=RLArm,

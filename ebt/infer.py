@@ -15,7 +15,7 @@ from arena.seeding import generator
 from ebt.config import EBTArm, Thinking
 from ebt.energy import Context, EnergyModel
 from ebt.objective import correct
-from ebt.slope import Slope
+from ebt.slope import AnySlope
 from ebt.think import Thought, initial_candidate, think
 
 
@@ -78,7 +78,7 @@ def infer(
     langevin: Noise | None = None,
     energy: bool = False,
     trajectory: bool = False,
-    slope: Slope | None = None,
+    slope: AnySlope | None = None,
 ) -> Thought:
     """Think at every candidate, or, with a gate, where the head's start is uncertain.
 
@@ -141,7 +141,7 @@ def _refine(
     langevin: Noise | None,
     energy: bool,
     trajectory: bool,
-    slope: Slope | None,
+    slope: AnySlope | None,
 ) -> Thought:
     if ebt.arm.refiner == "energy":
         return think(
