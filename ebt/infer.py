@@ -55,11 +55,13 @@ class Noise:
 def starts(
     arm: EBTArm, context: Context, shape: tuple[int, ...], device: torch.device, noise: Noise
 ) -> Callable[[int], Tensor]:
-    """First candidates of a restart. Restarts of a head's start differ by N(0, 1) on its logits."""
+    """First candidates of a restart. Restarts of a head's or a zero start, the first aside, have N(0, 1) on
+    its logits: else they would be one and the same."""
 
     def start(restart: int) -> Tensor:
         if context.start_BMV is None:
-            return initial_candidate(shape, arm.start, device, noise(restart))
+            kind = arm.start if restart == 0 else "noise"
+            return initial_candidate(shape, kind, device, noise(restart))
         logits = context.start_BMV.detach().float()
         if restart == 0:
             return logits

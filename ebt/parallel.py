@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from arena import flops
-from arena.config import Cell, require
+from arena.config import Cell
 from arena.contender import Solutions, Trajectory
 from arena.data import Batch
 from arena.shape import fixed_shape
@@ -31,11 +31,6 @@ class ParallelModule(EBTModule):
     def __init__(self, cell: Cell, task: Task) -> None:
         assert isinstance(cell.arm, ParallelArm)
         self.prompt, self.answer = fixed_shape(cell, task)
-        require(
-            cell.trainer.at_once is None,
-            f"trainer.at_once={cell.trainer.at_once} with arm={cell.arm.name}: the cells of an answer "
-            "descend together; set trainer.at_once=null",
-        )
         super().__init__(cell, task)
 
     def build(self) -> ParallelEnergyModel:

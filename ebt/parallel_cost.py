@@ -1,7 +1,7 @@
 """What an arm that refines whole answers costs, before anything is trained. No torch here."""
 
 from arena import flops
-from arena.config import Cell, Size
+from arena.config import Cell, Size, require
 from arena.shape import fixed_shape
 from arena.tasks.base import Task
 from ebt import cost
@@ -13,8 +13,13 @@ def minimum_flops(cell: Cell, task: Task) -> float:
     """One training step, and the calibration before it.
 
     Raises:
-        ConfigError: the task's lengths vary.
+        ConfigError: the task's lengths vary, or the cells of an answer are to descend in parts.
     """
+    require(
+        cell.trainer.at_once is None,
+        f"trainer.at_once={cell.trainer.at_once} with arm={cell.arm.name}: the cells of an answer descend "
+        "together; set trainer.at_once=null",
+    )
     least = step_flops(cell, task)
     if cell.arm.alpha is not None:
         return least

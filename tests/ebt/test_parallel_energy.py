@@ -282,7 +282,7 @@ def test_small_steps_lower_the_energy(model, prompts, y) -> None:
     energies = torch.cat(thought.trajectories[0].energies, dim=1)
     # Of one step's landscape: the conditioning makes each step's energy another function.
     for step in range(STEPS):
-        p = [s for s in thought.trajectories[0].distributions[step : step + 2]]
+        p = thought.trajectories[0].distributions[step : step + 2]
         before, after = (model(s, context, step) for s in p)
         assert (after < before).all()
     assert energies.shape == (3, STEPS + 1)
