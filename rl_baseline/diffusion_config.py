@@ -17,7 +17,7 @@ class DiffusionArm:
     """Contender family."""
     name: str = MISSING
     """Label in tables and records."""
-    steps: int = 8
+    steps: int = 16
     """Unmasking steps of its own way to answer; an answer takes no more than it has cells."""
     levels: int = 8
     """Numbers of masked cells, one from each of as many equal ranges, over which the bound on the likelihood
