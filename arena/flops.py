@@ -126,6 +126,72 @@ def ebt_correct(
     return once + steps * (3 * forward - linear(candidates, vocabulary, size.width))
 
 
+def fixed_context(size: Size, problems: float, prompt: int) -> float:
+    """Keys and values of prompts of one length, once."""
+    return context(size, problems * prompt, problems * prompt**2)
+
+
+def fixed_answer(size: Size, problems: float, prompt: int, answer: int) -> float:
+    """Every block over all places of the answers, which see their prompt and each other."""
+    return backbone(size, problems * answer, problems * answer * (prompt + answer))
+
+
+def parallel_think(
+    size: Size,
+    vocabulary: int,
+    *,
+    problems: float,
+    prompt: int,
+    answer: int,
+    gradients: float,
+    forwards: float,
+    start: bool,
+) -> float:
+    """Inference of an energy of whole answers: the prompt once, `gradients` energies with their slope,
+    `forwards` without; a head's start is one pass more.
+
+    A slope takes a pass back. What candidates attend to of each other moves on both sides of the product,
+    so that there attention has two products to take back for one.
+    """
+    slots = problems * answer
+    energy = energy_forward(size, vocabulary, candidates=slots, pairs=slots * (prompt + answer))
+    own = size.layers * attention(size, slots * answer)
+    total = fixed_context(size, problems, prompt) + gradients * (2 * energy + own) + forwards * energy
+    if start:
+        total += fixed_answer(size, problems, prompt, answer) + linear(slots, size.width, vocabulary)
+    return total
+
+
+def parallel_train(
+    size: Size,
+    vocabulary: int,
+    *,
+    problems: float,
+    prompt: int,
+    answer: int,
+    steps: int,
+    graph: str,
+    contrast: bool,
+    start: bool,
+) -> float:
+    """Training step of an energy of whole answers: as `ebt_train`, but for the attention of candidates to
+    each other. A product of two moving factors costs 1 forward, 2 back, and 6 for the way back of these
+    three: nine passes a differentiated step in place of six, three in place of two for one that is not."""
+    slots = problems * answer
+    energy = energy_forward(size, vocabulary, candidates=slots, pairs=slots * (prompt + answer))
+    own = size.layers * attention(size, slots * answer)
+    saved = linear(slots, vocabulary, size.width)
+    differentiated, plain = 6 * energy + 3 * own, 2 * energy + own
+    if graph == "last":
+        descent = (steps - 1) * plain + differentiated - saved
+    else:
+        descent = steps * differentiated - (steps if graph == "step" else 1) * saved
+    total = 3 * fixed_context(size, problems, prompt) + descent
+    if start:
+        total += 3 * (fixed_answer(size, problems, prompt, answer) + linear(slots, size.width, vocabulary))
+    return total + (3 * energy - saved if contrast else 0.0)
+
+
 def backbone_parameters(size: Size) -> int:
     """Parameters of blocks and last norm: the non-embedding count that the arms share."""
     w = size.width

@@ -8,7 +8,7 @@ describe the arena's backbone and any other dense decoder alike.
 from dataclasses import dataclass
 
 from arena import flops
-from arena.config import Size
+from arena.config import Cell, ConfigError, Size
 from arena.tasks.base import Task
 
 
@@ -72,3 +72,18 @@ def supervised_step(shape: Shape, task: Task, batch: int) -> float:
     prompt, completion = task.longest()
     forward = teacher_forced(shape, sequences=batch, observed=prompt + completion - 1, predicted=completion)
     return 3 * forward
+
+
+def fixed_shape(cell: Cell, task: Task) -> tuple[int, int]:
+    """Tokens of every prompt and of every completion, for an arm that answers at fixed places.
+
+    Raises:
+        ConfigError: the task's lengths vary.
+    """
+    if task.fixed is None:
+        raise ConfigError(
+            f"arm={cell.arm.name} with task={cell.task.name}: it answers at a fixed number of places, and "
+            "lengths vary here; use task=sudoku or sudoku9, or an arm that answers token by token, "
+            "such as arm=ebt_amortized or transformer"
+        )
+    return task.fixed

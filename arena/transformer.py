@@ -167,12 +167,18 @@ class Backbone(nn.Module):
         return x_BSW, context
 
     def keys_values(
-        self, x_BSW: Tensor, positions: Tensor, cache: list[tuple[Tensor, Tensor]] | None = None
+        self,
+        x_BSW: Tensor,
+        positions: Tensor,
+        cache: list[tuple[Tensor, Tensor]] | None = None,
+        *,
+        causal: bool = True,
     ) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values (B, H, T, D) of every block over a causal stream, and nothing more.
+        """Keys and values (B, H, T, D) of every block over a stream, and nothing more.
 
         The last block's queries, attention and SwiGLU would feed an output that nobody reads. With
-        the cache of earlier tokens, x holds the one token that follows them.
+        the cache of earlier tokens, x holds the one token that follows them. Not causal: every token
+        sees every other.
         """
         tables = rotary_tables(positions, self.head_width)
         context: list[tuple[Tensor, Tensor]] = []
@@ -187,7 +193,7 @@ class Backbone(nn.Module):
                 k, v = torch.cat((cache[i][0], k), dim=2), torch.cat((cache[i][1], v), dim=2)
             context.append((k, v))
             if q is not None:
-                attended = F.scaled_dot_product_attention(q, k, v, is_causal=cache is None)
+                attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal and cache is None)
                 x_BSW = block.finish(x_BSW, attended)
         return context
 

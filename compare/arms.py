@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import ebt.cost
+import ebt.parallel_cost
 import ebt.verifier_cost
 import rl_baseline.cost
+import rl_baseline.diffusion_cost
 import rl_baseline.looped_cost
 from arena.config import Cell, TrainerConfig, require
 from arena.tasks.base import Task
 from ebt.config import EBTArm
+from ebt.parallel_config import ParallelArm
 from ebt.verifier_config import VerifierArm
 from rl_baseline import pretrained
 from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.diffusion_config import DiffusionArm
 from rl_baseline.looped_config import LoopedArm
 
 if TYPE_CHECKING:
@@ -47,6 +51,12 @@ def _ebt(cell: Cell, task: Task) -> "Contender":
     return EBTModule(cell, task)
 
 
+def _parallel(cell: Cell, task: Task) -> "Contender":
+    from ebt.parallel import ParallelModule
+
+    return ParallelModule(cell, task)
+
+
 def _verifier(cell: Cell, task: Task) -> "Contender":
     from ebt.verifier import VerifierModule
 
@@ -63,6 +73,12 @@ def _looped(cell: Cell, task: Task) -> "Contender":
     from rl_baseline.looped import LoopedModule
 
     return LoopedModule(cell, task)
+
+
+def _diffusion(cell: Cell, task: Task) -> "Contender":
+    from rl_baseline.diffusion_module import DiffusionModule
+
+    return DiffusionModule(cell, task)
 
 
 def _rl(cell: Cell, task: Task) -> "Contender":
@@ -88,6 +104,14 @@ FAMILIES: dict[str, Family] = {
         build=_ebt,
         fingerprint=_no_files,
     ),
+    "parallel": Family(
+        config=ParallelArm,
+        minimum_flops=ebt.parallel_cost.minimum_flops,
+        step_flops=ebt.parallel_cost.step_flops,
+        parameters=ebt.parallel_cost.parameters,
+        build=_parallel,
+        fingerprint=_no_files,
+    ),
     "verifier": Family(
         config=VerifierArm,
         minimum_flops=ebt.verifier_cost.minimum_flops,
@@ -110,6 +134,14 @@ FAMILIES: dict[str, Family] = {
         step_flops=rl_baseline.looped_cost.step_flops,
         parameters=rl_baseline.looped_cost.parameters,
         build=_looped,
+        fingerprint=_no_files,
+    ),
+    "diffusion": Family(
+        config=DiffusionArm,
+        minimum_flops=rl_baseline.diffusion_cost.step_flops,
+        step_flops=rl_baseline.diffusion_cost.step_flops,
+        parameters=rl_baseline.diffusion_cost.parameters,
+        build=_diffusion,
         fingerprint=_no_files,
     ),
     "rl": Family(

@@ -37,6 +37,12 @@ class Context:
         leaves = [(k.detach().requires_grad_(), v.detach().requires_grad_()) for k, v in self.keys_values]
         return replace(self, keys_values=leaves)
 
+    def constant(self) -> "Context":
+        """The same keys and values without their graph, fit for one: also if inference mode made them."""
+        cos, sin = map(_constant, self.rotary)
+        pairs = [(_constant(k), _constant(v)) for k, v in self.keys_values]
+        return replace(self, keys_values=pairs, rotary=(cos, sin))
+
     def span(self, first: int, end: int) -> "Context":
         """The context of the candidates first to end - 1."""
         cos, sin = self.rotary
@@ -66,12 +72,17 @@ class Context:
 class EnergyModel(nn.Module):
     """Energy of a candidate distribution given the tokens before it.
 
+    A subclass may let the candidates see each other: then one energy, (B, 1), belongs to all of them.
+
     Args:
         steps: steps of thinking that the conditioning tells apart.
         conditioning, vocabulary_map: see ebt.config.EBTArm.
         start_head: give the observed stream a language-model head.
         correct: a linear map of the candidate stream to logits in place of the energy head.
     """
+
+    together = False
+    """Whether the candidates of a sequence see each other."""
 
     def __init__(
         self,
@@ -148,30 +159,47 @@ class EnergyModel(nn.Module):
 
     def hidden(self, p_BMV: Tensor, context: Context, step: int = 0) -> Tensor:
         """The candidate stream (B, M, W) after the last norm, at a step of thinking."""
-        x = p_BMV @ self.embedding.weight if self.candidate is None else self.candidate(p_BMV)
+        x = self.enter(p_BMV)
         # Beyond the known steps the last one goes on; think() asks before it comes to that.
         step = min(step, self.steps - 1)
         if self.step is not None:
             x = x + self.step.weight[step]
-        rows = None if self.modulation is None else self.modulation[step]
+        return self.stream(x, context, None if self.modulation is None else self.modulation[step])
+
+    def enter(self, p_BMV: Tensor) -> Tensor:
+        """Candidate distributions at the model's width (B, M, W)."""
+        return p_BMV @ self.embedding.weight if self.candidate is None else self.candidate(p_BMV)
+
+    def stream(self, x: Tensor, context: Context, rows: Tensor | None) -> Tensor:
+        """The blocks and the last norm over the candidate stream (B, M, W), modulated if there are rows."""
         for i, (block, (k, v)) in enumerate(zip(self.backbone.blocks, context.keys_values, strict=True)):
             assert isinstance(block, Block)
             if rows is None:
                 q, k_self, v_self = block.project(x, context.rotary)
-                x = block.finish(x, attend(q, k_self, v_self, k, v, context.mask))
+                x = block.finish(x, self.attend(q, k_self, v_self, k, v, context.mask))
             else:
                 shift, scale, gate, shift_mlp, scale_mlp, gate_mlp = rows[6 * i : 6 * i + 6]
                 normed = modulate(block.norm_attention(x), shift, scale)
                 q, k_self, v_self = block.attention.project(normed, context.rotary)
-                attended = attend(q, k_self, v_self, k, v, context.mask)
+                attended = self.attend(q, k_self, v_self, k, v, context.mask)
                 x = x + gate * block.attention.merge(attended)
                 x = x + gate_mlp * block.mlp(modulate(block.norm_mlp(x), shift_mlp, scale_mlp))
         x = self.backbone.norm(x)
         return x if rows is None else modulate(x, rows[-2], rows[-1])
 
+    def attend(
+        self, q: Tensor, k_self: Tensor, v_self: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Attention (B, H, M, D) of the candidates, whose own keys and values are k_self and v_self."""
+        return attend(q, k_self, v_self, k, v, mask)
+
     def forward(self, p_BMV: Tensor, context: Context, step: int = 0) -> Tensor:
         """Energies (B, M) of candidate distributions at a step of thinking."""
         return rearrange(self.head(self.hidden(p_BMV, context, step)), "b m 1 -> b m")
+
+
+def _constant(x: Tensor) -> Tensor:
+    return x.clone() if x.is_inference() else x.detach()
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

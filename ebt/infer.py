@@ -15,7 +15,7 @@ from arena.seeding import generator
 from ebt.config import EBTArm, Thinking
 from ebt.energy import Context, EnergyModel
 from ebt.objective import correct
-from ebt.slope import Slope
+from ebt.slope import AnySlope
 from ebt.think import Thought, initial_candidate, think
 
 
@@ -55,11 +55,13 @@ class Noise:
 def starts(
     arm: EBTArm, context: Context, shape: tuple[int, ...], device: torch.device, noise: Noise
 ) -> Callable[[int], Tensor]:
-    """First candidates of a restart. Restarts of a head's start differ by N(0, 1) on its logits."""
+    """First candidates of a restart. Restarts of a head's or a zero start, the first aside, have N(0, 1) on
+    its logits: else they would be one and the same."""
 
     def start(restart: int) -> Tensor:
         if context.start_BMV is None:
-            return initial_candidate(shape, arm.start, device, noise(restart))
+            kind = arm.start if restart == 0 else "noise"
+            return initial_candidate(shape, kind, device, noise(restart))
         logits = context.start_BMV.detach().float()
         if restart == 0:
             return logits
@@ -78,7 +80,7 @@ def infer(
     langevin: Noise | None = None,
     energy: bool = False,
     trajectory: bool = False,
-    slope: Slope | None = None,
+    slope: AnySlope | None = None,
 ) -> Thought:
     """Think at every candidate, or, with a gate, where the head's start is uncertain.
 
@@ -141,7 +143,7 @@ def _refine(
     langevin: Noise | None,
     energy: bool,
     trajectory: bool,
-    slope: Slope | None,
+    slope: AnySlope | None,
 ) -> Thought:
     if ebt.arm.refiner == "energy":
         return think(

@@ -42,7 +42,7 @@ class EBTModule(Contender):
             f"trainer.at_once={cell.trainer.at_once}: arm.max_update bounds the mean over all positions' "
             "alpha, which arm.alpha_spread makes differ; set trainer.at_once=null",
         )
-        self.model = build(arm, cell.size, task.vocabulary)
+        self.model = self.build()
         self.alpha = nn.Parameter(
             torch.tensor(float("nan") if arm.alpha is None else arm.alpha), requires_grad=arm.alpha_lr > 0
         )
@@ -51,6 +51,10 @@ class EBTModule(Contender):
         self.register_buffer("cut", cut, persistent=arm.gate == "entropy")
         self.cut: Tensor
         self.replay = Replay(arm.replay)
+
+    def build(self) -> EnergyModel:
+        """The energy that the arm's configuration asks for."""
+        return build(self.arm, self.cell.size, self.task.vocabulary)
 
     def on_fit_start(self) -> None:
         if torch.isnan(self.alpha):
@@ -81,8 +85,15 @@ class EBTModule(Contender):
             weight.copy_(kept)
             scale = gradient[batch.supervised_BM].square().mean().sqrt()
             self.alpha.fill_(float(self.arm.alpha_target / scale.clamp_min(1e-12)))
+        self.spend("calibrate", self.calibration_flops(batch))
+        rates = self.optimizers()
+        assert not isinstance(rates, list)
+        rates.optimizer.param_groups[-1]["peak_lr"] = self.alpha_rate()
+
+    def calibration_flops(self, batch: Batch) -> float:
+        """What measuring the gradient once on a batch costs."""
         counts = shape(batch)
-        cost = flops.ebt_think(
+        return flops.ebt_think(
             self.cell.size,
             self.task.vocabulary,
             tokens=counts["tokens"],
@@ -92,10 +103,6 @@ class EBTModule(Contender):
             passes=2,
             predicted=counts["candidates"] if self.arm.start == "head" else 0,
         )
-        self.spend("calibrate", cost)
-        rates = self.optimizers()
-        assert not isinstance(rates, list)
-        rates.optimizer.param_groups[-1]["peak_lr"] = self.alpha_rate()
 
     def alpha_rate(self) -> float:
         """Peak learning rate of alpha."""
@@ -284,19 +291,23 @@ class EBTModule(Contender):
                 thought = self.infer(context, batch, thinking)
             nats = F.cross_entropy(thought.logits_BMV.float().mT, batch.targets_BM, reduction="none")
         supervised = batch.supervised_BM
-        counts = shape(batch)
         return Likelihood(
             nats_B=(nats * supervised).sum(1),
             tokens_B=supervised.sum(1),
-            flops=think_flops(
-                self.ebt,
-                self.cell.size,
-                thought,
-                tokens=counts["tokens"],
-                context_pairs=counts["context_pairs"],
-                keys=batch.tokens_BS.shape[1],
-                predicted=counts["candidates"],
-            ),
+            flops=self.thinking_flops(thought, batch),
+        )
+
+    def thinking_flops(self, thought: Thought, batch: Batch) -> float:
+        """What the context of a batch and the thinking on it cost."""
+        counts = shape(batch)
+        return think_flops(
+            self.ebt,
+            self.cell.size,
+            thought,
+            tokens=counts["tokens"],
+            context_pairs=counts["context_pairs"],
+            keys=batch.tokens_BS.shape[1],
+            predicted=counts["candidates"],
         )
 
     def solve(self, problems: Sequence[Problem], effort: str, key: Sequence[object] = ()) -> Solutions:

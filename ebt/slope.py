@@ -146,3 +146,33 @@ class Slope:
             folded = [fold(block, rows) for block, rows in zip(self._blocks, each, strict=True)]
             self._folded[step] = folded, vector_1W[0], constant
         return self._folded[step]
+
+
+class Differentiated:
+    """What Slope gives, by autograd: for energies of whole answers, whose candidates see each other."""
+
+    def __init__(self, model: EnergyModel) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def energy(self, p_BMV: Tensor, context: Context, step: int = 0) -> Tensor:
+        """Energies (B, 1) at a step of thinking."""
+        return self.model(p_BMV, context, step)
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def __call__(self, p_BMV: Tensor, context: Context, step: int = 0) -> tuple[Tensor, Tensor]:
+        """Energies (B, 1) at a step of thinking, and dE/dp (B, M, V)."""
+        # A copy if inference mode made it: such a tensor takes no part in a graph.
+        point = (p_BMV.clone() if p_BMV.is_inference() else p_BMV.detach()).requires_grad_()
+        energy = self.model(point, context.constant(), step)
+        (gradient,) = torch.autograd.grad(energy.sum(), point)
+        return energy.detach(), gradient
+
+
+AnySlope = Slope | Differentiated
+
+
+def slope_of(model: EnergyModel) -> AnySlope:
+    """The energy and its gradient, written out where that is known."""
+    return Differentiated(model) if model.together else Slope(model)

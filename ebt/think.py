@@ -6,7 +6,8 @@ One step (arXiv 2507.02092: released code; Eq. 1), with p = softmax(y):
     logits:  y' = y - alpha dE/dy
     mirror:  y' = y - alpha dE/dp
 
-The distribution that a step stands for is softmax(y').
+The distribution that a step stands for is softmax(y'). Where candidates see each other there is one energy
+for all of a sequence, (B, 1): what is chosen, accepted or stopped by it then holds for them together.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import Tensor
 from arena.config import ConfigError
 from ebt.config import Thinking
 from ebt.energy import Context, EnergyModel
-from ebt.slope import Slope
+from ebt.slope import AnySlope, slope_of
 
 
 def initial_candidate(
@@ -40,7 +41,7 @@ def descend(
     *,
     graph: str = "none",
     max_update: float | None = None,
-    slope: Slope | None = None,
+    slope: AnySlope | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One step of descent.
 
@@ -52,17 +53,20 @@ def descend(
         max_update: clamp of each entry of alpha times the gradient (the mean alpha's, as published).
         slope: of the model, where there is to be no graph and many steps share it.
     Returns:
-        y' (B, M, V), the energy (B, M) of the candidate, and the gradient (B, M, V).
+        y' (B, M, V), the energy (B, M) of the candidate (of a whole answer: (B, 1)), and the gradient.
     """
     if graph == "none":
-        return _move(slope or Slope(model), y_BMV.detach(), context, step, alpha, parametrisation, max_update)
+        return _move(
+            slope or slope_of(model), y_BMV.detach(), context, step, alpha, parametrisation, max_update
+        )
     with torch.enable_grad():
         y = y_BMV if graph == "all" else y_BMV.detach()
         point = y if parametrisation == "logits" else y.softmax(-1)
         if not point.requires_grad:
             point = point.detach().requires_grad_()
         energy = model(point.softmax(-1) if parametrisation == "logits" else point, context, step)
-        # Energies of different candidates do not interact: the gradient of the sum is each one's own.
+        # Energies of different candidates, or of different answers, do not interact: the gradient of the sum
+        # is each one's own.
         (gradient,) = torch.autograd.grad(energy.sum(), point, create_graph=True)
         gradient = clamped(gradient, alpha, max_update)
         origin = y if parametrisation == "mirror" else point
@@ -72,7 +76,7 @@ def descend(
 
 @torch.no_grad()
 def _move(
-    slope: Slope,
+    slope: AnySlope,
     y: Tensor,
     context: Context,
     step: int,
@@ -143,7 +147,7 @@ def think(
     noise: Callable[[int], torch.Generator] | None = None,
     energy: bool = False,
     trajectory: bool = False,
-    slope: Slope | None = None,
+    slope: AnySlope | None = None,
 ) -> Thought:
     """Descend, as often and as long as asked; keeps no graph, works under no_grad and inference_mode.
 
@@ -163,7 +167,7 @@ def think(
         )
     if thinking.alpha is not None:
         alpha = torch.tensor(thinking.alpha, device=alpha.device, dtype=alpha.dtype)
-    slope = slope or Slope(model)
+    slope = slope or slope_of(model)
     best: Thought | None = None
     score: Tensor | None = None
     trajectories: list[Trajectory] = []
@@ -218,7 +222,7 @@ def think(
 
 
 def _descent(
-    slope: Slope,
+    slope: AnySlope,
     y_BMV: Tensor,
     context: Context,
     thinking: Thinking,
@@ -284,5 +288,5 @@ def _descent(
     return thought, first_BM
 
 
-def _energy(slope: Slope, y_BMV: Tensor, context: Context, step: int) -> Tensor:
+def _energy(slope: AnySlope, y_BMV: Tensor, context: Context, step: int) -> Tensor:
     return slope.energy(y_BMV.softmax(-1), context, step)

@@ -65,6 +65,9 @@ class Task(ABC):
     """Whether `verify` is a meaningful reward and exact match a meaningful metric; as configured."""
     symbols: str
     """Printable form of each token id, one character each."""
+    fixed: tuple[int, int] | None = None
+    """Tokens of every prompt and of every completion, whatever the problem, axis and severity; none: they
+    vary."""
 
     @abstractmethod
     def problem(self, split: str, seed: int, index: int, severity: int = 0, axis: str = "") -> Problem:

@@ -91,6 +91,8 @@ class SudokuTask(Task):
         self.config = config
         side = config.side
         self.axes = {"blanks": 1 + (REACH[side] - config.max_blanks) // STEP[side]}
+        # A chain is as long as there are blanks.
+        self.fixed = None if config.chain else (side**2 + 1, side**2 + 1)
 
     def problem(self, split: str, seed: int, index: int, severity: int = 0, axis: str = "") -> Problem:
         self.placed(severity, axis, split)

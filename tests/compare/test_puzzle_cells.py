@@ -16,7 +16,9 @@ from compare.config import Logger
 from compare.plan import Planned, identity
 from compare.store import Store
 from ebt.config import EBTArm
+from ebt.parallel_config import ParallelArm
 from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.diffusion_config import DiffusionArm
 from rl_baseline.looped_config import LoopedArm
 
 TASKS: list[TaskConfig] = [
@@ -33,10 +35,24 @@ ARMS = [
 ]
 
 
+FIXED: list[TaskConfig] = [
+    Sudoku(name="sudoku", batch=8),
+    Sudoku(name="sudoku9", side=9, min_blanks=20, max_blanks=24, batch=2),
+]
+WHOLE = [
+    ParallelArm(name="ebt_parallel", start="zero", conditioning="none"),
+    ParallelArm(name="ebt_parallel_head", start="head", graph="all", parametrisation="mirror"),
+    DiffusionArm(name="diffusion", steps=2, levels=2),
+]
+"""Arms that answer at fixed places, all at once."""
+
+
 def combinations() -> Iterator[tuple[TaskConfig, object]]:
     """Rewarding the plan needs a chain that has one."""
     for task in TASKS:
         yield from ((task, arm) for arm in ARMS if arm.kind != "rl" or getattr(task, "chain", False))
+    for task in FIXED:
+        yield from ((task, arm) for arm in WHOLE)
 
 
 @pytest.mark.parametrize(("task", "arm"), combinations(), ids=lambda part: part.name)

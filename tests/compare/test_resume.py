@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from arena.config import Addition, Text
+from arena.tasks.sudoku import Sudoku
 from compare import resume as module
 from compare import stop
 from compare.cell import run_cell
@@ -20,7 +21,9 @@ from compare.record import Record
 from compare.resume import Resume, Snapshots, Unusable, plain, random_state, restore_random
 from compare.store import Store
 from ebt.config import EBTArm
+from ebt.parallel_config import ParallelArm
 from rl_baseline.config import RLArm, TransformerArm
+from rl_baseline.diffusion_config import DiffusionArm
 from rl_baseline.looped_config import LoopedArm
 
 ADDITION = Addition(name="addition", min_digits=2, max_digits=2, batch=8)
@@ -33,8 +36,15 @@ ARMS = {
     ),
     "gated": EBTArm(name="gated", start="head", gate="entropy", gate_share=0.5),
     "matched_temperature": RLArm(name="t", entropy="temperature", **RL),
+    "parallel": ParallelArm(name="parallel", extra_steps=1, langevin=0.1, ladder=["think_2x2"]),
+    "diffusion": DiffusionArm(name="diffusion", steps=2, levels=2),
     "adaptive": RLArm(name="a", entropy="adaptive", entropy_target=None, loss="clip_cov", updates=2, **RL),
 }
+
+
+SUDOKU = Sudoku(name="sudoku", batch=4)
+"""For arms that answer at fixed places."""
+FLOPS = {"s2": 4e8, "gated": 2e8, "transformer": 1e8, "parallel": 6e8, "diffusion": 2e8}
 
 
 class Killed(BaseException):
@@ -93,7 +103,8 @@ def weights(folder, planned: Planned) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ARMS)
 def test_a_killed_cell_ends_as_if_nothing_had_happened(name: str, planned, tmp_path, monkeypatch) -> None:
-    one = planned(ARMS[name], flops={"s2": 4e8, "gated": 2e8, "transformer": 1e8}.get(name, 1.6e8))
+    task = SUDOKU if name in ("parallel", "diffusion") else ADDITION
+    one = planned(ARMS[name], task, flops=FLOPS.get(name, 1.6e8))
     saves: list[int] = []
     with monkeypatch.context() as patch:
         save = Resume.save
