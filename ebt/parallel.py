@@ -76,12 +76,12 @@ class ParallelModule(EBTModule):
     def solve(self, problems: Sequence[Problem], effort: str, key: Sequence[object] = ()) -> Solutions:
         """The most probable token of every cell after thinking; of several restarts the answer of the
         lowest energy."""
-        thought = self.answers(problems, thinking_of(effort), key)
+        thought = self.thought(problems, thinking_of(effort), key)
         completions = [tuple(row) for row in thought.logits_BMV.argmax(-1).tolist()]
         return Solutions(completions=completions, flops=self.think_flops(thought, len(problems)))
 
     @torch.no_grad()
-    def answers(
+    def thought(
         self,
         problems: Sequence[Problem],
         thinking: Thinking | None,
@@ -104,7 +104,7 @@ class ParallelModule(EBTModule):
 
     def trajectories(self, problems: Sequence[Problem], key: Sequence[object] = ()) -> list[Trajectory]:
         """The default effort's descent on each problem; energies are those of whole answers."""
-        thought = self.answers(problems, thinking_of(self.efforts()[-1]), key, trajectory=True)
+        thought = self.thought(problems, thinking_of(self.efforts()[-1]), key, trajectory=True)
         (path,) = thought.trajectories
         states = [p_BMV.argmax(-1).tolist() for p_BMV in path.distributions]
         energies = torch.cat(path.energies, dim=1).tolist()

@@ -131,7 +131,7 @@ def test_the_likelihood_is_that_of_independent_cells(make) -> None:
     likelihood = module.evaluate(batch, "think_2")
     from ebt.config import Thinking
 
-    logits = module.answers(some, Thinking(steps=2, hold_last=True), ()).logits_BMV
+    logits = module.thought(some, Thinking(steps=2, hold_last=True), ()).logits_BMV
     expected = [
         sum(float(cross_entropy(logits[row, m], torch.tensor(token))) for m, token in enumerate(p.answer))
         for row, p in enumerate(some)
@@ -183,7 +183,7 @@ def test_restarts_of_a_zero_start_differ_from_the_first_on(make) -> None:
     some = problems(module)
     from ebt.config import Thinking
 
-    thought = module.answers(some, Thinking(steps=2, restarts=3, hold_last=True), ("key",), trajectory=True)
+    thought = module.thought(some, Thinking(steps=2, restarts=3, hold_last=True), ("key",), trajectory=True)
     firsts = [path.distributions[0] for path in thought.trajectories]
     assert torch.equal(firsts[0], torch.full_like(firsts[0], 1 / 32))
     assert not torch.equal(firsts[1], firsts[0])
