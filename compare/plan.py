@@ -169,8 +169,10 @@ def _check_shift(contrast: Contrast, severities: int, axes: dict[str, int], kind
             f"{said}: trainer.severities={severities} measures in distribution only; give study "
             f"{contrast.study} at least 2"
         )
-    if contrast.quantity in THINKING_SHIFT_QUANTITIES and kind != "ebt":
-        raise ValueError(f"{said}: {contrast.arm} is of family {kind}, which does not think; name one of ebt")
+    if contrast.quantity in THINKING_SHIFT_QUANTITIES and kind not in ("ebt", "parallel"):
+        raise ValueError(
+            f"{said}: {contrast.arm} is of family {kind}, which does not think; name one of ebt or parallel"
+        )
 
 
 def narrow(plan: list[Planned], request: Request) -> list[Planned]:
