@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from arena.config import ConfigError, Size, Text
 from compare.arms import FAMILIES
 from compare.config import Root, conf_folder, register
-from compare.manifest import ALL_TOKENS, CHEAPEST, EXECUTE_TOKENS, FORECASTS, WARM_START
+from compare.manifest import ALL_TOKENS, CHEAPEST, EXECUTE_TOKENS, FORECASTS, SEVERITY, WARM_START
 from compare.plan import Request, expand
 from rl_baseline.config import RLArm
 
@@ -53,7 +53,8 @@ def test_every_experiment_expands_and_names_contrasts_of_its_own_arms(name: str)
     planned = {(p.study, p.cell.arm.name) for p in plan}
     for contrast in config.experiment.contrasts:
         assert (contrast.study, contrast.arm) in planned
-        elsewhere = contrast.baseline in (WARM_START, CHEAPEST, ALL_TOKENS, EXECUTE_TOKENS, *FORECASTS)
+        named = (WARM_START, CHEAPEST, ALL_TOKENS, EXECUTE_TOKENS, SEVERITY, *FORECASTS)
+        elsewhere = contrast.baseline in named
         assert elsewhere or (contrast.study, contrast.baseline) in planned
 
 
