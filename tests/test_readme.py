@@ -16,7 +16,12 @@ COMMANDS = [
     shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines() if line.strip()
 ]
 SET_UP = [c for c in COMMANDS if "venv" in c]
-BENCHMARKS = ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule")
+BENCHMARKS = ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule", "harness", "report")
+LAUNCHERS = {
+    "joblib": "hydra_joblib_launcher",
+    "submitit_slurm": "hydra_submitit_launcher",
+    "ray": "hydra_ray_launcher",
+}
 USE = [c for c in COMMANDS if "venv" not in c]
 
 
@@ -39,8 +44,11 @@ def test_there_are_exactly_two_commands_to_set_up_and_both_install_this_package(
 
 @pytest.mark.parametrize("command", [c for c in USE if c[2] == "compare" and c[3] != "status"], ids=" ".join)
 def test_compare_commands_are_understood(command: list[str], tmp_path: Path) -> None:
-    if "hydra/launcher=joblib" in command:
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    for launcher, plugin in LAUNCHERS.items():
+        if f"hydra/launcher={launcher}" in command:
+            pytest.importorskip(f"hydra_plugins.hydra_{plugin}_launcher")
+            if launcher != "joblib":
+                command = [c for c in command if not c.startswith("hydra/launcher=")]  # asks for a cluster
     shutil.copy(ROOT / "README.md", tmp_path)
     extra = [] if {"--help", "dry=true"} & set(command) else ["dry=true"]
     result = run([*command, *extra], tmp_path)
@@ -55,11 +63,22 @@ def test_a_users_own_file_from_record_to_rebuilt_report(tmp_path: Path) -> None:
     # One window is longer than the README's own test split is sure to be.
     result = run([*own, "size=8xs", "trainer.problems=4", "task.context=16"], tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    report = next(c for c in USE if c[2] == "compare.report")
-    rebuilt = run(report, tmp_path)
+    alone, combined, compared, published = [c for c in USE if c[2] == "compare.report"]
+    rebuilt = run(alone, tmp_path)
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert Path(rebuilt.stdout.strip().splitlines()[-1]) == Path("runs/reports/cells/index.html")
     assert (tmp_path / "runs/reports/cells/index.html").exists()
+    shutil.copytree(tmp_path / "runs", tmp_path / "other")
+    both = run(combined, tmp_path)
+    assert both.returncode == 0, both.stderr
+    assert (tmp_path / "both/reports/cells/index.html").exists()
+    difference = run(compared, tmp_path)
+    assert difference.returncode == 0, difference.stderr
+    assert Path(tmp_path / difference.stdout.strip().splitlines()[-1]).exists()
+    # Without an account nothing is published, and one line says what is missing.
+    refused = run(published, tmp_path)
+    assert refused.returncode == 2
+    assert len(refused.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -68,7 +87,8 @@ def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
     import json
 
     assert any(c[2] == f"benchmarks.{name}" for c in USE)
-    short = {"alpha_rule": ["3"], "ebt_generate": ["1", "8"]}.get(name, ["1"])
+    given = {"alpha_rule": ["3"], "ebt_generate": ["1", "8"], "harness": ["200", "1e8"], "report": ["30"]}
+    short = given.get(name, ["1"])
     result = run(["python", "-m", f"benchmarks.{name}", *short], tmp_path)
     assert result.returncode == 0, result.stderr
     figures = json.loads(result.stdout.strip().splitlines()[-1])
@@ -90,11 +110,17 @@ def test_the_generator_teaches() -> None:
     assert "checkpoint: str" in result.stdout
 
 
+def test_what_checks_the_analysis_and_the_clusters_says_how_it_is_used() -> None:
+    calibrate = next(c for c in USE if c[2] == "compare.calibrate")
+    assert run([*calibrate, "--help"], ROOT).returncode == 0
+    cluster = next(c for c in USE if c[2] == "tests.cluster")
+    result = run([*cluster[:3], "nowhere"], ROOT)
+    assert "python -m tests.cluster joblib|slurm|ray" in result.stderr
+
+
 def test_every_command_of_the_readme_is_covered() -> None:
-    kinds = {"compare", "compare.report", "ebt.generate"}
-    kinds |= {
-        f"benchmarks.{name}" for name in ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule")
-    }
+    kinds = {"compare", "compare.report", "compare.calibrate", "ebt.generate", "tests.cluster"}
+    kinds |= {f"benchmarks.{name}" for name in BENCHMARKS}
     assert all(c[:2] == ["python", "-m"] and c[2] in kinds for c in USE)
     assert len(USE) >= 10
 
