@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from arena import selection
 from compare.evidence import Run
 from compare.record import Evaluation
 from compare.stats import Array, Estimate, over_seeds, over_seeds_and_problems
+from compare.tables import oracle
 
 EQUAL = 1e-9
 """Relative difference in FLOPs up to which two efforts cost the same."""
@@ -224,12 +224,6 @@ def estimate_of(rows: list[Array]) -> Estimate:
     if {len(row) for row in rows} != {1} and len({len(row) for row in rows}) == 1:
         return over_seeds_and_problems(np.stack(rows))
     return over_seeds(np.array([row.mean() for row in rows]))
-
-
-def oracle(effort: str) -> bool:
-    """Whether an effort looks at the answer."""
-    parsed = selection.parse(effort)
-    return parsed is not None and parsed[0] == selection.ORACLE
 
 
 def _evaluations(run: Run, metric: str, place: Place, oracles: bool = False) -> list[Evaluation]:

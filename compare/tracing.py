@@ -41,7 +41,9 @@ def trace(
         return None
     for path in paths:
         if not all(map(math.isfinite, (*path.energy, *path.entropy))):
-            raise FloatingPointError(f"energies {path.energy} along the steps, {axis} {severity}")
+            raise FloatingPointError(
+                f"energies {path.energy}, entropies {path.entropy} along the steps, {axis} {severity}"
+            )
     bits = [
         task.verify(problem, path.completions[-1]).correct
         for problem, path in zip(problems, paths, strict=True)

@@ -13,7 +13,7 @@ from arena.tasks.base import Problem, Task
 from ebt import parallel_cost
 from ebt.config import Thinking
 from ebt.energy import Context
-from ebt.infer import Noise, entropy, infer, untouched
+from ebt.infer import Noise, infer, untouched
 from ebt.module import EBTModule, thinking_of
 from ebt.parallel_config import ParallelArm
 from ebt.parallel_energy import ParallelEnergyModel
@@ -108,7 +108,9 @@ class ParallelModule(EBTModule):
         (path,) = thought.trajectories
         states = [p_BMV.argmax(-1).tolist() for p_BMV in path.distributions]
         energies = torch.cat(path.energies, dim=1).tolist()
-        entropies = torch.stack([entropy(p.log()).mean(1) for p in path.distributions], dim=1).tolist()
+        # Of probabilities, not of their logarithms: some are exactly zero.
+        each = [torch.special.entr(p.float()).sum(-1).mean(1) for p in path.distributions]
+        entropies = torch.stack(each, dim=1).tolist()
         return [
             Trajectory(
                 completions=tuple(tuple(state[row]) for state in states),

@@ -28,7 +28,8 @@ def records(store: Path) -> dict[str, dict]:
 def test_help_teaches() -> None:
     result = compare("--help")
     assert result.returncode == 0
-    for word in ("+experiment=scaling", "dry=true", "runs=DIR", "retry=failed", "ebt_one_step, ebt_s1"):
+    arms = "ebt_parallel_one_step, ebt_s1"
+    for word in ("+experiment=scaling", "dry=true", "runs=DIR", "retry=failed", arms):
         assert word in result.stdout
 
 

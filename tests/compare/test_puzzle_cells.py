@@ -75,5 +75,8 @@ def test_a_puzzle_trains_and_is_evaluated(arm, task: TaskConfig, tiny_cell, tmp_
     assert record.status == "done", record.traceback
     axis = next(iter(build_task(task).axes))
     found = {(e.metric, e.axis, e.severity) for e in record.evaluations}
-    assert found == {(m, axis, s) for m in ("loss", "exact") for s in (0, 1)}
+    metrics = {metric for metric, _, _ in found}
+    assert {"loss", "exact", "edit"} <= metrics
+    assert metrics <= {"loss", "exact", "edit", "chain", "plan", "execution"}
+    assert found == {(m, axis, s) for m in metrics for s in (0, 1)}
     assert (record.reward_queries > 0) == (arm.kind == "rl")

@@ -252,9 +252,9 @@ def test_a_request_to_stop_saves_between_two_steps(planned, tmp_path, monkeypatc
 def test_a_request_during_evaluation_is_heard_at_once(planned, tmp_path, monkeypatch) -> None:
     one = planned(ARMS["transformer"], flops=4e7)
     whole = run(one, tmp_path / "whole")
-    from compare import cell
+    from compare import watch
 
-    evaluate, calls = cell.evaluate, [0]
+    evaluate, calls = watch.evaluate, [0]
 
     def asked(*arguments):
         calls[0] += 1
@@ -263,7 +263,7 @@ def test_a_request_during_evaluation_is_heard_at_once(planned, tmp_path, monkeyp
         return evaluate(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(cell, "evaluate", asked)
+        patch.setattr(watch, "evaluate", asked)
         patch.setattr(stop, "_requested", False)
         with pytest.raises(stop.Stopped):
             run(one, tmp_path / "stopped")

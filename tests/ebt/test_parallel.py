@@ -208,6 +208,15 @@ def test_a_trajectory_ends_in_the_answer_and_carries_the_energy(make) -> None:
     assert len({path.energy[-1] for path in paths}) == len(paths)
 
 
+def test_certain_candidates_have_an_entropy_too(make) -> None:
+    """Steps so long that probabilities are exactly zero, whose logarithm is not finite."""
+    module = make()
+    with torch.no_grad():
+        module.alpha.fill_(1e6)
+    paths = module.trajectories(problems(module))
+    assert all(0 <= path.entropy[-1] < 0.1 for path in paths)
+
+
 @pytest.mark.parametrize(
     "task",
     [Addition(name="addition"), Sudoku(name="sudoku_chain", chain=True)],
