@@ -12,6 +12,7 @@ class ParallelArm(EBTArm):
     attention; compare IRED, arXiv 2406.11179). Options as of the family `ebt`."""
 
     kind: str = "parallel"
+    """Contender family."""
 
     def validate(self) -> None:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""

@@ -17,8 +17,11 @@ CLASSES = (
     ("arena/config.py", "Budget", "budget", "Compute"),
     ("arena/config.py", "TrainerConfig", "trainer", "Training, the same for every arm"),
     ("ebt/config.py", "EBTArm", "arm", "Energy-based arms"),
+    ("ebt/parallel_config.py", "ParallelArm", "arm", "One energy for a whole answer"),
     ("ebt/verifier_config.py", "VerifierArm", "arm", "The verifier"),
     ("rl_baseline/config.py", "RLArm", "arm", "Arms trained by reward"),
+    ("rl_baseline/looped_config.py", "LoopedArm", "arm", "The looped transformer"),
+    ("rl_baseline/diffusion_config.py", "DiffusionArm", "arm", "Masked diffusion"),
 )
 NAMED = {
     r"EBT paper|S1\b|S2\b|released code|Eq\. 1|the paper's text": "2507.02092",

@@ -222,7 +222,7 @@ def test_the_page_fetches_nothing_and_figures_speak(page: str) -> None:
     assert not re.search(r'(?:src|href)="(?!#|\.\./\.\./cells/[\w.-]+/record\.json")', page)
     assert not re.search(r"url\((?!#)", page)
     figures = re.findall(r"<figure.*?</figure>", page, re.DOTALL)
-    assert len(figures) == 5
+    assert len(figures) == 7
     for figure in figures:
         assert 'role="img" aria-label="' in figure
         assert "<title>" in figure
@@ -276,7 +276,7 @@ def test_a_set_of_cells_is_named_in_few_words_or_one_by_one() -> None:
 
 def test_figures_beside_the_markdown_are_whole_svg_files(store: Path, markdown: str) -> None:
     names = re.findall(r"\]\((figures/[^)]+\.svg)\)", markdown)
-    assert len(names) == 5
+    assert len(names) == 7
     for name in names:
         root = ElementTree.parse(store / "reports" / "scaling" / name).getroot()
         assert root.tag.endswith("svg")

@@ -8,7 +8,7 @@ import pytest
 from compare.manifest import CHEAPEST, Contrast, ManifestError, dump
 from compare.stats import over_seeds, over_seeds_and_problems
 from compare.thinking import Ladder, estimate_of, ladders, shared_range, study_thinking
-from compare.thinking_contrasts import compare, explore, key
+from compare.thinking_contrasts import compare, explore, named
 from tests.compare import planted_thinking as planted
 from tests.compare import synthetic
 from tests.compare.planted_thinking import exact, run
@@ -254,7 +254,14 @@ def test_every_set_of_problems_is_explored_and_what_was_asked_for_only_once(tmp_
     keys = [(f.study, f.arm, f.baseline, f.quantity) for f in found]
     assert len(keys) == len(set(keys))
     primary = {(f.arm, f.baseline, f.quantity): f for f in found if f.primary}
-    assert list(primary) == [key(c)[1:] for c in planted.CONTRASTS]
+    assert list(primary) == [
+        (
+            named(c.arm, c.severity),
+            c.baseline if c.baseline == CHEAPEST else named(c.baseline, c.severity),
+            c.quantity,
+        )
+        for c in planted.CONTRASTS
+    ]
     gain = primary["transformer", CHEAPEST, "thinking_gain"]
     assert gain.verdict == "ahead"
     assert gain.estimate == pytest.approx(0.1, abs=0.03)

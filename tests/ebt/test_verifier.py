@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from arena.config import Addition, ConfigError, Size, Text
 from arena.data import Problems, collate, held_out
@@ -19,6 +17,7 @@ from ebt import verifier_cost
 from ebt.verifier import VERIFY, VerifierModule
 from ebt.verifier_config import VerifierArm
 from tests.conftest import quiet_trainer
+from tests.counting import counted
 
 ADDITION = Addition(name="addition", min_digits=1, max_digits=2, batch=16)
 RULES = ("majority", "likelihood", "energy", "joint", "oracle")
@@ -40,12 +39,6 @@ def fit(module: VerifierModule) -> VerifierModule:
     data = Problems(module.task, seed=0, batch=module.cell.task.batch, problems=8)
     quiet_trainer().fit(module, train_dataloaders=data.train_dataloader())
     return module
-
-
-def counted(call: Callable[[], object]) -> int:
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops()
 
 
 def problems(module: VerifierModule, count: int = 12):

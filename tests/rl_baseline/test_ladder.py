@@ -4,8 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from arena import selection
 from arena.config import ConfigError
@@ -14,6 +12,7 @@ from arena.rollout import score
 from arena.supervised import Samples
 from arena.tasks.base import Problem
 from rl_baseline.config import RLArm, TransformerArm
+from tests.counting import counted
 
 LADDER = ["majority@2", "likelihood@2", "majority@6", "likelihood@6", "oracle@6"]
 ARM = TransformerArm(name="transformer", ladder=LADDER)
@@ -55,10 +54,11 @@ def test_what_is_shared_is_what_each_effort_would_have_found_alone_and_costs_as_
     some = problems(module)
     for effort, shared in module.answers(some, ("key",)).items():
         found = []
-        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            found.append(module.solve(some, effort, ("key",)))
+        actual = counted(
+            lambda effort=effort, found=found: found.append(module.solve(some, effort, ("key",)))
+        )
         assert found[0].completions == shared.completions
-        assert shared.flops == found[0].flops == pytest.approx(counter.get_total_flops(), rel=0.02)
+        assert shared.flops == found[0].flops == pytest.approx(actual, rel=0.02)
 
 
 def test_the_longest_of_the_samples_that_count_decides_the_cost(make):

@@ -6,8 +6,6 @@ import sys
 
 import pytest
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
 from arena.data import Problems, collate, held_out
@@ -19,6 +17,7 @@ from rl_baseline import looped_cost
 from rl_baseline.looped import LoopedModule, LoopedPolicy
 from rl_baseline.looped_config import LoopedArm
 from tests.conftest import TINY, parameters_of, quiet_trainer
+from tests.counting import counted
 
 ARM = LoopedArm(name="looped", loops=3, ladder=["loop_1", "loop_3", "loop_8"])
 TASK = Addition(name="addition", min_digits=1, max_digits=2, batch=16)
@@ -42,12 +41,6 @@ def problems(module: LoopedModule, count: int = 8):
     """Distinct ones of both severities, whose prompts differ in length."""
     halves = [held_out(module.task, "val", count // 2, severity) for severity in (0, 1)]
     return [problem for half in halves for problem in half]
-
-
-def counted(call) -> int:
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops()
 
 
 def test_one_loop_is_the_plain_transformer_to_the_last_bit():
