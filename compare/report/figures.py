@@ -373,7 +373,9 @@ def draw_panels(
         draw(list(grid.flat))
         handles, labels = grid[0, 0].get_legend_handles_labels()
         if labels:
-            figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3), fontsize=9)
+            # Some 66 characters go into a line; six are the sign's.
+            fit = max(1, min(len(labels), 3, 66 // (max(map(len, labels)) + 6)))
+            figure.legend(handles, labels, loc="outside upper center", ncols=fit, fontsize=9)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(figure)
