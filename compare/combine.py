@@ -80,6 +80,12 @@ def _agree(here: Path, first: Manifest, there: Path, other: Manifest) -> None:
             f"experiment {first.name}: {here} has fit_share={first.fit_share:g}, {there} "
             f"{other.fit_share:g}; report them apart, or compare them with --diff"
         )
+    if (first.axis, other.axis) != ("flops", "flops"):
+        raise ManifestError(
+            f"experiment {first.name}: {here} varies {first.axis}, {there} {other.axis}; each plan numbers "
+            "its own rungs, so only studies over FLOPs are combined; report them apart, or compare them with "
+            "--diff"
+        )
 
 
 def _where_from(stores: Sequence[Path], found: Sequence[Manifest]) -> list[str]:

@@ -64,8 +64,8 @@ class ContrastConfig:
     entropy_held, ceiling, final_reward and forecast_error, for arms trained by reward, and above_ceiling,
     whose baseline is one. Of tokens, for arms trained by reward: extra_gain, forking_excess, entropy_lag,
     error_lag (docs/anatomy.md). Along an axis of shift: decay_slope, decay_slope_loss, retained_share, and
-    for arms of family ebt or parallel thinking_shift and thinking_shift_loss (docs/ood.md). Of efforts:
-    thinking_gain, thinking_area (docs/thinking.md)."""
+    for arms that think (ebt, parallel, diffusion, looped) thinking_shift and its _loss (docs/ood.md). Of
+    efforts: thinking_gain, thinking_area (docs/thinking.md)."""
     margin: float = MISSING
     """Half-width of equivalence, in the quantity's unit."""
     effort: str = ""

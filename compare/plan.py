@@ -23,12 +23,16 @@ from compare.manifest import (
     FORECASTS,
     OOD_QUANTITIES,
     OWN_BASELINES,
+    THINKING_QUANTITIES,
     THINKING_SHIFT_QUANTITIES,
     WARM_START,
     Contrast,
     check_contrasts,
 )
 from compare.record import Record
+
+THINKING_FAMILIES = ("ebt", "parallel", "diffusion", "looped")
+"""Families that answer in more or fewer steps of one kind: descents, unmaskings, loops."""
 
 IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
@@ -134,6 +138,12 @@ def _check(experiment: Experiment, planned: list[Planned], tasks: dict[TaskConfi
     measured = {p.study: p.cell.trainer.severities for p in planned}
     axes = {p.study: tasks[p.cell.task].axes for p in planned}
     for c in contrasts(experiment):
+        sections = (*OOD_QUANTITIES, *THINKING_QUANTITIES, *CEILING_QUANTITIES, *ANATOMY_QUANTITIES)
+        if experiment.axis != "flops" and c.quantity in sections:
+            raise ConfigError(
+                f"experiment {experiment.name}: contrast {c.quantity} of {c.arm}: it looks at the largest "
+                f"budget alone, which all rungs of axis={experiment.axis} share; name it where axis is flops"
+            )
         if c.quantity in OOD_QUANTITIES:
             try:
                 _check_shift(c, measured[c.study], axes[c.study], kinds[c.study, c.arm])
@@ -169,9 +179,10 @@ def _check_shift(contrast: Contrast, severities: int, axes: dict[str, int], kind
             f"{said}: trainer.severities={severities} measures in distribution only; give study "
             f"{contrast.study} at least 2"
         )
-    if contrast.quantity in THINKING_SHIFT_QUANTITIES and kind not in ("ebt", "parallel"):
+    if contrast.quantity in THINKING_SHIFT_QUANTITIES and kind not in THINKING_FAMILIES:
         raise ValueError(
-            f"{said}: {contrast.arm} is of family {kind}, which does not think; name one of ebt or parallel"
+            f"{said}: {contrast.arm} is of family {kind}, which does not think; name one of "
+            f"{', '.join(THINKING_FAMILIES)}"
         )
 
 

@@ -16,8 +16,9 @@ from scipy.stats import rankdata
 from compare.evidence import Run
 from compare.stats import Array, Estimate, over_seeds
 
-THINKING = re.compile(r"start|think_\d+(x\d+)?")
-"""Efforts that differ in thinking alone: the head's start, steps of descent, restarts."""
+THINKING = re.compile(r"start|think_\d+(x\d+)?|unmask_\d+|loop_\d+")
+"""Efforts that differ in thinking alone: the head's start, steps of descent, restarts; and, of the controls
+without an energy, steps of unmasking and loops."""
 
 LEAST_PLACES = 3
 """Places of which a correlation with severity can say anything."""

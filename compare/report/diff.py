@@ -102,7 +102,7 @@ def diff(
 
 def pair(found: list[tuple[Finding, ...]]) -> list[Pair]:
     """Findings of two studies about the same thing, in A's order, what only B has last."""
-    keyed = [{(f.study, f.arm, f.baseline, f.quantity): f for f in findings} for findings in found]
+    keyed = [{(f.study, f.arm, f.baseline, f.quantity, f.axis): f for f in findings} for findings in found]
     return [Pair(a=keyed[0].get(key), b=keyed[1].get(key)) for key in dict.fromkeys([*keyed[0], *keyed[1]])]
 
 

@@ -5,6 +5,7 @@ are on the server. Each that is missing is named with the command that mends it.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +14,8 @@ from compare import manifest as manifests
 
 PROJECT = "ebt-arena"
 """Where `logger=wandb` logs unless told otherwise."""
-BEFORE = ("The answer",)
-AFTER = ("All findings", "What failed", "To reproduce", "What is counted, and what to beware of")
-"""Sections of report.md, around the panels."""
+LEFT_OUT = ("Figures", "Cells", "Cells behind the numbers")
+"""Sections of report.md that stay behind; the panels, in the first one's place, show the runs themselves."""
 
 
 class Unpublished(Exception):
@@ -39,6 +39,9 @@ def publish(store: Path, name: str, *, project: str = "", entity: str = "", shar
     entity, project = entity or user, project or PROJECT
     text = (store / "reports" / name / "report.md").read_text(encoding="utf-8")
     sections = {part.split("\n", 1)[0].strip(): part for part in re.split(r"^## ", text, flags=re.MULTILINE)}
+    heads = [name for name in sections if not name.startswith("# ")]
+    place = heads.index(LEFT_OUT[0])
+    before, after = ([h for h in part if h not in LEFT_OUT] for part in (heads[:place], heads[place:]))
     studies = list(dict.fromkeys(cell.study for cell in plan.cells))
     try:
         report = api.Report(
@@ -48,13 +51,13 @@ def publish(store: Path, name: str, *, project: str = "", entity: str = "", shar
             description=plan.question,
             blocks=[
                 api.TableOfContents(),
-                *_words(api, sections, BEFORE),
+                *_words(api, sections, before),
                 *(
                     block
                     for study in studies
                     for block in (api.H2(study), _panels(api, expressions, entity, project, name, study))
                 ),
-                *_words(api, sections, AFTER),
+                *_words(api, sections, after),
             ],
         )
         report.save()
@@ -104,13 +107,12 @@ def _require_synced(store: Path) -> None:
         )
 
 
-def _words(api: Any, sections: dict[str, str], names: tuple[str, ...]) -> list[Any]:
+def _words(api: Any, sections: dict[str, str], names: Sequence[str]) -> list[Any]:
     """Sections of the Markdown; figures stay behind, the panels show the runs themselves."""
     blocks: list[Any] = []
     for name in names:
-        if name in sections:
-            body = re.sub(r"!\[[^]]*\]\([^)]*\)", "", sections[name].split("\n", 1)[1]).strip()
-            blocks += [api.H2(name), api.MarkdownBlock(body)]
+        body = re.sub(r"!\[[^]]*\]\([^)]*\)", "", sections[name].split("\n", 1)[1]).strip()
+        blocks += [api.H2(name), api.MarkdownBlock(body)]
     return blocks
 
 

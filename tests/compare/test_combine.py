@@ -111,6 +111,7 @@ def test_a_finished_record_beats_one_that_cannot_be_used(stores, tmp_path: Path,
             "name different contrasts",
         ),
         ({"fit_share": 0.3}, "has fit_share=0"),
+        ({"axis": "width"}, "varies flops"),
     ],
 )
 def test_studies_that_are_judged_otherwise_are_not_combined(
@@ -202,6 +203,12 @@ def test_pairs_know_what_became_of_a_verdict(stores, tmp_path: Path) -> None:
     assert (one.change, one.apart) == ("ahead → behind", True)
     (two,) = pair([(first,), (near,)])
     assert (two.change, two.apart) == ("same verdict", False)
+    # A quantity that is measured on several axes of shift is paired axis by axis.
+    along = [replace(first, axis=axis) for axis in ("length", "noise")]
+    assert [(p.a.axis, p.b.axis) for p in pair([tuple(along), tuple(along[::-1])])] == [
+        ("length", "length"),
+        ("noise", "noise"),
+    ]
     lost, new = pair([(first,), (replace(first, arm="other"),)])
     assert (lost.change, new.change) == ("only in A", "only in B")
 

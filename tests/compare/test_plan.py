@@ -170,6 +170,7 @@ def contrast(arm: str, baseline: str, quantity: str) -> str:
             "quantity: final_error, margin: 0.1, severity: 2}]",
             "study addition measures 2 severities, from 0; raise trainer.severities",
         ),
+        ("experiment.axis=batch", "all rungs of axis=batch share"),
         ("experiment.fit_share=0", "needs fit_share"),
         ("experiment.fit_share=1.5", "fit_share=1.5"),
     ],

@@ -1,5 +1,6 @@
 """A report goes to Weights & Biases; what is missing is named with the command that mends it."""
 
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -118,6 +119,10 @@ def test_a_report_has_words_and_panels_over_its_own_runs(server: Server, store: 
     assert "compute multiplier at equal loss" in words
     assert "missing: text, transformer" in words
     assert "](figures/" not in words
+    heads = [b.text for b in report.blocks if b.kind == "H2"]
+    written = re.findall(r"^## (.+)$", (store / "reports/scaling/report.md").read_text(), re.MULTILINE)
+    stay = {"Figures", "Cells", "Cells behind the numbers"}
+    assert [h for h in heads if h not in ("text", "addition")] == [h for h in written if h not in stay]
     assert str(store) not in words
 
 
