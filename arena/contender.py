@@ -225,14 +225,13 @@ class Contender(lightning.LightningModule, ABC):
             "gradient of it; use strategy=ddp, or one device",
         )
 
-    def on_train_start(self) -> None:
-        model = self.trainer.strategy.model
-        if isinstance(model, DistributedDataParallel):
-            # Its reducer expects one backward a step; `optimise` averages over processes instead.
-            model.require_backward_grad_sync = False
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
         """Stop before the step that would exceed the budget."""
+        model = self.trainer.strategy.model
+        if isinstance(model, DistributedDataParallel):
+            # Its reducer expects one backward a step, and as many on every process; `optimise` averages over
+            # processes instead. At each step, since Lightning asks for it again after each.
+            model.require_backward_grad_sync = False
         budget = self.cell.budget
         seen = self.problems + len(batch.problems) * self.ranks
         enough = budget.problems is not None and seen > budget.problems

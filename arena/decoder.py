@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from arena.folded import floor, fold, merged, scaled, unit
-from arena.transformer import Block, TransformerLM, rotary_tables, rotate
+from arena.transformer import Block, TransformerLM, at_least_fp32, rotary_tables, rotate
 
 SHARED_FROM = 16
 """Prompt length from which a group's sequences attend to one copy of their prompt. Below, a copy each
@@ -201,7 +201,7 @@ class TransformerDecoder(Decoder):
         self.logits_BV = self._logits(x_BW)
 
     def _logits(self, x_BW: Tensor) -> Tensor:
-        return F.linear(unit(x_BW, self.floor)[0], self.head, self.bias).float()
+        return at_least_fp32(F.linear(unit(x_BW, self.floor)[0], self.head, self.bias))
 
 
 def pad_left(

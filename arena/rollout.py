@@ -16,6 +16,7 @@ from torch import Tensor
 from arena.data import Batch
 from arena.policy import Policy
 from arena.tasks.base import Task, stream
+from arena.transformer import at_least_fp32
 
 GOLDEN = numpy.uint64(0x9E3779B97F4A7C15)
 
@@ -136,8 +137,8 @@ def sample(
 
 
 def predicted_logits(policy: Policy, batch: Batch) -> Tensor:
-    """Logits for the batch's supervised tokens: (B, M, V), fp32."""
-    return policy.predicted(batch).float()
+    """Logits for the batch's supervised tokens: (B, M, V), fp32; fp64 of a policy in fp64."""
+    return at_least_fp32(policy.predicted(batch))
 
 
 def log_probabilities(logits_BMV: Tensor, batch: Batch, temperature: float = 1.0) -> Tensor:

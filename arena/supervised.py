@@ -89,11 +89,16 @@ class NextTokens(Contender):
         targets_BM = batch.targets_BM.masked_fill(~batch.supervised_BM, -100)
         logits_BMV = predicted_logits(self.model, batch)
         loss: Tensor = F.cross_entropy(logits_BMV.flatten(0, 1), targets_BM.flatten(), ignore_index=-100)
+        if self.ranks > 1:
+            # The mean over the tokens of all processes, which hold unequal numbers of them.
+            tokens = float(batch.supervised_BM.sum())
+            loss = loss * (tokens * self.ranks / self.over_ranks(tokens))
         self.manual_backward(loss)
         norm = self.optimise(optim.schedule(share, self.cell.trainer))
         self.spend("train", 3 * self.forward_flops(batch))
         self.problems += len(batch.problems) * self.ranks
-        self.history.add(step=self.steps, flops=self.flops_spent, loss=loss, gradient_norm=norm)
+        told = loss if self.ranks == 1 else self.over_ranks(float(loss.detach())) / self.ranks
+        self.history.add(step=self.steps, flops=self.flops_spent, loss=told, gradient_norm=norm)
         return logits_BMV.detach()
 
     @torch.no_grad()

@@ -19,6 +19,11 @@ from arena.config import Size
 ROTARY_BASE = 10_000.0
 
 
+def at_least_fp32(x: Tensor) -> Tensor:
+    """Half precision as fp32, anything wider as it is."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) * weight (Zhang & Sennrich 2019)."""
 
@@ -29,7 +34,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # Plain arithmetic in fp32: differentiable twice, exact under bf16 autocast.
-        x32 = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        x32 = at_least_fp32(x)
         scale = torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)
         return (x32 * scale).to(x.dtype) * self.weight
 

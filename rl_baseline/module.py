@@ -20,13 +20,13 @@ from arena.seeding import generator
 from arena.shape import supervised_step
 from arena.tasks.base import Problem, Task
 from arena.token_classes import PLAN
-from rl_baseline import anatomy, cost, entropy, measure
+from rl_baseline import anatomy, cost, entropy, measure, ranks
 from rl_baseline.advantage import advantages
 from rl_baseline.config import RLArm
 from rl_baseline.credit import CLASSES, class_table
 from rl_baseline.probe import Probe
 from rl_baseline.supervised import TransformerModule
-from rl_baseline.update import Metrics, Samples, decide, merge, policy_loss
+from rl_baseline.update import LARGEST, Metrics, Samples, decide, merge, policy_loss
 
 WARM_START, RL = "warm_start", "rl"
 LOGP_TOLERANCE = {True: 1e-3, False: 0.5}
@@ -70,9 +70,9 @@ class RLModule(TransformerModule):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         require(
-            self.trainer.world_size == 1,
-            f"devices={self.trainer.world_size}: rollouts that teach nothing skip their updates, so that "
-            "processes would wait for one another for ever; train this arm on one device",
+            self.trainer.world_size <= self.arm.prompts,
+            f"devices={self.trainer.world_size}: each process needs a problem of a rollout, which has "
+            f"arm.prompts={self.arm.prompts}; raise arm.prompts, or use fewer devices",
         )
 
     def training_state(self) -> dict[str, Any]:
@@ -99,15 +99,18 @@ class RLModule(TransformerModule):
     def step_flops(self, batch: Batch) -> float:
         if self.stage == WARM_START:
             return super().step_flops(batch)
-        return cost.rl_iteration(self.model.shape, self.task, self.arm)
+        return cost.rl_iteration(self.model.shape, self.task, self.arm) / self.ranks
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.stage == RL:
-            self.reward_step(batch.problems[: self.arm.prompts])
+            problems = batch.problems
+            if self.ranks > 1:
+                problems = tuple(p for part in ranks.gather(problems) for p in part)
+            self.reward_step(problems[: self.arm.prompts])
             return
         logits_BMV = self.next_token_step(batch, self.share_spent / self.arm.warm_start)
         # Looked at after the step, so that who watches the stage sees it end before RL begins.
-        next_step = supervised_step(self.model.shape, self.task, self.cell.task.batch)
+        next_step = supervised_step(self.model.shape, self.task, self.cell.task.batch) * self.ranks
         if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
             self.begin_rl()
         elif self.arm.warm_until is not None and self.competence(logits_BMV, batch) >= self.arm.warm_until:
@@ -121,7 +124,10 @@ class RLModule(TransformerModule):
         decoding takes just these.
         """
         right_BM = (logits_BMV.argmax(-1) == batch.targets_BM) | ~batch.supervised_BM
-        self.solved.lerp_(right_BM.all(1).float().mean(), COMPETENCE_RATE)
+        right = right_BM.all(1).float().mean()
+        if self.ranks > 1:
+            right = torch.full_like(right, self.over_ranks(float(right)) / self.ranks)
+        self.solved.lerp_(right, COMPETENCE_RATE)
         return float(self.solved)
 
     def begin_rl(self) -> None:
@@ -146,23 +152,28 @@ class RLModule(TransformerModule):
         began = float(self.began)
         warmup = self.cell.trainer.warmup * (1 - began)
         share = self.share_spent - began
-        return self.arm.lr_scale * (1.0 if share >= warmup else max(share / warmup, 0.1))
+        warm = share >= warmup or warmup == 0
+        return self.arm.lr_scale * (1.0 if warm else max(share / warmup, 0.1))
 
     def reward_step(self, problems: Sequence[Problem]) -> None:
-        """One rollout on `problems` and the optimiser steps on it."""
+        """One rollout on `problems`, those of all processes, and the optimiser steps on it."""
         arm, key = self.arm, (self.cell.seed, "rollout", self.problems)
         probed = self.probed() if self.probe.due(self.share_of_rl) else {}
         prompts = [p.prompt for p in problems]
         temperature = self.controller.temperature
+        seeds = sequence_seeds(prompts, arm.group, *key)
+        mine = self.mine(len(prompts))
         rollout = sample(
             self.model,
             self.task,
-            prompts,
+            prompts[mine.start : mine.stop],
             length=self.task.longest()[1],
             group=arm.group,
             temperature=temperature,
-            seeds=sequence_seeds(prompts, arm.group, *key),
+            seeds=seeds[mine.start * arm.group : mine.stop * arm.group],
         )
+        if self.ranks > 1:
+            rollout = ranks.whole_rollout(rollout)
         self.check_gap()
         self.spend("rollout", rollout.flops)
         self.problems += len(problems)
@@ -223,24 +234,38 @@ class RLModule(TransformerModule):
         """Gradients of one optimiser step into `.grad`, micro-batch by micro-batch; its metrics.
 
         What is selected over the whole step is selected before it is split: from the same forward pass
-        if it is not split at all, else from one without gradient, which is paid for.
+        if it is not split at all, else from one without gradient, which is paid for. Of several processes
+        each takes its share of the samples; their gradients, which `optimise` averages, sum to the step's.
         """
-        arm, length = self.arm, self.task.longest()[1]
-        everything = torch.arange(len(batch.problems), device=self.device)
+        arm, length, count = self.arm, self.task.longest()[1], len(batch.problems)
+        mine = self.mine(count)
+        # A process without a sample goes along with one that weighs nothing: the others wait for it.
+        idle = not mine
+        everything = torch.arange(count, device=self.device)[
+            slice(0, 1) if idle else slice(mine.start, mine.stop)
+        ]
         parts = everything.split(arm.micro_batch or len(everything))
-        logp_BT = entropy_BT = None
+        whole = len(parts) == 1 and self.ranks == 1
+        logp_BT = entropy_BT = seen_BT = None
         if len(parts) == 1:
-            logp_BT, entropy_BT = self.policy(batch, temperature)
+            logp_BT, entropy_BT = self.policy(batch if whole else _rows(batch, parts[0]), temperature)
+            seen_BT = logp_BT.detach(), entropy_BT.detach()
         elif arm.reads_policy:
             with torch.no_grad():
                 seen = [self.policy(_rows(batch, rows), temperature) for rows in parts]
-            self.spend("survey", self.forward_flops(batch))
-            logp_BT, entropy_BT = (torch.cat(column) for column in zip(*seen, strict=True))
+            seen_BT = tuple(torch.cat(column) for column in zip(*seen, strict=True))
+        if arm.reads_policy and arm.micro_batch and arm.micro_batch < -(-count // self.ranks):
+            # Booked by every process where any has more than one part: booking waits for all of them.
+            own = self.forward_flops(_rows(batch, everything) if self.ranks > 1 else batch)
+            self.spend("survey", own if len(parts) > 1 else 0.0)
+        if self.ranks > 1 and arm.reads_policy:
+            assert seen_BT is not None
+            every = ranks.gather([x_BT[:0].cpu() if idle else x_BT.cpu() for x_BT in seen_BT])
+            seen_BT = tuple(torch.cat(column).to(self.device) for column in zip(*every, strict=True))
         step = decide(
             arm,
             samples,
-            None if logp_BT is None else logp_BT.detach(),
-            None if entropy_BT is None else entropy_BT.detach(),
+            *(seen_BT if seen_BT is not None and (whole or arm.reads_policy) else (None, None)),
             generator=random,
             length=length,
         )
@@ -249,12 +274,20 @@ class RLModule(TransformerModule):
             if len(parts) > 1:
                 logp_BT, entropy_BT = self.policy(_rows(batch, rows), temperature)
             assert logp_BT is not None
-            part = step if len(parts) == 1 else step.part(rows)
+            part = step if whole else step.part(rows)
             loss, row = policy_loss(arm, logp_BT, entropy_BT, part, self.controller.coefficient)
+            if self.ranks > 1:
+                loss = loss * (0 if idle else self.ranks)
+                row = {name: value * (not idle) for name, value in row.items()}
             self.manual_backward(loss)
             metrics.append(row)
-        self.spend("update", 3 * self.forward_flops(batch))
-        return merge(metrics)
+        self.spend("update", 3 * self.forward_flops(batch if self.ranks == 1 else _rows(batch, everything)))
+        merged = merge(metrics)
+        return merged if self.ranks == 1 else ranks.reduced(merged, LARGEST)
+
+    def mine(self, count: int) -> range:
+        """Of `count` rows, those of this process."""
+        return ranks.share(count, self.global_rank if self.ranks > 1 else 0, self.ranks)
 
     def policy(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Log-probabilities at the sampling temperature, entropies at temperature 1; (B, T) each.

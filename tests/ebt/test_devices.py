@@ -9,8 +9,6 @@ from arena.data import Problems
 from arena.seeding import seed_everything
 from arena.tasks import build_task
 from ebt.module import EBTModule
-from rl_baseline.config import RLArm
-from rl_baseline.module import RLModule
 from tests.conftest import parameters_of, quiet_trainer
 
 STEPS = 5
@@ -60,13 +58,4 @@ def test_sharding_is_refused(arm_of, tiny_cell, trainer, monkeypatch) -> None:
     module.trainer = trainer
     monkeypatch.setattr(type(trainer), "strategy", Sharded())
     with pytest.raises(ConfigError, match=r"strategy=Sharded: .* use strategy=ddp, or one device"):
-        module.setup("fit")
-
-
-def test_reward_trains_on_one_device(tiny_cell, trainer, monkeypatch) -> None:
-    cell = tiny_cell(RLArm(name="rl_grpo"), Addition(name="addition", batch=32))
-    module = RLModule(cell, build_task(cell.task))
-    module.trainer = trainer
-    monkeypatch.setattr(type(trainer), "world_size", 2)
-    with pytest.raises(ConfigError, match=r"devices=2: .* train this arm on one device"):
         module.setup("fit")
