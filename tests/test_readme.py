@@ -87,7 +87,7 @@ def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
     import json
 
     assert any(c[2] == f"benchmarks.{name}" for c in USE)
-    given = {"alpha_rule": ["3"], "ebt_generate": ["1", "8"], "harness": ["200", "1e8"], "report": ["30"]}
+    given = {"alpha_rule": ["3"], "ebt_generate": ["1", "8"], "harness": ["200", "3e9"], "report": ["30"]}
     short = given.get(name, ["1"])
     result = run(["python", "-m", f"benchmarks.{name}", *short], tmp_path)
     assert result.returncode == 0, result.stderr

@@ -29,7 +29,8 @@ class Engine:
 
     def missing(self) -> str:
         """Why it cannot be used here; empty if it can."""
-        if find_spec(f"hydra_plugins.{self.plugin.replace('-', '_')}") is None:
+        # Without any launcher the package that holds them is not there either, and asking below it raises.
+        if not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{self.plugin.replace('-', '_')}")):
             return f"no {self.plugin}: install the extra of its name"
         return self.lacking()
 
