@@ -18,14 +18,17 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from arena.config import ConfigError
-from compare import manifest, mirror, stop
+from compare import manifest, mirror, stop, tuned
 from compare.config import Root, conf_folder, register
 from compare.display import Display, plan_table
+from compare.evidence import collect, without_paths
 from compare.plan import Planned, Request, contrasts, expand, narrow
 from compare.record import Record, RecordError
 from compare.redaction import redact
 from compare.run import run, workers_by_default
+from compare.search import ranges_of
 from compare.store import SNAPSHOT, Store
+from compare.trials import choices
 
 
 class CellsFailed(Exception):
@@ -97,10 +100,39 @@ def _task(config: DictConfig) -> None:
         failed += [o.planned.identity for o in outcomes if o.status == "failed"]
         _write_manifest(request, grid, store, commit)
     _report(store, request.name, console)
+    if root.experiment is not None and root.experiment.search is not None:
+        _keep_choices(request, grid, store, commit, console)
     if failed:
         raise CellsFailed(
             f"{len(failed)} of {len(plan)} cells failed; the report names them (retry=failed runs them again)"
         )
+
+
+def _keep_choices(request: Request, grid: list[Planned], store: Store, commit: str, console: Console) -> None:
+    """Write the settings that a search chose, and say so."""
+    folder, search = tuned.folder_of(request.root.tuned, conf_folder()), request.root.experiment.search
+    first = {(p.study, p.cell.arm.name, p.cell.size.name): p.cell for p in reversed(grid)}
+    evidence = collect(store.root, manifest.load(store.root, request.name))
+    for choice in choices(evidence):
+        cell = first[choice.study, choice.arm, choice.size]
+        what = f"{choice.task} {choice.size} {choice.arm}"
+        if choice.chosen is None:
+            why = f"{choice.missing} runs are missing" if choice.missing else "every trial failed"
+            console.print(f"{what}: nothing chosen, {why}", highlight=False)
+        elif folder is None:
+            console.print(f"{what}: trial {choice.chosen.number}, not written (tuned=none)", highlight=False)
+        else:
+            path = tuned.write(
+                folder,
+                choice,
+                task=cell.task,
+                ranges=ranges_of(cell, search),
+                search_seed=search.seed,
+                commit=commit,
+                command=without_paths(redact(shlex.join(["python", "-m", "compare", *request.overrides]))),
+            )
+            trial = f"trial {choice.chosen.number} of {len(choice.trials)}"
+            console.print(f"{what}: {trial} -> {'/'.join(path.parts[-4:])}", highlight=False)
 
 
 def _report(store: Store, name: str, console: Console) -> None:
@@ -140,6 +172,7 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
             budget=float(p.cell.budget.flops),
             seed=p.cell.seed,
             rung=p.rung,
+            trial=p.trial,
         )
         for p in ordered
     )
@@ -170,6 +203,7 @@ def _write_manifest(request: Request, plan: list[Planned], store: Store, commit:
         cells=cells,
         fit_share=float(experiment.fit_share) if experiment is not None else 0.0,
         axis=experiment.axis if experiment is not None else "flops",
+        tuned=tuple(dict.fromkeys(p.settings for p in ordered if p.settings is not None)),
     )
     try:
         manifest.dump(store.root, content)

@@ -50,6 +50,20 @@ class Study:
 
 
 @dataclass(kw_only=True)
+class Search:
+    """Settings to try for every arm of an experiment, as many for each; the best are kept in conf/tuned."""
+
+    trials: int = MISSING
+    """Settings an arm; the first is the arm as its file has it. The same for an arm with one range as for
+    one with three: tuning is equal in what it costs."""
+    seed: int = 0
+    """Seed of the draws."""
+    ranges: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Ranges [low, high] by key (size.lr, or a number of the arm), under all, a family (ebt, rl, ...) or an
+    arm's name; the narrower wins."""
+
+
+@dataclass(kw_only=True)
 class ContrastConfig:
     """A comparison named before anything runs; Holm's correction runs over all of them."""
 
@@ -96,6 +110,11 @@ class Experiment:
     """First share of reinforcement learning on which the entropy law and its rivals are fitted, to forecast
     the rest; 0: no forecast, and no section on the ceiling in the report."""
     contrasts: list[ContrastConfig] = field(default_factory=list)
+    search: Search | None = None
+    """Trials of settings instead of results; evaluated with trainer.split=val."""
+    tuned: bool = True
+    """Whether arms get the settings that a search chose for their task and size (conf/tuned). False where
+    an experiment asks about the settings of the arms' own files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +158,9 @@ class Root:
     """`failed`: run failed cells again."""
     workers: int = 0
     """Cells trained at once on this machine; 0: one a CPU core, or one in all with a GPU."""
+    tuned: str = "conf"
+    """Where a search leaves what it chose and everything else reads it: `conf` is conf/tuned, beside the
+    configuration; or a folder; `none`: every arm as its file has it."""
     worker: int = 0
     """Any number; lets a Hydra sweep start several processes on one store (-m worker=range(8))."""
 

@@ -26,15 +26,17 @@ def clock(seconds: float) -> str:
 def label(planned: Planned) -> str:
     """A cell's name on one line."""
     cell = planned.cell
-    return f"{cell.task.name} {cell.arm.name} {cell.budget.flops:.1e} seed {cell.seed}"
+    trial = f" trial {planned.trial}" if planned.trial else ""
+    return f"{cell.task.name} {cell.arm.name} {cell.budget.flops:.1e}{trial} seed {cell.seed}"
 
 
 def plan_table(plan: list[Planned], done: set[str], rates: dict[str, float], workers: int) -> Table:
-    """The cells of a plan with parameters, FLOPs and expected time; seeds share a row."""
+    """The cells of a plan with parameters, FLOPs and expected time; seeds and trials share a row."""
     table = Table(title=f"{len(plan)} cells, {len(done)} done")
     for column in ("study", "arm", "size"):
         table.add_column(column)
-    for column in ("parameters", "non-embedding", "FLOPs", "seeds", "done", "expected"):
+    runs = "trials x seeds" if any(planned.trial for planned in plan) else "seeds"
+    for column in ("parameters", "non-embedding", "FLOPs", runs, "done", "expected"):
         table.add_column(column, justify="right")
     groups: dict[tuple[str, str, str, float], list[Planned]] = {}
     for planned in plan:

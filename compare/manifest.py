@@ -95,6 +95,27 @@ class PlannedCell:
     seed: int
     rung: int = 0
     """Number of its rung, from 1, where the axis is not FLOPs; 0: budgets tell rungs apart."""
+    trial: int = 0
+    """Number of the trial of a search, from 1, which is the arm as its files have it; 0: no search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the settings of an arm come from, if a search chose them."""
+
+    study: str
+    arm: str
+    size: str
+    trials: int
+    """Settings that the search tried for this arm."""
+    runs: int
+    """Seeds of each trial."""
+    budget: float
+    """Training FLOPs of a trial."""
+    commit: str
+    """Commit of the program that searched."""
+    chosen: str
+    """What was chosen, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +169,8 @@ class Manifest:
     stores that were combined."""
     axis: str = "flops"
     """One of AXES."""
+    tuned: tuple[Settings, ...] = ()
+    """Settings that a search chose; arms that are not named have those of their files."""
 
 
 def path_of(store: Path, name: str) -> Path:
@@ -230,7 +253,7 @@ def _build(cls: type, raw: Any) -> Any:
 
 
 def _value(name: str, kind: Any, value: Any) -> Any:
-    parts = {"contrasts": Contrast, "cells": PlannedCell}
+    parts = {"contrasts": Contrast, "cells": PlannedCell, "tuned": Settings}
     if name in parts:
         if not isinstance(value, list):
             raise TypeError(f"field {name} is not a list")
@@ -251,18 +274,19 @@ def _check(manifest: Manifest) -> None:
         raise ValueError(f"name {manifest.name!r} is not a plain file name")
     if manifest.axis not in AXES:
         raise ValueError(f"axis {manifest.axis!r}: choose one of {', '.join(AXES)}")
-    taken: set[tuple[str, str, float, int, int]] = set()
+    taken: set[tuple[str, str, float, int, int, int]] = set()
     for cell in manifest.cells:
         if not re.fullmatch(PLAIN, cell.cell):
             raise ValueError(f"cell {cell.cell!r} is not a plain folder name")
         if not (math.isfinite(cell.budget) and cell.budget > 0):
             raise ValueError(f"cell {cell.cell}: budget {cell.budget!r} is not a positive number")
-        if cell.rung < 0:
-            raise ValueError(f"cell {cell.cell}: rung {cell.rung} is negative")
-        key = (cell.study, cell.arm, cell.budget, cell.rung, cell.seed)
+        for name in ("rung", "trial"):
+            if getattr(cell, name) < 0:
+                raise ValueError(f"cell {cell.cell}: {name} {getattr(cell, name)} is negative")
+        key = (cell.study, cell.arm, cell.budget, cell.rung, cell.trial, cell.seed)
         if key in taken:
             # Runs of a study are told apart by these alone; two tasks or sizes need two studies.
-            raise ValueError(f"study {cell.study}: two cells with arm, budget, rung, seed {key[1:]}")
+            raise ValueError(f"study {cell.study}: two cells with arm, budget, rung, trial, seed {key[1:]}")
         taken.add(key)
     check_contrasts(
         manifest.contrasts, {(cell.study, cell.arm) for cell in manifest.cells}, manifest.fit_share

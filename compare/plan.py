@@ -15,7 +15,7 @@ from arena.config import Cell, ConfigError, Size, TaskConfig, require_choice
 from arena.tasks import build_task
 from arena.tasks.base import Task
 from compare.arms import FAMILIES, check, family
-from compare.config import Experiment, Root, Rung, Study
+from compare.config import Experiment, Root, Rung, Study, conf_folder
 from compare.manifest import (
     ANATOMY_QUANTITIES,
     AXES,
@@ -27,9 +27,12 @@ from compare.manifest import (
     THINKING_SHIFT_QUANTITIES,
     WARM_START,
     Contrast,
+    Settings,
     check_contrasts,
 )
 from compare.record import Record
+from compare.search import trials, with_settings
+from compare.tuned import apply, folder_of, in_words
 
 THINKING_FAMILIES = ("ebt", "parallel", "diffusion", "looped")
 """Families that answer in more or fewer steps of one kind: descents, unmaskings, loops."""
@@ -63,6 +66,10 @@ class Planned:
     """Training FLOPs expected: the budget's, or fewer where its problems run out first."""
     rung: int = 0
     """Number of its rung on an axis other than FLOPs, from 1; 0: FLOPs are the axis."""
+    trial: int = 0
+    """Number of the trial of a search, from 1; 0: no search."""
+    settings: Settings | None = None
+    """What a search chose for its arm; None: its settings are those of its files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +96,20 @@ def expand(request: Request) -> list[Planned]:
     root = request.root
     root.validate()
     tasks: dict[TaskConfig, Task] = {}
+    folder = folder_of(root.tuned, conf_folder())
     if root.experiment is None:
-        return _planned("cells", _cell(root, root.seed), [root.seed], tasks)
+        # What is set by hand on the command line stays as it is.
+        cell, tuned = apply(_cell(root, root.seed), folder, set(map(_key, request.overrides)))
+        planned = _planned("cells", cell, [root.seed], tasks)
+        return [dataclasses.replace(p, settings=tuned and in_words(p.study, cell, tuned)) for p in planned]
     seeds = root.experiment.seeds
+    if root.experiment.search is not None or not root.experiment.tuned:
+        folder = None
     planned = [
-        dataclasses.replace(p, rung=rung)
+        dataclasses.replace(p, rung=point.rung, trial=point.trial, settings=point.settings)
         for name, study in root.experiment.studies.items()
-        for cell, rung in _study_cells(name, study, root.experiment, _passed_on(request.overrides))
-        for p in _planned(name, cell, seeds, tasks)
+        for point in _points(name, study, root.experiment, _passed_on(request.overrides), folder)
+        for p in _planned(name, point.cell, seeds, tasks)
     ]
     count = Counter(p.identity for p in planned)
     twice = next((p for p in planned if count[p.identity] > 1), None)
@@ -106,6 +119,7 @@ def expand(request: Request) -> list[Planned]:
             f"{twice.cell.budget.flops:g}, seed {twice.cell.seed} twice; remove the repetition"
         )
     require_choice(f"experiment {root.experiment.name}: axis", root.experiment.axis, AXES)
+    _check_search(root.experiment, planned)
     _check(root.experiment, planned, tasks)
     return sorted(planned, key=lambda p: p.cell.budget.flops)
 
@@ -126,6 +140,26 @@ def contrasts(experiment: Experiment) -> tuple[Contrast, ...]:
         )
         for c in experiment.contrasts
     )
+
+
+def _check_search(experiment: Experiment, planned: list[Planned]) -> None:
+    """Raise ConfigError if what a search would choose by, or write to, is not what it should be."""
+    if experiment.search is None:
+        return
+    files: dict[tuple[str, str, str], tuple[str, float]] = {}
+    for p in planned:
+        cell = p.cell
+        if cell.trainer.split != "val":
+            raise ConfigError(
+                f"experiment {experiment.name}: study {p.study}: trainer.split={cell.trainer.split}: a "
+                "search must not see what results are measured on; put trainer.split=val into its overrides"
+            )
+        file, place = (cell.task.name, cell.size.name, cell.arm.name), (p.study, cell.budget.flops)
+        if files.setdefault(file, place) != place:
+            raise ConfigError(
+                f"experiment {experiment.name}: arm {cell.arm.name} is searched for twice on "
+                f"{cell.task.name}, size {cell.size.name}; leave one budget or study of it"
+            )
 
 
 def _check(experiment: Experiment, planned: list[Planned], tasks: dict[TaskConfig, Task]) -> None:
@@ -299,10 +333,21 @@ def _cell(root: Root, seed: int) -> Cell:
     )
 
 
-def _study_cells(
-    name: str, study: Study, experiment: Experiment, passed_on: list[str]
-) -> list[tuple[Cell, int]]:
-    """One cell an arm and rung, under the first seed, and the rung's number, 0 where FLOPs are the axis."""
+@dataclass(frozen=True, kw_only=True)
+class _Point:
+    """One cell of a study under its first seed, and where it stands in the grid."""
+
+    cell: Cell
+    rung: int
+    """Its number; 0 where FLOPs are the axis."""
+    trial: int = 0
+    settings: Settings | None = None
+
+
+def _points(
+    name: str, study: Study, experiment: Experiment, passed_on: list[str], folder: Path | None
+) -> list[_Point]:
+    """One cell an arm, rung and trial, with tuned settings from `folder` if there are any."""
     if not (study.arms and study.rungs and experiment.seeds):
         raise ConfigError(f"experiment.studies.{name}: needs at least one arm, one rung and one seed")
     for override in study.overrides:
@@ -319,14 +364,15 @@ def _study_cells(
                     f"experiment.studies.{name}.family_overrides: {override} sets no setting of an arm; give "
                     "keys such as arm.warm_until, they hold for every arm of the family"
                 )
-    cells: list[tuple[Cell, int]] = []
+    points: list[_Point] = []
     sizes: dict[str, Size] = {}
     for arm in study.arms:
         choices = [f"arm={arm}", f"task={study.task}", f"size={study.rungs[0].size}"]
         choices += [*study.overrides, *passed_on]
         root = _compose(choices)
-        if root.arm.kind in study.family_overrides:
-            root = _compose([*choices, *study.family_overrides[root.arm.kind]])
+        of_family = study.family_overrides.get(root.arm.kind, [])
+        if of_family:
+            root = _compose([*choices, *of_family])
         for number, rung in enumerate(study.rungs, start=1):
             if rung.size not in sizes:
                 # No other group says anything of the size, so one arm's is every arm's.
@@ -336,8 +382,17 @@ def _study_cells(
             budget = dataclasses.replace(cell.budget, flops=rung.flops, problems=rung.problems)
             cell = dataclasses.replace(cell, budget=budget, size=sizes[rung.size])
             cell = dataclasses.replace(cell, **_shape(cell, rung))
-            cells.append((cell, 0 if experiment.axis == "flops" else number))
-    return cells
+            place = 0 if experiment.axis == "flops" else number
+            if experiment.search is not None:
+                points += [
+                    _Point(cell=with_settings(cell, settings), rung=place, trial=trial)
+                    for trial, settings in enumerate(trials(cell, experiment.search), start=1)
+                ]
+                continue
+            cell, tuned = apply(cell, folder, set(map(_key, of_family)))
+            settings = in_words(name, cell, tuned) if tuned is not None else None
+            points.append(_Point(cell=cell, rung=place, settings=settings))
+    return points
 
 
 def _shape(cell: Cell, rung: Rung) -> dict[str, Any]:
@@ -381,6 +436,11 @@ def _matches(cell: Cell, root: Root, key: str) -> bool:
     return getattr(cell, key).name == getattr(root, key).name
 
 
+def _key(override: str) -> str:
+    """What a Hydra override sets."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def _passed_on(overrides: tuple[str, ...]) -> list[str]:
     """Overrides of the command line that hold for every cell: those of the trainer."""
-    return [o for o in overrides if o.lstrip("+~").split("=")[0].split(".")[0] == "trainer"]
+    return [o for o in overrides if _key(o).split(".")[0] == "trainer"]

@@ -10,7 +10,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -35,6 +35,7 @@ from compare.report.ceiling_words import possibility
 from compare.scaling import Results, Study, analyse
 from compare.stats import Estimate
 from compare.tables import BASELINE, HEADLINES, FitRow, Interval
+from compare.trials import choices, chosen_alone
 
 TEMPLATES = Path(__file__).parent
 
@@ -91,7 +92,8 @@ def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = 
 
 
 def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | None = None) -> Path:
-    """The same, of what has been read from the store."""
+    """The same, of what has been read from the store. Of a search's trials the chosen ones are analysed."""
+    everything, evidence = evidence, chosen_alone(evidence)
     results = analyse(evidence, progress=progress)
     if progress is not None:
         progress("drawing figures")
@@ -105,7 +107,8 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
     oods = ood_section.sections(results, look)
     pictures = pictures_section.sections(results, look)
     thoughts = thinking_section.sections(results, look)
-    context = _context(results, drawn, ceilings) | {
+    context = _context(results, everything, drawn, ceilings) | {
+        "searches": choices(everything),
         "anatomies": anatomies,
         "anatomy_beware": anatomy_section.BEWARE,
         "oods": oods,
@@ -121,7 +124,8 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
     for group in (*drawn.values(), *(part.figures for part in parts)):
         for figure in group:
             write_text(folder / "figures" / f"{figure.name}.svg", figures.standalone(figure))
-    render(folder, "page", context, evidence)
+    # A mark of an arm leads to what was analysed of it, one of a trial to its own cells.
+    render(folder, "page", context, replace(everything, runs=evidence.runs))
     return folder / "index.html"
 
 
@@ -139,9 +143,11 @@ def render(folder: Path, template: str, context: dict[str, object], evidence: Ev
 
 
 def _context(
-    results: Results, drawn: dict[str, list[figures.Figure]], ceilings: tuple[Section, ...]
+    results: Results,
+    evidence: Evidence,
+    drawn: dict[str, list[figures.Figure]],
+    ceilings: tuple[Section, ...],
 ) -> dict[str, object]:
-    evidence = results.evidence
     plan = evidence.manifest
     records = [run.record for run in evidence.runs]
     return {

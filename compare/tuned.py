@@ -1,0 +1,208 @@
+"""Tuned settings: one YAML file for a task, size and arm, written by a search and used by everything else.
+
+The files are data: they name learning rates and other numbers of an arm, and tell where they come from.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from arena.config import Cell, ConfigError, TaskConfig
+from compare.manifest import PLAIN, Settings
+from compare.search import with_settings
+from compare.trials import Choice
+
+BESIDE = "conf"
+"""The folder of tuned settings beside the configuration's files."""
+NONE = "none"
+"""Arms as their own files have them."""
+REMEDY = "run +experiment=tune again, or use tuned=none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """What a search chose for one arm, and on what grounds."""
+
+    settings: dict[str, float]
+    """Key -> value; empty if the arm's own file was best."""
+    trial: int
+    """Number of the chosen trial; 1 is the arm's own file."""
+    trials: int
+    seeds: list[int]
+    """Seeds of the search; results should use others."""
+    search_seed: int
+    ranges: dict[str, list[float]]
+    """What was searched: key -> [low, high]."""
+    metric: str
+    """Held-out metric in distribution, on the validation split, that chose."""
+    value: float
+    hand_set_value: float | None
+    """The same of trial 1; None if it failed."""
+    budget: float
+    """Training FLOPs of a trial."""
+    task: dict[str, Any]
+    """The task's configuration; a cell of the same task with another is not tuned by this."""
+    commit: str
+    command: str
+    records: list[str]
+    """Cells of the chosen trial."""
+
+
+def folder_of(name: str, beside: Path) -> Path | None:
+    """Where tuned settings are read and written; None for `none`.
+
+    Args:
+        beside: folder of the configuration's files.
+    """
+    if name == NONE:
+        return None
+    return beside / "tuned" if name == BESIDE else Path(name)
+
+
+def path_of(folder: Path, task: str, size: str, arm: str) -> Path | None:
+    """The file of a task, size and arm; None for names that are no plain file names."""
+    if not all(re.fullmatch(PLAIN, name) for name in (task, size, arm)):
+        return None
+    return folder / task / size / f"{arm}.yaml"
+
+
+def apply(cell: Cell, folder: Path | None, set_elsewhere: set[str]) -> tuple[Cell, Tuned | None]:
+    """The cell with its tuned settings, and what they are; itself if there are none for it.
+
+    Args:
+        set_elsewhere: keys that an experiment or the command line sets, which stay as they are.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    path = path_of(folder, cell.task.name, cell.size.name, cell.arm.name) if folder is not None else None
+    if path is None or not path.is_file():
+        return cell, None
+    tuned = read(path)
+    if tuned.task != portable_task(cell.task):
+        return cell, None
+    settings = {key: value for key, value in tuned.settings.items() if key not in set_elsewhere}
+    try:
+        return with_settings(cell, settings), tuned
+    except ConfigError as error:
+        raise ConfigError(f"{_named(path)}: {error}; {REMEDY}") from error
+
+
+def portable_task(task: TaskConfig) -> dict[str, Any]:
+    """A task's configuration as files hold it, without the path of its data."""
+    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(task)))
+    content.pop("path", None)
+    return content
+
+
+def read(path: Path) -> Tuned:
+    """Read one file.
+
+    Raises:
+        ConfigError: it is no such file, or a field is missing, unknown or of the wrong kind.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        names = {f.name for f in dataclasses.fields(Tuned)}
+        if not isinstance(raw, dict) or set(raw) != names:
+            found = sorted(map(str, raw)) if isinstance(raw, dict) else type(raw).__name__
+            raise ValueError(f"needs the fields {', '.join(sorted(names))}, has {found}")
+        settings = raw["settings"]
+        if not isinstance(settings, dict) or not all(
+            isinstance(k, str) and isinstance(v, float) and math.isfinite(v) and v > 0
+            for k, v in settings.items()
+        ):
+            raise ValueError(f"settings: {settings!r} are not positive numbers by key")
+        for name in ("trial", "trials", "search_seed"):
+            if type(raw[name]) is not int:
+                raise ValueError(f"{name}: {raw[name]!r} is not a whole number")
+        for name in ("metric", "commit", "command"):
+            if not isinstance(raw[name], str):
+                raise ValueError(f"{name}: {raw[name]!r} is not a text")
+        if not isinstance(raw["task"], dict):
+            raise ValueError(f"task: {raw['task']!r} is not a configuration")
+        if not isinstance(raw["budget"], float):
+            raise ValueError(f"budget: {raw['budget']!r} is not a number")
+        if not isinstance(raw["seeds"], list) or not all(type(seed) is int for seed in raw["seeds"]):
+            raise ValueError(f"seeds: {raw['seeds']!r} is not a list of whole numbers")
+        return Tuned(**raw)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise ConfigError(f"{_named(path)}: no tuned settings ({line}); {REMEDY}") from error
+
+
+def write(
+    folder: Path,
+    choice: Choice,
+    *,
+    task: TaskConfig,
+    ranges: dict[str, list[float]],
+    search_seed: int,
+    commit: str,
+    command: str,
+) -> Path:
+    """Write the file of a choice, replacing an older one at once; return its path.
+
+    Raises:
+        ConfigError: nothing was chosen, or a name is no plain file name.
+    """
+    chosen, path = choice.chosen, path_of(folder, choice.task, choice.size, choice.arm)
+    if chosen is None or chosen.value is None or path is None:
+        raise ConfigError(f"{choice.task} {choice.size} {choice.arm}: nothing to write")
+    own = choice.trials[0]
+    found = {} if chosen.number == 1 else chosen.settings
+    settings = {key: value for key in ranges if (value := found.get(key)) is not None}
+    tuned = Tuned(
+        settings=settings,
+        trial=chosen.number,
+        trials=len(choice.trials),
+        seeds=list(choice.seeds),
+        search_seed=search_seed,
+        ranges={key: [float(end) for end in ends] for key, ends in ranges.items()},
+        metric=choice.metric,
+        value=chosen.value,
+        hand_set_value=own.value,
+        budget=choice.budget,
+        task=portable_task(task),
+        commit=commit,
+        command=command,
+        records=list(chosen.cells),
+    )
+    content = dataclasses.asdict(tuned)
+    text = "# Written by a search; used wherever this task, size and arm meet, unless tuned=none.\n"
+    text += yaml.safe_dump(content, sort_keys=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+    return path
+
+
+def in_words(study: str, cell: Cell, tuned: Tuned) -> Settings:
+    """What a manifest keeps of tuned settings."""
+    said = ", ".join(f"{key}={value:g}" for key, value in tuned.settings.items())
+    return Settings(
+        study=study,
+        arm=cell.arm.name,
+        size=cell.size.name,
+        trials=tuned.trials,
+        budget=tuned.budget,
+        runs=len(tuned.seeds),
+        commit=tuned.commit,
+        chosen=said or "its own file's",
+    )
+
+
+def _named(path: Path) -> str:
+    """A file by the last parts of its path."""
+    return "/".join(path.parts[-4:])

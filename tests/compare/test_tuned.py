@@ -1,0 +1,343 @@
+"""Equal tuning: the same number of trials for every arm, chosen on validation, kept and used."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import initialize_config_dir
+
+from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
+from compare import tuned
+from compare.config import Search, conf_folder, register
+from compare.evidence import Evidence, Run, Trouble
+from compare.manifest import Manifest, PlannedCell
+from compare.plan import Request, expand, identity
+from compare.record import Evaluation, Record
+from compare.search import trials, with_settings
+from compare.trials import choices, chosen_alone
+from ebt.config import EBTArm
+from rl_baseline.config import TransformerArm
+from tests.compare.test_config import root
+from tests.conftest import TINY
+
+RANGES = {
+    "all": {"size.lr": [1e-3, 1e-2]},
+    "ebt": {"arm.alpha_target": [1.0, 16.0]},
+    "rl_grpo": {"arm.lr_scale": [0.01, 0.1]},
+}
+SEARCH = Search(trials=6, seed=0, ranges=RANGES)
+
+
+def cell(arm: object) -> Cell:
+    return Cell(
+        arm=arm,
+        task=Addition(name="addition"),
+        size=TINY,
+        budget=Budget(flops=1e9),
+        trainer=TrainerConfig(split="val"),
+        seed=0,
+    )
+
+
+EBT = cell(EBTArm(name="ebt_s1"))
+PLAIN = cell(TransformerArm(name="transformer"))
+
+
+def test_every_arm_gets_as_many_trials_and_tries_the_same_rates() -> None:
+    plain, energy = trials(PLAIN, SEARCH), trials(EBT, SEARCH)
+    assert len(plain) == len(energy) == 6
+    assert plain[0] == energy[0] == {}  # what the files say is tried, too
+    assert [t["size.lr"] for t in plain[1:]] == [t["size.lr"] for t in energy[1:]]
+    assert all(set(t) == {"size.lr", "arm.alpha_target"} for t in energy[1:])
+    assert trials(PLAIN, SEARCH) == plain
+    assert trials(PLAIN, dataclasses.replace(SEARCH, seed=1)) != plain
+
+
+def test_a_range_is_covered_evenly_in_its_logarithm() -> None:
+    # Five drawn trials between 1e-3 and 1e-2: one in each fifth of the decade.
+    import math
+
+    places = sorted((math.log10(t["size.lr"]) + 3) * 5 for t in trials(PLAIN, SEARCH)[1:])
+    assert [int(place) for place in places] == [0, 1, 2, 3, 4]
+
+
+def test_the_narrower_range_wins() -> None:
+    ranges = {"all": {"size.lr": [1e-3, 1e-2]}, "transformer": {"size.lr": [1e-5, 1e-4]}}
+    narrow = trials(PLAIN, Search(trials=3, seed=0, ranges=ranges))
+    assert all(1e-5 <= t["size.lr"] <= 1e-4 for t in narrow[1:])
+
+
+@pytest.mark.parametrize(
+    ("ranges", "said"),
+    [
+        ({}, "none for arm transformer"),
+        ({"all": {"size.width": [1.0, 2.0]}}, "size.width: no number of arm transformer"),
+        ({"all": {"arm.pretrained": [1.0, 2.0]}}, "arm.pretrained: no number"),
+        ({"all": {"size.lr": [0.0, 1.0]}}, "need [low, high]"),
+        ({"all": {"size.lr": [2.0, 1.0]}}, "need [low, high]"),
+        ({"all": {"size.lr": [1.0]}}, "need [low, high]"),
+    ],
+)
+def test_a_range_of_no_use_is_refused(ranges: dict[str, dict[str, list[float]]], said: str) -> None:
+    with pytest.raises(ConfigError, match=said.replace("[", r"\[").replace("]", r"\]")):
+        trials(PLAIN, Search(trials=3, ranges=ranges))
+
+
+def test_one_trial_is_no_search() -> None:
+    with pytest.raises(ConfigError, match=r"trials=1: at least 2"):
+        trials(PLAIN, Search(trials=1, ranges=RANGES))
+
+
+def test_a_setting_reaches_its_arm_and_leaves_the_size_its_name() -> None:
+    changed = with_settings(EBT, {"size.lr": 0.005, "arm.alpha_target": 3.0})
+    assert (changed.size.lr, changed.arm.alpha_target, changed.size.name) == (0.005, 3.0, TINY.name)
+    assert dataclasses.replace(changed, size=EBT.size, arm=EBT.arm) == EBT
+
+
+# What is chosen.
+
+
+def planned(trial: int, seed: int, arm: str = "a") -> PlannedCell:
+    return PlannedCell(
+        cell=f"{arm}-{trial}-{seed}",
+        study="s",
+        arm=arm,
+        task="addition",
+        size="6xs",
+        budget=1e9,
+        seed=seed,
+        trial=trial,
+    )
+
+
+def run(trial: int, seed: int, loss: float, exact: float | None = None, arm: str = "a") -> Run:
+    common = {"stage": "final", "axis": "digits", "severity": 0, "n": 10, "sd": 0.0}
+    found = [Evaluation(**common, effort="likelihood", metric="loss", value=loss)]
+    if exact is not None:
+        found.append(Evaluation(**common, effort="greedy", metric="exact", value=exact))
+    record = Record(
+        cell=f"{arm}-{trial}-{seed}",
+        arm=arm,
+        task="addition",
+        size="6xs",
+        budget=1e9,
+        seed=seed,
+        status="done",
+        config={"size": {"lr": 0.001 * trial, "width": 8}, "arm": {"name": arm, "steps": 2, "fixed": 1.0}},
+        data={},
+        commit="c",
+        environment={},
+        evaluations=tuple(found),
+    )
+    return Run(planned=planned(trial, seed, arm), record=record)
+
+
+def evidence(runs: list[Run], troubles: tuple[Trouble, ...] = ()) -> Evidence:
+    cells = tuple(r.planned for r in runs) + tuple(t.planned for t in troubles)
+    manifest = Manifest(
+        name="tune", title="t", question="q", command="c", commit="c", contrasts=(), cells=cells
+    )
+    return Evidence(manifest=manifest, runs=tuple(runs), troubles=troubles)
+
+
+def test_the_best_mean_over_seeds_is_chosen() -> None:
+    runs = [run(1, 0, 1.0), run(1, 1, 1.0), run(2, 0, 0.5), run(2, 1, 1.4), run(3, 0, 0.9), run(3, 1, 0.8)]
+    (choice,) = choices(evidence(runs))
+    assert choice.metric == "loss"
+    assert choice.seeds == (0, 1)
+    assert choice.chosen is not None
+    assert (choice.chosen.number, choice.chosen.value) == (3, pytest.approx(0.85))
+    assert choice.chosen.settings == {"size.lr": pytest.approx(0.003)}  # what trials differ in
+
+
+def test_answers_come_before_loss_and_a_tie_of_answers_goes_to_the_loss() -> None:
+    runs = [run(1, 0, 0.1, exact=0.5), run(2, 0, 0.9, exact=0.7), run(3, 0, 0.8, exact=0.7)]
+    (choice,) = choices(evidence(runs))
+    assert choice.metric == "exact"
+    assert choice.chosen is not None
+    assert choice.chosen.number == 3
+    tied = [run(1, 0, 0.3, exact=1.0), run(2, 0, 0.3, exact=1.0)]
+    (choice,) = choices(evidence(tied))
+    assert choice.chosen is not None
+    assert choice.chosen.number == 1
+
+
+def test_a_failed_run_loses_and_a_missing_one_leaves_the_choice_open() -> None:
+    failed = Trouble(planned=planned(2, 1), kind="failed", reason="diverged")
+    runs = [run(1, 0, 1.0), run(1, 1, 1.0), run(2, 0, 0.1)]
+    (choice,) = choices(evidence(runs, (failed,)))
+    assert choice.chosen is not None
+    assert choice.chosen.number == 1
+    assert choice.trials[1].failed == 1
+    missing = Trouble(planned=planned(2, 1), kind="missing", reason="")
+    (choice,) = choices(evidence(runs, (missing,)))
+    assert choice.missing == 1
+    assert choice.chosen is None
+    every = tuple(Trouble(planned=planned(t, 0), kind="failed", reason="") for t in (1, 2))
+    (choice,) = choices(evidence([], every))
+    assert choice.chosen is None
+
+
+def test_what_is_analysed_is_what_was_chosen() -> None:
+    runs = [run(1, 0, 1.0), run(2, 0, 0.5), run(1, 0, 0.2, arm="b"), run(2, 0, 0.5, arm="b")]
+    left = chosen_alone(evidence(runs))
+    assert {(r.planned.arm, r.planned.trial) for r in left.runs} == {("a", 2), ("b", 1)}
+    assert {c.cell for c in left.manifest.cells} == {"a-2-0", "b-1-0"}
+
+
+# Files.
+
+
+def written(folder: Path, arm: Cell = PLAIN) -> Path:
+    runs = [run(1, 0, 1.0, arm=arm.arm.name), run(3, 0, 0.5, arm=arm.arm.name)]
+    (choice,) = choices(evidence(runs))
+    choice = dataclasses.replace(choice, size=TINY.name)
+    return tuned.write(
+        folder,
+        choice,
+        task=arm.task,
+        ranges={"size.lr": [1e-3, 1e-2]},
+        search_seed=0,
+        commit="abc",
+        command="python -m compare +experiment=tune",
+    )
+
+
+def test_a_file_tells_what_was_chosen_and_on_what_grounds(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    assert path == tmp_path / "addition" / TINY.name / "transformer.yaml"
+    found = tuned.read(path)
+    assert found.settings == {"size.lr": pytest.approx(0.003)}
+    assert (found.trial, found.trials, found.seeds, found.value, found.hand_set_value) == (
+        3,
+        2,
+        [0],
+        0.5,
+        1.0,
+    )
+    assert found.records == ["transformer-3-0"]
+    assert str(tmp_path) not in path.read_text()
+
+
+def test_a_cell_gets_what_was_tuned_for_its_task_size_and_arm(tmp_path: Path) -> None:
+    written(tmp_path)
+    changed, found = tuned.apply(PLAIN, tmp_path, set())
+    assert found is not None
+    assert changed.size.lr == pytest.approx(0.003)
+    assert tuned.apply(EBT, tmp_path, set()) == (EBT, None)
+    assert tuned.apply(PLAIN, None, set()) == (PLAIN, None)
+    # A rate tuned at one batch says nothing of another.
+    other = dataclasses.replace(PLAIN, task=Addition(name="addition", batch=64))
+    assert tuned.apply(other, tmp_path, set()) == (other, None)
+    larger = dataclasses.replace(PLAIN, size=dataclasses.replace(TINY, name="larger"))
+    assert tuned.apply(larger, tmp_path, set()) == (larger, None)
+
+
+def test_what_is_set_elsewhere_stays(tmp_path: Path) -> None:
+    written(tmp_path)
+    changed, found = tuned.apply(PLAIN, tmp_path, {"size.lr"})
+    assert found is not None
+    assert changed == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"settings": {"size.lr": "fast"}}, "settings"),
+        ({"settings": {"size.lr": -1.0}}, "settings"),
+        ({"settings": {"size.width": 3.0}}, "size.width: no number of arm"),
+        ({"settings": {"arm.__class__": 3.0}}, "no number of arm"),
+        ({"surprise": 1}, "surprise"),
+        ({"trials": "6"}, "trials"),
+        ({"task": 3}, "task"),
+        ({"seeds": "0"}, "seeds"),
+    ],
+)
+def test_a_doctored_file_is_refused(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    path = written(tmp_path)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
+    with pytest.raises(ConfigError, match=said) as error:
+        tuned.apply(PLAIN, tmp_path, set())
+    assert "tuned=none" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    path.write_text("!!python/object/apply:os.system ['touch owned']")
+    with pytest.raises(ConfigError, match="no tuned settings"):
+        tuned.apply(PLAIN, tmp_path, set())
+    assert not os.path.exists("owned")
+
+
+def test_a_name_leads_to_no_other_folder(tmp_path: Path) -> None:
+    strange = dataclasses.replace(PLAIN, arm=TransformerArm(name="../../transformer"))
+    assert tuned.apply(strange, tmp_path, set()) == (strange, None)
+
+
+# Plans.
+
+
+@pytest.fixture
+def hydra():
+    register()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        yield
+
+
+def test_tuned_settings_enter_a_plan_below_what_is_set_by_hand(hydra: None, tmp_path: Path) -> None:
+    base = root("size=6xs", f"tuned={tmp_path}")
+    tiny = dataclasses.replace(PLAIN, task=base.task, size=base.size)
+    (choice,) = choices(evidence([run(1, 0, 1.0, arm="transformer"), run(5, 0, 0.5, arm="transformer")]))
+    tuned.write(
+        tmp_path,
+        choice,
+        task=tiny.task,
+        ranges={"size.lr": [1e-3, 1e-2]},
+        search_seed=0,
+        commit="c",
+        command="c",
+    )
+
+    def planned_of(*overrides: str):
+        return expand(Request(root=root(*overrides), overrides=overrides))
+
+    (plain,) = planned_of("size=6xs", "tuned=none")
+    (used,) = planned_of("size=6xs", f"tuned={tmp_path}")
+    (mine,) = planned_of("size=6xs", f"tuned={tmp_path}", "size.lr=0.001")
+    assert (plain.cell.size.lr, used.cell.size.lr, mine.cell.size.lr) == (0.003, pytest.approx(0.005), 0.001)
+    assert plain.settings is None
+    assert used.settings is not None
+    assert used.settings.trials == 2
+    # An arm without a file keeps the size's own rate, and every cell its name.
+    grid = planned_of("+experiment=scaling", f"tuned={tmp_path}")
+    untouched = {p.identity for p in planned_of("+experiment=scaling", "tuned=none")}
+    for p in grid:
+        of_addition = p.cell.arm.name == "transformer" and p.cell.task.name == "addition"
+        assert p.cell.size.lr == pytest.approx(0.005 if of_addition else 0.003)
+        assert (p.identity in untouched) != of_addition
+    assert all(p.settings is None for p in planned_of("+experiment=smoke", f"tuned={tmp_path}"))
+
+
+def test_a_search_ignores_what_was_tuned_before_and_sees_validation_alone(
+    hydra: None, tmp_path: Path
+) -> None:
+    overrides = ("+experiment=tune", f"tuned={tmp_path}")
+    grid = expand(Request(root=root(*overrides), overrides=overrides))
+    counts: dict[tuple[str, str], set[int]] = {}
+    for p in grid:
+        counts.setdefault((p.study, p.cell.arm.name), set()).add(p.trial)
+        assert p.cell.trainer.split == "val"
+    assert all(each == {1, 2, 3, 4, 5, 6} for each in counts.values())
+    first = [p for p in grid if p.trial == 1]
+    assert all(p.cell.size.lr == 0.003 for p in first)
+    with pytest.raises(ConfigError, match="split=test"):
+        expand(
+            Request(root=root(*overrides, "trainer.split=test"), overrides=(*overrides, "trainer.split=test"))
+        )
+
+
+def test_identities_without_a_file_are_those_of_before() -> None:
+    assert identity(EBT, {}) == identity(tuned.apply(EBT, Path("nowhere"), set())[0], {})
