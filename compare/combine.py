@@ -56,6 +56,7 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
         cells=tuple(sorted(cells.values(), key=lambda cell: order.index(cell.study))),
         # A store that was combined may be sent, and the folders of whoever ran it stay behind.
         command=without_paths(first.command),
+        tuned=tuple(dict.fromkeys(settings for one in found for settings in one.tuned)),
         remarks=tuple(map(without_paths, remarks)),
     )
     manifests.dump(out, united)

@@ -18,6 +18,9 @@ VERSION = 1
 PLAIN = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 """Names that may be those of files and folders."""
 
+ONE_BY_ONE = "cells"
+"""Name of the manifest of cells that no experiment planned: all that the store holds."""
+
 CEILING_QUANTITIES = ("entropy_held", "ceiling", "final_reward", "above_ceiling", "forecast_error")
 """What a contrast can compare of reward and entropy; only with a `fit_share`."""
 

@@ -21,6 +21,7 @@ from compare.manifest import (
     AXES,
     CEILING_QUANTITIES,
     FORECASTS,
+    ONE_BY_ONE,
     OOD_QUANTITIES,
     OWN_BASELINES,
     THINKING_QUANTITIES,
@@ -84,7 +85,7 @@ class Request:
     @property
     def name(self) -> str:
         """Name of the report: the experiment's, or `cells` for cells run one by one."""
-        return self.root.experiment.name if self.root.experiment else "cells"
+        return self.root.experiment.name if self.root.experiment else ONE_BY_ONE
 
 
 def expand(request: Request) -> list[Planned]:

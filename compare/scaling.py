@@ -157,6 +157,7 @@ def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
     )
     caveats = draft.caveats + ((f"{lost} planned cells of these arms gave no result",) if lost else ())
     caveats += tables.unequal_parameters(study.runs, contrast.arm, contrast.baseline)
+    caveats += tables.unequal_tuning(evidence.manifest, study.name, contrast.arm, contrast.baseline)
     return replace(draft, primary=True, margin=contrast.margin, caveats=caveats)
 
 

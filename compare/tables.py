@@ -7,6 +7,7 @@ import numpy as np
 from compare.axes import READ
 from compare.evidence import Run
 from compare.fits import NotEnough, PowerLaw, Runs, gather, slope_degrees
+from compare.manifest import Manifest
 from compare.record import Evaluation
 from compare.stats import Array, Estimate, over_seeds, percentile_interval
 
@@ -252,6 +253,22 @@ def unequal_parameters(runs: tuple[Run, ...], arm: str, baseline: str) -> tuple[
     if 0 in counts.values() or max(counts.values()) <= (1 + UNEQUAL) * min(counts.values()):
         return ()
     return (f"non-embedding parameters differ: {counts[arm]:,} against {counts[baseline]:,}",)
+
+
+def unequal_tuning(manifest: Manifest, study: str, arm: str, baseline: str) -> tuple[str, ...]:
+    """A caveat if the settings of two arms were chosen from unequally many trials at some size."""
+    counts: dict[str, dict[str, int]] = {}
+    for cell in manifest.cells:
+        if cell.study == study and cell.arm in (arm, baseline):
+            counts.setdefault(cell.size, {}).setdefault(cell.arm, 0)
+    for settings in manifest.tuned:
+        if settings.study == study and settings.arm in counts.get(settings.size, {}):
+            counts[settings.size][settings.arm] = settings.trials
+    for size, tried in counts.items():
+        if len(set(tried.values())) > 1:
+            said = ", ".join(f"{name} {trials or 'no'}" for name, trials in tried.items())
+            return (f"tuning is unequal at size {size}, trials: {said}",)
+    return ()
 
 
 def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:

@@ -26,6 +26,7 @@ from compare.report import (
     ood_section,
     pictures_section,
     scaling_figures,
+    settings_section,
     thinking_section,
 )
 from compare.report.basis import Basis
@@ -109,6 +110,7 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
     thoughts = thinking_section.sections(results, look)
     context = _context(results, everything, drawn, ceilings) | {
         "searches": choices(everything),
+        "settings": settings_section.rows(everything.manifest),
         "anatomies": anatomies,
         "anatomy_beware": anatomy_section.BEWARE,
         "oods": oods,
@@ -249,6 +251,7 @@ def _environment(*, html: bool) -> Environment:
         verdict_mark=verdict_mark,
         p=p_text,
         possibility=possibility,
+        settings=settings_text,
         fit_cells=fit_cells,
         portable=without_paths,
     )
@@ -296,6 +299,12 @@ def big_interval_text(interval: Interval | None) -> str:
 def p_text(value: float) -> str:
     """A p-value, never as zero."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def settings_text(settings: dict[str, float | None]) -> str:
+    """A trial's settings on one line."""
+    said = (f"{key}={'?' if value is None else f'{value:g}'}" for key, value in settings.items())
+    return ", ".join(said) or "–"
 
 
 def seconds_text(value: float) -> str:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,12 @@ from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
 from compare import tuned
 from compare.config import Search, conf_folder, register
 from compare.evidence import Evidence, Run, Trouble
-from compare.manifest import Manifest, PlannedCell
+from compare.manifest import Manifest, PlannedCell, Settings
 from compare.plan import Request, expand, identity
 from compare.record import Evaluation, Record
+from compare.report.settings_section import rows
 from compare.search import trials, with_settings
+from compare.tables import unequal_tuning
 from compare.trials import choices, chosen_alone
 from ebt.config import EBTArm
 from rl_baseline.config import TransformerArm
@@ -341,3 +345,74 @@ def test_a_search_ignores_what_was_tuned_before_and_sees_validation_alone(
 
 def test_identities_without_a_file_are_those_of_before() -> None:
     assert identity(EBT, {}) == identity(tuned.apply(EBT, Path("nowhere"), set())[0], {})
+
+
+# Reports.
+
+
+def test_unequal_numbers_of_trials_are_a_caveat() -> None:
+    cells = (planned(0, 0, "a"), planned(0, 0, "b"))
+    both = Manifest(name="e", title="t", question="q", command="c", commit="c", contrasts=(), cells=cells)
+
+    def settings(arm: str, trials: int) -> Settings:
+        return Settings(
+            study="s", arm=arm, size="6xs", trials=trials, runs=1, budget=1e9, commit="c", chosen="lr=1"
+        )
+
+    def said(*found: Settings) -> tuple[str, ...]:
+        return unequal_tuning(dataclasses.replace(both, tuned=found), "s", "a", "b")
+
+    assert said() == ()
+    assert said(settings("a", 6), settings("b", 6)) == ()
+    assert said(settings("a", 6)) == ("tuning is unequal at size 6xs, trials: a 6, b no",)
+    assert said(settings("a", 6), settings("b", 4)) == ("tuning is unequal at size 6xs, trials: a 6, b 4",)
+    (row,) = [r for r in rows(dataclasses.replace(both, tuned=(settings("a", 6),))) if r.arm == "a"]
+    assert "best of 6 trials" in row.words
+    assert {r.words for r in rows(both)} == {"set by hand"}
+
+
+def test_a_search_is_run_kept_and_used(tmp_path: Path) -> None:
+    """The command, a search of two trials on tiny cells; then a cell that uses what it found."""
+    store, folder = tmp_path / "runs", tmp_path / "tuned"
+    common = [f"runs={store}", f"tuned={folder}", "workers=1", "trainer.accelerator=cpu"]
+    search = [
+        "+experiment=tune",
+        "experiment.search.trials=2",
+        "experiment.seeds=[1]",
+        "~experiment.studies.addition_rl",
+        "~experiment.studies.text",
+        "experiment.studies.addition.rungs=[{flops: 5.0e+8, size: 8xs}]",
+        "trainer.problems=8",
+    ]
+    said = command(search + common)
+    assert "addition 8xs transformer: trial" in said
+    report = (store / "reports" / "tune" / "report.md").read_text()
+    assert "## Trials" in report
+    assert report.count("**chosen**") == 2
+    found = tuned.read(folder / "addition" / "8xs" / "ebt_s1.yaml")
+    assert found.trials == 2
+    assert str(tmp_path) not in (folder / "addition" / "8xs" / "ebt_s1.yaml").read_text()
+    # A later experiment has them, and says so.
+    later = [
+        "+experiment=scaling",
+        "~experiment.studies.text",
+        "experiment.contrasts=[]",
+        "experiment.studies.addition.arms=[transformer, ebt_s1, ebt_one_step]",
+        "experiment.studies.addition.rungs=[{flops: 5.0e+8, size: 8xs}]",
+        "experiment.contrasts=[{study: addition, arm: ebt_s1, baseline: ebt_one_step, quantity: final_loss, "
+        "margin: 0.1}]",
+        "experiment.seeds=[2]",
+        "trainer.problems=8",
+    ]
+    command(later + common)
+    report = (store / "reports" / "scaling" / "report.md").read_text()
+    assert report.count("best of 2 trials") == 2
+    assert "tuning is unequal at size 8xs, trials: ebt\\_s1 2, ebt\\_one\\_step no" in report
+
+
+def command(arguments: list[str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "compare", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
