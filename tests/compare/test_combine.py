@@ -134,7 +134,7 @@ def test_two_cells_in_one_place_are_not_combined(stores, tmp_path: Path, capsys)
     manifest.path_of(other, "scaling").write_text(json.dumps(raw))
     status, _, complaints = said(capsys, stores[0], other, f"out={tmp_path / 'both'}")
     assert status == 2
-    assert "two cells with arm, budget, rung, seed" in complaints
+    assert "two cells with arm, budget, rung, trial, seed" in complaints
 
 
 def test_one_store_alone_keeps_its_reports_and_moves_with_out(stores, tmp_path: Path, capsys) -> None:
