@@ -3,7 +3,8 @@
 Records with a planted truth go through the analysis of every experiment (compare/scaling.py), many
 times over. Checked are
 * coverage: 95% intervals hold the planted truth in 93 to 97% of the studies;
-* false alarms: an arm against itself is called ahead or behind in at most 5%;
+* false alarms: an arm against itself is called ahead or behind in at most 5% of the studies. One
+  comparison by itself, which no report makes, may be in 7%: its interval is one of those above;
 * power: a planted effect of 10% is found in at least 80% at the seeds that a pilot of three names;
 * restraint: where nothing can be resolved, the verdict is `undecided`.
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 COVERAGE = (0.93, 0.97)
 ALARMS = (0.0, 0.05)
+ALONE = (0.0, 0.07)
+"""Of one comparison by itself, without Holm's correction: what an interval of 93% coverage leaves."""
 FOUND = (0.8, 1.0)
 EFFECT = 0.10
 """Planted effect of the power check: a tenth less loss, or a compute multiplier of 1.1."""
@@ -127,7 +130,7 @@ def against_itself(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
     yield "any false alarm of a study, A/A", ALARMS, any(_decided(f) for f in family)
     for finding in results.findings:
         if finding.quantity in quantities:
-            yield f"false alarm of {finding.quantity} alone, A/A", ALARMS, _decided_alone(finding)
+            yield f"false alarm of {finding.quantity} alone, A/A", ALONE, _decided_alone(finding)
 
 
 def unresolved(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:

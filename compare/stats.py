@@ -69,15 +69,20 @@ def resample(
     groups_N: NDArray[np.int64],
     draws: int,
     rng: np.random.Generator,
+    centre_N: Array | None = None,
 ) -> Array:
-    """Stratified bootstrap of runs: (draws, N) values, each stratum redrawn from itself.
+    """Stratified bootstrap of runs: (draws, N) values, each stratum's deviations redrawn from itself.
 
     A stratum of one run has no spread of its own; it borrows the deviations of its group (the arm's
     other budgets), if they have any.
+
+    Args:
+        centre_N: what the deviations are put around; none: the mean of the run's stratum.
     """
     inflated = inflate(values_N, strata_N)
     means = np.array([values_N[strata_N == stratum].mean() for stratum in strata_N])
     deviations = inflated - means
+    centres = means if centre_N is None else centre_N
     sizes = np.array([(strata_N == stratum).sum() for stratum in strata_N])
     out = np.empty((draws, len(values_N)))
     for i, stratum in enumerate(strata_N):
@@ -85,7 +90,7 @@ def resample(
         if sizes[i] == 1:
             others = np.flatnonzero((groups_N == groups_N[i]) & (sizes > 1))
             pool = others if len(others) else pool
-        out[:, i] = means[i] + deviations[rng.choice(pool, size=draws)]
+        out[:, i] = centres[i] + deviations[rng.choice(pool, size=draws)]
     return out
 
 
@@ -173,25 +178,12 @@ def over_seeds_and_problems(differences_SP: Array) -> Estimate:
     Crossed random effects: the variance of the mean is seeds/S + problems/P - residual/(S P), where
     each term is the variance of row means, of column means, and of what both leave (Owen 2007, "The
     pigeonhole bootstrap", equation 7; the residual is in both of the first two). The subtraction also
-    removes the problems' part where seeds were tested on different problems. Degrees of freedom by
-    Satterthwaite. With one seed only the problems' part is known, and `single_run` says so.
+    removes the problems' part where seeds were tested on different problems. Degrees of freedom as in
+    `over_seeds_and_sets`. With one seed only the problems' part is known, and `single_run` says so.
     """
-    S, P = differences_SP.shape
-    mean = float(differences_SP.mean())
-    rows, columns = differences_SP.mean(axis=1), differences_SP.mean(axis=0)
-    if P < 2:
-        return over_seeds(rows)
-    by_problem = float(columns.var(ddof=1)) / P
-    if S < 2:
-        return from_normal(mean, by_problem or (3 / P / 1.96) ** 2, P - 1, n=1)
-    by_seed = float(rows.var(ddof=1)) / S
-    beyond = max(by_problem - _residual(differences_SP), 0.0)
-    variance = by_seed + beyond
-    if variance == 0:
-        # No two outcomes differ, yet P problems cannot show more than the rule of three: +-3/P.
-        return from_normal(mean, (3 / P / 1.96) ** 2, P - 1, n=S)
-    degrees = variance**2 / (by_seed**2 / (S - 1) + beyond**2 / (P - 1))
-    return from_normal(mean, variance, degrees, n=S)
+    if differences_SP.shape[1] < 2:
+        return over_seeds(differences_SP.mean(axis=1))
+    return over_seeds_and_sets([differences_SP], np.ones(1))
 
 
 def over_seeds_and_sets(sets_KSP: Sequence[Array], weights_K: Array) -> Estimate:
@@ -212,12 +204,14 @@ def over_seeds_and_sets(sets_KSP: Sequence[Array], weights_K: Array) -> Estimate
     by_problem_K = np.array([w**2 * _sampling(each.mean(axis=0)) for w, each in pairs])
     # No two outcomes differ, yet P problems cannot show more than the rule of three: +-3/P.
     unseen = sum(w**2 * (3 / each.shape[1] / 1.96) ** 2 for w, each in pairs)
+    of_problems = max(min(each.shape[1] for each in sets_KSP) - 1, 1)
     if S < 2:
-        fewest = min(each.shape[1] for each in sets_KSP)
-        return from_normal(value, float(by_problem_K.sum()) or unseen, max(fewest - 1, 1), n=1)
+        return from_normal(value, float(by_problem_K.sum()) or unseen, of_problems, n=1)
     residual_K = np.array([w**2 * _residual(each) for w, each in pairs])
     variance = _sampling(rows_S) + float(np.maximum(by_problem_K - residual_K, 0.0).sum())
-    return from_normal(value, variance or unseen, S - 1, n=S)
+    if variance == 0:
+        return from_normal(value, unseen, of_problems, n=S)
+    return from_normal(value, variance, S - 1, n=S)
 
 
 def _sampling(values_N: Array) -> float:

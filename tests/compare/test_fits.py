@@ -216,3 +216,18 @@ def test_a_ceiling_hangs_on_the_largest_budgets() -> None:
     expected = stats.satterthwaite(np.array(influence), np.full(5, 3))
     assert expected < 5
     assert fit.ceiling_degrees == pytest.approx(expected, rel=0.02)
+
+
+def test_bootstrap_lies_around_the_fit_and_not_around_the_means() -> None:
+    """Two of three runs agree, the third is off: the fit follows the two, and so must what is redrawn."""
+    points = [
+        (arm, budget, budget, (1.2 + 3 * (budget / 1e10) ** -alpha) * np.exp(off * (-1) ** (k + j)))
+        for j, (arm, alpha) in enumerate((("a", 0.3), ("b", 0.2)))
+        for k, budget in enumerate(np.geomspace(1e10, 1e12, 5))
+        for off in (-0.01, -0.01, 0.02)
+    ]
+    law = fits.power_law(fits.gather(points), 500, np.random.default_rng(0))
+    for arm in ("a", "b"):
+        alpha_R = law.alpha(arm)
+        # Around the means of budgets the draws lie .7 to 1 of their own spread beside the fit.
+        assert abs(alpha_R[1:].mean() - alpha_R[0]) < 0.35 * alpha_R[1:].std()
