@@ -374,6 +374,7 @@ def _points(
         of_family = study.family_overrides.get(root.arm.kind, [])
         if of_family:
             root = _compose([*choices, *of_family])
+        own: list[_Point] = []
         for number, rung in enumerate(study.rungs, start=1):
             if rung.size not in sizes:
                 # No other group says anything of the size, so one arm's is every arm's.
@@ -385,15 +386,30 @@ def _points(
             cell = dataclasses.replace(cell, **_shape(cell, rung))
             place = 0 if experiment.axis == "flops" else number
             if experiment.search is not None:
-                points += [
+                own += [
                     _Point(cell=with_settings(cell, settings), rung=place, trial=trial)
                     for trial, settings in enumerate(trials(cell, experiment.search), start=1)
                 ]
-                continue
-            cell, tuned = apply(cell, folder, set(map(_key, of_family)))
-            settings = in_words(name, cell, tuned) if tuned is not None else None
-            points.append(_Point(cell=cell, rung=place, settings=settings))
+            else:
+                own.append(_Point(cell=cell, rung=place))
+        points += _with_tuned(name, own, folder, set(map(_key, of_family)))
     return points
+
+
+def _with_tuned(
+    study: str, points: list[_Point], folder: Path | None, set_elsewhere: set[str]
+) -> list[_Point]:
+    """An arm's points with tuned settings, if all of its sizes have them.
+
+    A curve over sizes of which one is tuned would bend there.
+    """
+    found = [apply(point.cell, folder, set_elsewhere) for point in points]
+    if any(tuned is None for _, tuned in found):
+        return points
+    return [
+        dataclasses.replace(point, cell=cell, settings=tuned and in_words(study, cell, tuned))
+        for point, (cell, tuned) in zip(points, found, strict=True)
+    ]
 
 
 def _shape(cell: Cell, rung: Rung) -> dict[str, Any]:

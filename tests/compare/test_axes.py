@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arena.config import ConfigError
 from compare import manifest as manifests
+from compare.cli import with_axis
+from compare.config import conf_folder
 from compare.evidence import Evidence, Run
 from compare.isoflop import parabolas
 from compare.manifest import Contrast, Manifest, ManifestError, PlannedCell
@@ -157,3 +160,40 @@ def test_the_figures_say_in_words_what_they_show() -> None:
     figure = isoflop_figure(study, colours(study.arms))
     assert figure is not None
     assert "ebt_s1 at 1e+11 FLOPs: optimum" in figure.svg
+
+
+KNOWN = ("isoflop", "ood", "scaling", "scaling_depth", "scaling_width")
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["+experiment=scaling", "axis=depth", "dry=true"], ["+experiment=scaling_depth", "dry=true"]),
+        (["axis=width", "+experiment=scaling"], ["+experiment=scaling_width"]),
+        (["+experiment=scaling", "axis=flops"], ["+experiment=scaling"]),
+        (["+experiment=scaling", "axis=isoflop"], ["+experiment=isoflop"]),
+        (["+experiment=scaling", "workers=1"], ["+experiment=scaling", "workers=1"]),
+    ],
+)
+def test_an_axis_picks_its_plan(given: list[str], read: list[str]) -> None:
+    assert with_axis(given, KNOWN) == read
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["axis=depth"], r"belongs to an experiment"),
+        (["+experiment=scaling", "axis=heads"], r"axis=heads: .* choose one of flops, depth, width, isoflop"),
+        (["+experiment=ood", "axis=depth"], r"experiment ood has no plan over it; choose one of flops"),
+    ],
+)
+def test_an_axis_without_a_plan_is_one_line(given: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        with_axis(given, KNOWN)
+
+
+def test_every_axis_has_a_plan() -> None:
+    known = [path.stem for path in (conf_folder() / "experiment").glob("*.yaml")]
+    for axis in manifests.AXES:
+        (name,) = with_axis(["+experiment=scaling", f"axis={axis}"], known)
+        assert name.partition("=")[2] in known

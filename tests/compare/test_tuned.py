@@ -416,3 +416,31 @@ def command(arguments: list[str]) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_a_curve_over_sizes_is_tuned_at_all_of_them_or_at_none(hydra: None, tmp_path: Path) -> None:
+    task = root("task=text", "task.batch=4", "tuned=none").task
+    (choice,) = choices(evidence([run(1, 0, 1.0, arm="transformer"), run(5, 0, 0.5, arm="transformer")]))
+
+    def grid() -> dict[str, set[float]]:
+        overrides = ("+experiment=isoflop", f"tuned={tmp_path}")
+        rates: dict[str, set[float]] = {}
+        for p in expand(Request(root=root(*overrides), overrides=overrides)):
+            if p.cell.arm.name == "transformer":
+                rates.setdefault(p.cell.size.name, set()).add(p.cell.size.lr)
+        return rates
+
+    before = grid()
+    for i, size in enumerate(before):
+        tuned.write(
+            tmp_path,
+            dataclasses.replace(choice, task="text", size=size),
+            task=task,
+            ranges={"size.lr": [1e-3, 1e-2]},
+            search_seed=0,
+            commit="c",
+            command="c",
+        )
+        if i < len(before) - 1:
+            assert grid() == before
+    assert all(rates == {pytest.approx(0.005)} for rates in grid().values())
