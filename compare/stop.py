@@ -20,6 +20,10 @@ class Stopped(BaseException):
     """A cell was asked to stop between two steps. No error: no record is written."""
 
 
+class Lost(BaseException):
+    """A process that trained a cell together with this one has died. No error of the cell, which goes on."""
+
+
 class Interrupted(BaseException):
     """The command was asked to stop, and did."""
 
@@ -54,6 +58,11 @@ def _ask(number: int, frame: FrameType | None) -> None:
     _requested = True
     if _leave_at_once:
         raise Stopped
+
+
+def asked() -> bool:
+    """Whether somebody asked for it."""
+    return _requested
 
 
 def leave_if_asked() -> None:
