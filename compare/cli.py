@@ -215,7 +215,7 @@ def main() -> None:
     """Entry point of `python -m compare` and of the console script `ebt-compare`.
 
     Exit status: 0 done; 1 a cell failed; 2 bad configuration, nothing was trained; 130 interrupted by
-    Ctrl-C, 143 by SIGTERM.
+    Ctrl-C, 143 by SIGTERM, 138 or 140 by SIGUSR1 or SIGUSR2.
     """
     if sys.argv[1:2] == ["status"]:
         from compare import status

@@ -139,7 +139,8 @@ class _Lane:
 
     def start(self) -> None:
         """Start a fresh worker, with a channel that no dead one can have locked."""
-        self.channel: Any = self._context.Queue()
+        with stop.deaf_children():  # a first channel starts a process that keeps track of them
+            self.channel: Any = self._context.Queue()
         self.executor = ProcessPoolExecutor(
             1, self._context, initializer=_start_worker, initargs=(self.channel, self._threads)
         )
@@ -195,10 +196,15 @@ def run(
         spent: called with (identity, FLOPs) as cells progress.
         said: called with (identity, line) when a cell has news.
     Raises:
-        stop.Interrupted: by Ctrl-C or SIGTERM; running cells have been saved.
+        stop.Interrupted: by Ctrl-C, SIGTERM or SIGUSR; running cells have been saved.
     """
-    with stop.Asked() as asked:
-        return _run(plan, store, commit, logger, workers, again, ended, spent, said, asked)
+    asked = stop.Asked()
+    try:
+        with asked:
+            return _run(plan, store, commit, logger, workers, again, ended, spent, said, asked)
+    except stop.Interrupted:
+        asked.pass_on()
+        raise
 
 
 def _run(

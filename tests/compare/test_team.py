@@ -1,4 +1,4 @@
-"""A cell in two processes ends as in one: same costs, same record to rounding; stopped or killed it goes on."""
+"""A cell in two processes ends as in one: same costs, same record to rounding. Stopped, it goes on."""
 
 import dataclasses
 import math
@@ -177,6 +177,8 @@ def test_two_processes_stopped_and_killed_go_on_to_the_same_record(tmp_path, mon
     state, _ = Snapshots(folder, one.identity).read()
     assert state is not None
     assert state["batches"] == whole.steps
+    # Each has gone on with random states of its own.
+    assert not torch.equal(*(random["torch"] for random in state["random"]))
 
     same(dataclasses.replace(run(one, kept), config=whole.config), whole)
     mine, theirs = weights(tmp_path / "whole", one), weights(kept, one)
