@@ -179,10 +179,13 @@ class TrainerConfig:
 
     accelerator: str = "auto"
     """Lightning accelerator: auto, cpu, cuda, mps."""
+    devices: int = 1
+    """Processes that train a cell together, each on a GPU of its own, or on CPU cores of its own; each
+    computes its share of every batch. The result is that of one process, to rounding."""
     precision: str = "auto"
     """auto: fp32 on CPU and MPS, bf16-mixed on CUDA; or any Lightning precision."""
     threads: int = 1
-    """CPU threads a worker; small cells run best one to a core."""
+    """CPU threads a process; small cells run best one to a core."""
     warmup: float = 0.05
     """Share of the budget over which the learning rate rises."""
     lr_end: float = 0.1
@@ -216,6 +219,12 @@ class TrainerConfig:
         require(
             self.at_once is None or self.at_once >= 1,
             f"trainer.at_once={self.at_once}: must be at least 1, or null for all positions",
+        )
+        require(self.devices >= 1, f"trainer.devices={self.devices}: must be at least 1")
+        require(
+            self.devices == 1 or self.accelerator != "mps",
+            f"trainer.devices={self.devices} with trainer.accelerator=mps: there is one such device; set "
+            "trainer.devices=1, or trainer.accelerator=cpu",
         )
         require(self.threads >= 1, f"trainer.threads={self.threads}: must be at least 1")
         require(0 <= self.warmup < 1, f"trainer.warmup={self.warmup}: a share, 0 <= warmup < 1")
@@ -251,6 +260,11 @@ class Cell:
         for part in (self.arm, self.task, self.size, self.budget, self.trainer):
             part.validate()
         require(0 <= self.seed < 2**31, f"seed={self.seed}: must lie in [0, 2^31)")
+        require(
+            self.task.batch % self.trainer.devices == 0,
+            f"task.batch={self.task.batch} with trainer.devices={self.trainer.devices}: each device computes "
+            "an equal share of a batch; choose a batch that the devices divide",
+        )
         require(
             self.arm.kind != "rl" or self.task.verifiable,
             f"arm={self.arm.name} with task={self.task.name}: reward needs a task with a verifiable "

@@ -1,5 +1,6 @@
 """What the harness knows of an arm, and what all arms share: budget, costs, history, optimisation."""
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from arena import optim
+from arena import optim, ranks
 from arena.config import Cell, require
 from arena.data import Batch
 from arena.tasks.base import Problem, Task
@@ -127,7 +128,7 @@ class Contender(lightning.LightningModule, ABC):
 
     @abstractmethod
     def step_flops(self, batch: Batch) -> float:
-        """Upper bound of what the next training step on `batch` costs."""
+        """Upper bound of what the next training step on `batch` costs, that of all processes."""
 
     @abstractmethod
     def evaluate(self, batch: Batch, effort: str | None = None) -> Likelihood:
@@ -190,16 +191,21 @@ class Contender(lightning.LightningModule, ABC):
 
     @property
     def ranks(self) -> int:
-        """Processes that train this contender together."""
-        return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+        """Processes that train this contender together, each a share of every batch."""
+        return ranks.count()
 
-    def over_ranks(self, value: float) -> float:
-        """Sum over the processes, the same number on each."""
+    def mine(self, rows: int) -> range:
+        """Of so many rows of a batch, those of this process."""
+        return ranks.share(rows, ranks.own(), self.ranks)
+
+    def own_rows(self, *parts: int) -> Tensor | None:
+        """Indices of this process's rows in a batch of `parts`, a share of each; none: all are its own."""
         if self.ranks == 1:
-            return value
-        total = torch.tensor(value, dtype=torch.float64, device=self.device)
-        torch.distributed.all_reduce(total)
-        return float(total)
+            return None
+        rows: list[int] = []
+        for first, size in zip((0, *itertools.accumulate(parts)), parts, strict=False):
+            rows += [first + i for i in self.mine(size)]
+        return torch.tensor(rows, dtype=torch.long, device=self.device)
 
     @property
     def share_spent(self) -> float:
@@ -209,8 +215,8 @@ class Contender(lightning.LightningModule, ABC):
         return compute if budget.problems is None else max(compute, self.problems / budget.problems)
 
     def spend(self, purpose: str, flops: float) -> None:
-        """Book training FLOPs, those of every process."""
-        self.flops_by[purpose] = self.flops_by.get(purpose, 0.0) + self.over_ranks(flops)
+        """Book training FLOPs: of the whole batch, as one process computes it, whoever shares it."""
+        self.flops_by[purpose] = self.flops_by.get(purpose, 0.0) + flops
 
     def setup(self, stage: str) -> None:
         """Refuse strategies under which gradients of gradients are wrong.
@@ -233,9 +239,9 @@ class Contender(lightning.LightningModule, ABC):
             # processes instead. At each step, since Lightning asks for it again after each.
             model.require_backward_grad_sync = False
         budget = self.cell.budget
-        seen = self.problems + len(batch.problems) * self.ranks
+        seen = self.problems + len(batch.problems)
         enough = budget.problems is not None and seen > budget.problems
-        if enough or self.flops_spent + self.over_ranks(self.step_flops(batch)) > budget.flops:
+        if enough or self.flops_spent + self.step_flops(batch) > budget.flops:
             self.trainer.should_stop = True
             return -1
         return None

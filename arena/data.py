@@ -8,7 +8,7 @@ ones: a contender computes nothing at positions that nobody asks about.
 import functools
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightning
 import torch
@@ -33,6 +33,17 @@ class Batch:
     everywhere: bool
     """Whether every observed token is followed by a supervised one (or by padding)."""
     problems: tuple[Problem, ...]
+
+    def rows(self, rows: Tensor) -> "Batch":
+        """The given problems, padded as the whole."""
+        return replace(
+            self,
+            tokens_BS=self.tokens_BS[rows],
+            positions_BM=self.positions_BM[rows],
+            targets_BM=self.targets_BM[rows],
+            supervised_BM=self.supervised_BM[rows],
+            problems=tuple(self.problems[i] for i in rows.tolist()),
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -77,29 +88,30 @@ def collate(
 
 
 class TrainingStream(IterableDataset[Batch]):
-    """Endless batches of training problems; the i-th is a function of (task, seed, pool, i)."""
+    """Endless batches of training problems; the i-th is a function of (task, seed, pool, i).
+
+    Each of several processes sees the whole batch and computes its share of it (arena/ranks.py).
+    """
 
     def __init__(
         self,
         task: Task,
         seed: int,
         batch: int,
-        rank: int = 0,
-        world: int = 1,
         *,
         pool: int | None = None,
         first: int = 0,
     ) -> None:
-        self.task, self.seed, self.batch, self.rank, self.world = task, seed, batch, rank, world
+        self.task, self.seed, self.batch = task, seed, batch
         self.pool, self.first = pool, first
 
     def __iter__(self) -> Iterator[Batch]:
-        index = (self.rank + self.first * self.world) * self.batch
+        index = self.first * self.batch
         while True:
             places = range(index, index + self.batch)
             problems = [self.task.problem("train", self.seed, self.drawn(i)) for i in places]
             yield collate(problems, self.task.pad)
-            index += self.batch * self.world
+            index += self.batch
 
     def drawn(self, place: int) -> int:
         """Index of the problem at a place in the stream: the place, or one of the pool's."""
@@ -154,10 +166,7 @@ class Problems(lightning.LightningDataModule):
         self.pool, self.first = pool, first
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        batches = TrainingStream(
-            self.task, self.seed, self.batch, rank, world, pool=self.pool, first=self.first
-        )
+        batches = TrainingStream(self.task, self.seed, self.batch, pool=self.pool, first=self.first)
         return DataLoader(batches, batch_size=None)
 
     def _held_out(self, split: str) -> DataLoader[Batch]:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from arena import ranks
 from arena.data import Batch
 from arena.policy import Policy
 from arena.tasks.base import Task, stream
@@ -133,6 +134,49 @@ def sample(
         flops=policy.shape.sample(
             sequences=sequences, prompt=decoder.filled, steps=len(columns), group=group
         ),
+    )
+
+
+def sample_together(
+    policy: Policy,
+    task: Task,
+    prompts: Sequence[Sequence[int]],
+    *,
+    length: int,
+    group: int = 1,
+    temperature: float = 1.0,
+    seeds: numpy.ndarray,
+) -> Rollout:
+    """As `sample`, by all processes, each on its share of the prompts: each gets the whole rollout.
+
+    Its cost is that of one process which samples them all.
+    """
+    if ranks.count() == 1:
+        return sample(policy, task, prompts, length=length, group=group, temperature=temperature, seeds=seeds)
+    mine = ranks.share(len(prompts), ranks.own(), ranks.count())
+    rollout = sample(
+        policy,
+        task,
+        prompts[mine.start : mine.stop],
+        length=length,
+        group=group,
+        temperature=temperature,
+        seeds=seeds[mine.start * group : mine.stop * group],
+    )
+    device = rollout.logp_BT.device
+    names = ("logp_BT", "entropy_BT", "mask_BT")
+    parts = ranks.gather((rollout.completions, *(getattr(rollout, name).cpu() for name in names)))
+    steps = max(part[1].shape[1] for part in parts)
+    columns = [
+        torch.cat([F.pad(part[i], (0, steps - part[i].shape[1])) for part in parts]).to(device)
+        for i in (1, 2, 3)
+    ]
+    return Rollout(
+        completions=[completion for part in parts for completion in part[0]],
+        flops=policy.shape.sample(
+            sequences=len(prompts) * group, prompt=max(map(len, prompts)), steps=steps, group=group
+        ),
+        **dict(zip(names, columns, strict=True)),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from arena import optim, selection
+from arena import optim, ranks, selection
 from arena.config import Cell
 from arena.contender import Contender, Likelihood, Solutions
 from arena.data import Batch
@@ -81,25 +81,27 @@ class NextTokens(Contender):
     def step_flops(self, batch: Batch) -> float:
         return 3 * self.forward_flops(batch)
 
-    def next_token_step(self, batch: Batch, share: float) -> Tensor:
+    def next_token_step(self, batch: Batch, share: float) -> tuple[Batch, Tensor]:
         """One optimiser step on next tokens, `share` of the way through its schedule.
 
-        Returns the logits before the step, (B, M, V), without a graph.
+        Returns this process's part of the batch and its logits before the step, (B, M, V), without a graph.
         """
-        targets_BM = batch.targets_BM.masked_fill(~batch.supervised_BM, -100)
-        logits_BMV = predicted_logits(self.model, batch)
+        rows = self.own_rows(len(batch.problems))
+        own = batch if rows is None else batch.rows(rows)
+        targets_BM = own.targets_BM.masked_fill(~own.supervised_BM, -100)
+        logits_BMV = predicted_logits(self.model, own)
         loss: Tensor = F.cross_entropy(logits_BMV.flatten(0, 1), targets_BM.flatten(), ignore_index=-100)
-        if self.ranks > 1:
+        if rows is not None:
             # The mean over the tokens of all processes, which hold unequal numbers of them.
-            tokens = float(batch.supervised_BM.sum())
-            loss = loss * (tokens * self.ranks / self.over_ranks(tokens))
+            tokens = own.supervised_BM.sum().to(loss.dtype)
+            loss = loss * (tokens * self.ranks / batch.supervised_BM.sum())
         self.manual_backward(loss)
         norm = self.optimise(optim.schedule(share, self.cell.trainer))
         self.spend("train", 3 * self.forward_flops(batch))
-        self.problems += len(batch.problems) * self.ranks
-        told = loss if self.ranks == 1 else self.over_ranks(float(loss.detach())) / self.ranks
+        self.problems += len(batch.problems)
+        told = ranks.summed(loss) / self.ranks
         self.history.add(step=self.steps, flops=self.flops_spent, loss=told, gradient_norm=norm)
-        return logits_BMV.detach()
+        return own, logits_BMV.detach()
 
     @torch.no_grad()
     def evaluate(self, batch: Batch, effort: str | None = None) -> Likelihood:
@@ -141,7 +143,8 @@ class NextTokens(Contender):
 
     def greedy(self, problems: Sequence[Problem]) -> Solutions:
         """The most probable token each time."""
-        rollout = self.draw(problems, 1, greedy=True)
+        prompts, length = [p.prompt for p in problems], self.longest(problems)
+        rollout = sample(self.model, self.task, prompts, length=length, temperature=0.0)
         return Solutions(completions=rollout.completions, flops=rollout.flops)
 
     def samples(self, problems: Sequence[Problem], k: int, key: Sequence[object]) -> Samples:
@@ -154,18 +157,16 @@ class NextTokens(Contender):
             shape=self.model.shape,
         )
 
-    def draw(self, problems: Sequence[Problem], samples: int, *key: object, greedy: bool = False) -> Rollout:
+    def draw(self, problems: Sequence[Problem], samples: int, *key: object) -> Rollout:
         """Completions at temperature 1: problem by problem, the first k whatever `samples` is."""
         prompts = [p.prompt for p in problems]
-        return sample(
-            self.model,
-            self.task,
-            prompts,
-            length=max(self.task.longest(*place)[1] for place in {(p.severity, p.axis) for p in problems}),
-            group=samples,
-            temperature=0.0 if greedy else 1.0,
-            seeds=None if greedy else sequence_seeds(prompts, samples, self.cell.seed, *key),
-        )
+        seeds = sequence_seeds(prompts, samples, self.cell.seed, *key)
+        length = self.longest(problems)
+        return sample(self.model, self.task, prompts, length=length, group=samples, seeds=seeds)
+
+    def longest(self, problems: Sequence[Problem]) -> int:
+        """Tokens of the longest completion that problems of these places can have."""
+        return max(self.task.longest(*place)[1] for place in {(p.severity, p.axis) for p in problems})
 
     def choose(self, rule: str, samples: Samples) -> tuple[list[int], float]:
         """Which of each problem's samples a rule answers with, and the FLOPs of finding out."""

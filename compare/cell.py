@@ -11,28 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-import lightning
-import torch
-
-from arena.data import Problems
-from arena.seeding import seed_everything
-from arena.tasks import build_task
-from compare import stop
-from compare.arms import family
+from compare import stop, team, train
 from compare.config import Logger
 from compare.live import LawSoFar
 from compare.mirror import Mirror
 from compare.plan import Planned, blank_record
 from compare.record import Record
 from compare.redaction import Redacting, scrub
-from compare.resume import Resume, Snapshots, Unusable, sweep
+from compare.resume import Snapshots, Unusable, sweep
 from compare.run import Notice
 from compare.store import SNAPSHOT, Store
-from compare.watch import Watch
-
-# What Lightning announces about devices and tips is the same for every cell.
-for _name in ("lightning.pytorch", "lightning.fabric"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 def run_cell(
@@ -142,51 +130,13 @@ def _train(
     snapshots: Snapshots,
     state: dict[str, Any] | None,
 ) -> tuple[Record, list[tuple[int, LawSoFar]]]:
-    cell = planned.cell
-    settings = cell.trainer
-    torch.set_num_threads(settings.threads)
-    seed_everything(cell.seed)
-    task = build_task(cell.task)
-    contender = family(cell).build(cell, task)
-    before = state["seconds"] if state else {"train": 0.0, "evaluate": 0.0, "total": 0.0}
-    watch = Watch(task, settings, progress, news)
-    watch.seconds = before["evaluate"]
-    begun = time.perf_counter()
-
-    def seconds() -> dict[str, float]:
-        now = time.perf_counter()
-        evaluate = watch.seconds + contender.seconds_aside
-        train = now - begun - (evaluate - before["evaluate"])
-        total = before["total"] + now - started
-        return {"train": before["train"] + train, "evaluate": evaluate, "total": total}
-
-    resume = Resume(snapshots, state, watch, settings.checkpoint_minutes, seconds)
-    data = Problems(
-        task,
-        seed=cell.seed,
-        batch=cell.task.batch,
-        problems=settings.problems,
-        pool=settings.pool,
-        first=resume.batches,
-    )
-    trainer = lightning.Trainer(
-        accelerator=settings.accelerator,
-        devices=1,
-        precision=_precision(settings.accelerator, settings.precision),  # pyright: ignore[reportArgumentType]
-        max_epochs=-1,
-        logger=mirror.open() or False,
-        callbacks=[watch, resume],  # in this order: what watch does at a step is in the snapshot
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        inference_mode=False,
-        num_sanity_val_steps=0,
-    )
-    begun = time.perf_counter()
-    trainer.fit(contender, train_dataloaders=data.train_dataloader())
-    trained = seconds()["train"]
-    trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
-    columns = contender.history.columns(settings.history)
+    with team.together(planned, state, train.follow):
+        done = train.train(
+            planned.cell, snapshots, state, mirror.open() or False, progress, news, started=started
+        )
+    contender, watch = done.contender, done.watch
+    done.trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
+    columns = contender.history.columns(planned.cell.trainer.history)
     total = sum(p.numel() for p in contender.parameters())
     record = dataclasses.replace(
         blank_record(planned, commit),
@@ -197,18 +147,12 @@ def _train(
         steps=contender.steps,
         problems=contender.problems,
         reward_queries=contender.reward_queries,
-        seconds={**seconds(), "train": trained},
+        seconds={**done.seconds(), "train": done.trained},
         history=columns,
         evaluations=tuple(watch.evaluations),
         traces=tuple(watch.traces),
     )
     return record, watch.forecasts
-
-
-def _precision(accelerator: str, precision: str) -> str:
-    if precision != "auto":
-        return precision
-    return "bf16-mixed" if accelerator in ("auto", "cuda") and torch.cuda.is_available() else "32-true"
 
 
 @contextlib.contextmanager

@@ -72,12 +72,17 @@ def _task(config: DictConfig) -> None:
     plan = narrow(grid, request)
     records = {p.identity: r for p in plan if (r := store.record(p.identity)) is not None}
     done = {i for i, r in records.items() if r.status == "done" or root.retry == "none"}
-    workers = root.workers or workers_by_default(root.trainer.threads)
+    workers = root.workers or workers_by_default(root.trainer.threads * root.trainer.devices)
     rates = _rates(records.values() if done else ())
     if root.dry:
         console.print(plan_table(plan, done, rates, workers))
         return
     mirror.check(root.logger)
+    if any(p.cell.trainer.devices > 1 for p in plan):
+        from compare import team
+
+        for settings in {p.cell.trainer for p in plan}:
+            team.check(settings)
     logger = dataclasses.replace(root.logger, group=root.logger.group or request.name)
     store.prepare()
     commit = code_version()
@@ -248,7 +253,7 @@ def main() -> None:
     """Entry point of `python -m compare` and of the console script `ebt-compare`.
 
     Exit status: 0 done; 1 a cell failed; 2 bad configuration, nothing was trained; 130 interrupted by
-    Ctrl-C, 143 by SIGTERM.
+    Ctrl-C, 143 by SIGTERM, 138 or 140 by SIGUSR1 or SIGUSR2.
     """
     if sys.argv[1:2] == ["status"]:
         from compare import status

@@ -250,7 +250,8 @@ def identity(cell: Cell, data: dict[str, Any]) -> str:
 def _identities(cell: Cell, data: dict[str, Any], seeds: list[int]) -> list[str]:
     """Of the cell under each seed."""
     content = portable(cell)
-    for key in ("accelerator", "threads", "history", "compile", "at_once", "checkpoint_minutes"):
+    places = ("accelerator", "devices", "threads", "history", "compile", "at_once", "checkpoint_minutes")
+    for key in places:
         content["trainer"].pop(key)
     for part, key in ADDED:
         if content[part].get(key, 0) in (None, []):

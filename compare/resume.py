@@ -20,11 +20,12 @@ import numpy
 import torch
 from torch import Tensor
 
+from arena import ranks
 from arena.contender import Contender
-from compare import stop
+from compare import stop, team
 from compare.store import SNAPSHOT, SNAPSHOT_BEFORE, replacing
 
-VERSION = 1
+VERSION = 2
 REST = 30
 """A snapshot that took a second is followed by at least so many without one."""
 
@@ -114,7 +115,7 @@ class Resume(lightning.Callback):
 
     def __init__(
         self,
-        snapshots: Snapshots,
+        snapshots: Snapshots | None,
         state: dict[str, Any] | None,
         watch: Keeps,
         minutes: float,
@@ -122,6 +123,7 @@ class Resume(lightning.Callback):
     ) -> None:
         """
         Args:
+            snapshots: where to write; none: another process does.
             state: what `snapshots.read` found.
             watch: what else has a state.
             minutes: between two snapshots; 0: after every step.
@@ -146,7 +148,9 @@ class Resume(lightning.Callback):
             trainer.precision_plugin.load_state_dict(state["precision"])
             pl_module.restore_training(state["contender"])
             self.watch.restore_training(state["watch"])
-            self._random = state["random"]
+            saved = state["random"]
+            # A snapshot by another number of processes: those it does not know go on from their own seeds.
+            self._random = dict(enumerate(saved)).get(ranks.own())
         except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
             reason = str(error).strip().splitlines() or [""]
             raise Unusable(f"{type(error).__name__}: {reason[0]}") from error
@@ -163,10 +167,12 @@ class Resume(lightning.Callback):
             # Only now: a data loader that starts draws a number, too.
             restore_random(self._random)
             self._random = None
-        stop.leave_if_asked()
         # A slow disk or a large model must not cost more than a few percent.
         rest = max(60 * self.minutes, REST * self._cost) if self.minutes else 0.0
-        if time.monotonic() - self._saved_at >= rest:
+        stopped, due = team.agreed(stop.asked(), time.monotonic() - self._saved_at >= rest)
+        if stopped:
+            raise stop.Stopped
+        if due:
             self.save(trainer, pl_module)
 
     def on_train_batch_end(
@@ -187,8 +193,15 @@ class Resume(lightning.Callback):
             self.save(trainer, pl_module)
 
     def save(self, trainer: lightning.Trainer, contender: Contender) -> None:
-        """Write a snapshot. A disk that is full costs the snapshot, not the cell."""
+        """Write a snapshot. A disk that is full costs the snapshot, not the cell.
+
+        Of several processes, which hold the same, the first writes, with the random states of all.
+        """
         begun = time.monotonic()
+        # Stopped before its first step here, a cell still has its old state to restore.
+        states = ranks.gather(self._random or random_state())
+        if self.snapshots is None:
+            return
         state = {
             "batches": self.batches,
             "module": contender.state_dict(),
@@ -197,8 +210,7 @@ class Resume(lightning.Callback):
             "contender": plain(contender.training_state()),
             "watch": plain(self.watch.training_state()),
             "seconds": plain(self.seconds()),
-            # Stopped before its first step here, a cell still has its old state to restore.
-            "random": self._random or random_state(),
+            "random": states,
         }
         try:
             self.snapshots.write(state)
@@ -230,14 +242,15 @@ def plain(content: Any) -> Any:
 
 
 def random_state() -> dict[str, Any]:
-    """State of the generators that a process has one of: Python's, numpy's, torch's."""
+    """State of the generators that a process has one of: Python's, numpy's, torch's, its device's."""
     state: Any = numpy.random.get_state(legacy=True)
     name, keys, *rest = state
     return {
         "python": plain(random.getstate()),
         "numpy": [str(name), torch.from_numpy(keys.astype(numpy.int64)), *plain(rest)],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        # Each of several processes has a device of its own.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
     }
 
 
@@ -247,8 +260,8 @@ def restore_random(state: dict[str, Any]) -> None:
     name, keys, *rest = state["numpy"]
     numpy.random.set_state((name, keys.numpy().astype(numpy.uint32), *rest))
     torch.set_rng_state(state["torch"])
-    if len(state["cuda"]) == torch.cuda.device_count() > 0:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 def sweep(folder: Path) -> None:

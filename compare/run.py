@@ -34,7 +34,8 @@ class Outcome:
 
     planned: Planned
     status: str
-    """done, failed, busy: another process is on it, stopped: it was asked to, or died: its worker did."""
+    """done, failed, busy: another process is on it, stopped: it was asked to, or died: its worker did, or
+    another of its processes."""
     reason: str = ""
     headline: str = ""
     """Its main metric, for the display."""
@@ -55,11 +56,11 @@ def _start_worker(channel: Any, threads: int) -> None:
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     stop.listen()
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
-def _leave_with_parent() -> None:
-    """End this worker when the process that started it is gone, however it went."""
+def leave_with_parent() -> None:
+    """End this process when the one that started it is gone, however it went."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -76,6 +77,8 @@ def _work(planned: Planned, root: str, commit: str, logger: Logger, failed: Reco
         return _claim_and_run(planned, Store(root), commit, logger, failed)
     except (stop.Stopped, SystemExit):  # the latter is Lightning's, if it heard of the request first
         return Outcome(planned=planned, status="stopped")
+    except stop.Lost as error:
+        return Outcome(planned=planned, status="died", reason=str(error))
 
 
 def _claim_and_run(
@@ -111,7 +114,8 @@ def _headline(record: Any) -> str:
 
 
 def workers_by_default(threads: int) -> int:
-    """One worker a CPU core; with a GPU, which cells would share, one in all."""
+    """As many workers as the CPU cores allow at so many threads each, those of all its processes; with a GPU,
+    which cells would share, one in all."""
     gpu = any(os.path.exists(p) for p in ("/dev/nvidia0", "/dev/kfd"))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with contextlib.suppress(OSError, ValueError):
@@ -135,7 +139,8 @@ class _Lane:
 
     def start(self) -> None:
         """Start a fresh worker, with a channel that no dead one can have locked."""
-        self.channel: Any = self._context.Queue()
+        with stop.deaf_children():  # a first channel starts a process that keeps track of them
+            self.channel: Any = self._context.Queue()
         self.executor = ProcessPoolExecutor(
             1, self._context, initializer=_start_worker, initargs=(self.channel, self._threads)
         )
@@ -191,10 +196,15 @@ def run(
         spent: called with (identity, FLOPs) as cells progress.
         said: called with (identity, line) when a cell has news.
     Raises:
-        stop.Interrupted: by Ctrl-C or SIGTERM; running cells have been saved.
+        stop.Interrupted: by Ctrl-C, SIGTERM or SIGUSR; running cells have been saved.
     """
-    with stop.Asked() as asked:
-        return _run(plan, store, commit, logger, workers, again, ended, spent, said, asked)
+    asked = stop.Asked()
+    try:
+        with asked:
+            return _run(plan, store, commit, logger, workers, again, ended, spent, said, asked)
+    except stop.Interrupted:
+        asked.pass_on()
+        raise
 
 
 def _run(
@@ -239,7 +249,7 @@ def _run(
                 outcome = _outcome(lane)
                 identity, lane.future = outcome.planned.identity, None
                 if outcome.status == "died" and not asked.number and deaths.too_many(identity):
-                    outcome = _record_death(outcome.planned, store, commit)
+                    outcome = _record_death(outcome, store, commit)
                 if outcome.status in ("done", "failed"):
                     outcomes.append(outcome)
                     ended(outcome)
@@ -299,16 +309,17 @@ def _outcome(lane: _Lane) -> Outcome:
         return lane.future.result()
     except BrokenProcessPool:
         lane.start()
-        return Outcome(planned=planned, status="died")
+        return Outcome(planned=planned, status="died", reason="its worker process died")
     except Exception as error:
         # The cell's own errors are in its record; this one kept the record from being written.
         reason = f"{type(error).__name__}: {error}; no record was written, the same command goes on with it"
         return Outcome(planned=planned, status="failed", reason=reason)
 
 
-def _record_death(planned: Planned, store: Store, commit: str) -> Outcome:
+def _record_death(died: Outcome, store: Store, commit: str) -> Outcome:
     """A failed record for a cell that kills its workers."""
-    reason = "its worker process died (out of memory?); lower task.batch or workers"
+    planned = died.planned
+    reason = f"{died.reason} (out of memory?); lower task.batch or workers"
     with store.claim(planned.identity) as ours:
         if not ours:
             return Outcome(planned=planned, status="busy")

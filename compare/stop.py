@@ -1,7 +1,8 @@
 """Stopping: who asked for it, and how a running cell hears of it. Nothing heavy is imported.
 
 Ctrl-C and SIGTERM reach the process that a person started; it asks its workers by SIGTERM. A worker ends
-the step it is in, saves and leaves; while it evaluates, which changes nothing, it leaves at once.
+the step it is in, saves and leaves; while it evaluates, which changes nothing, it leaves at once. SIGUSR1 and
+SIGUSR2, by which Slurm announces the end of a job's time to all its processes, are requests like SIGTERM.
 """
 
 import contextlib
@@ -15,9 +16,18 @@ from typing import Any
 TWICE_AFTER = 0.3
 """Seconds within which a second signal is the same request: wrappers such as `timeout` pass theirs on."""
 
+ANNOUNCED = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+)
+"""Requests to stop, of a batch system or a person. Windows has the first alone."""
+
 
 class Stopped(BaseException):
     """A cell was asked to stop between two steps. No error: no record is written."""
+
+
+class Lost(BaseException):
+    """A process that trained a cell together with this one has died. No error of the cell, which goes on."""
 
 
 class Interrupted(BaseException):
@@ -37,16 +47,19 @@ _leave_at_once = False
 
 
 def listen() -> None:
-    """Take SIGTERM as a request to stop the running cell; called by workers, from their main thread."""
+    """Take ANNOUNCED as requests to stop the running cell; called by workers, from their main thread."""
     global _listening
     _listening = True
-    signal.signal(signal.SIGTERM, _ask)
+    listen_again()
+    if hasattr(signal, "pthread_sigmask"):  # what came since the process was started is heard now
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ANNOUNCED)
 
 
 def listen_again() -> None:
     """Once more, after a library has put a handler of its own in place."""
     if _listening and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _ask)
+        for number in ANNOUNCED:
+            signal.signal(number, _ask)
 
 
 def _ask(number: int, frame: FrameType | None) -> None:
@@ -54,6 +67,11 @@ def _ask(number: int, frame: FrameType | None) -> None:
     _requested = True
     if _leave_at_once:
         raise Stopped
+
+
+def asked() -> bool:
+    """Whether somebody asked for it."""
+    return _requested
 
 
 def leave_if_asked() -> None:
@@ -75,7 +93,7 @@ def at_once() -> Iterator[None]:
 
 
 class Asked:
-    """Within the block the first Ctrl-C or SIGTERM is noted in `number`; a second one stops at once."""
+    """Within the block the first request to stop is noted in `number`; a second one stops at once."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -84,13 +102,23 @@ class Asked:
 
     def __enter__(self) -> "Asked":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *ANNOUNCED):
                 self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def pass_on(self) -> None:
+        """After the block, when all is saved: let a launcher that listens for the same signal do its part.
+
+        submitit's handler of SIGUSR2 puts the job back into Slurm's queue and leaves. Its handler of SIGTERM
+        does nothing; those of Python for Ctrl-C are not asked.
+        """
+        before = self._before.get(self.number)
+        if self.number in ANNOUNCED and callable(before):
+            before(self.number, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -102,11 +130,14 @@ class Asked:
 
 @contextlib.contextmanager
 def deaf_children() -> Iterator[None]:
-    """Processes started in the block never see Ctrl-C: a terminal sends it to all, their parent decides."""
+    """Processes started in the block never see Ctrl-C: a terminal sends it to all, their parent decides.
+
+    Other requests wait for them to `listen`. Python's helpers never do: Slurm's signals would end them.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *ANNOUNCED})
     try:
         yield
     finally:

@@ -9,11 +9,12 @@ from typing import Any
 import lightning
 import torch
 
+from arena import ranks
 from arena.config import TrainerConfig
 from arena.contender import Contender
 from arena.data import held_out
 from arena.tasks.base import Task
-from compare import stop
+from compare import stop, team
 from compare.evaluate import evaluate
 from compare.live import LawSoFar, law_so_far
 from compare.record import Evaluation
@@ -76,6 +77,8 @@ class Watch(lightning.Callback):
         if self._stage is not None and pl_module.stage != self._stage:
             self.evaluate(pl_module, self._stage)
         self._stage = pl_module.stage
+        if ranks.own() > 0:
+            return
         now = time.monotonic()
         if now - self._told > REPORT_EVERY:
             self._told = now
@@ -106,7 +109,13 @@ class Watch(lightning.Callback):
         self.environment = _environment(pl_module, trainer.precision)
 
     def evaluate(self, contender: Contender, stage: str) -> None:
-        """Append the evaluations of a stage, with the final one's traces; before it, in distribution only."""
+        """Append the evaluations of a stage, with the final one's traces; before it, in distribution only.
+
+        Of several processes the first evaluates, the others wait.
+        """
+        team.by_the_first(lambda: self._evaluate(contender, stage))
+
+    def _evaluate(self, contender: Contender, stage: str) -> None:
         begun = time.perf_counter()
         training = contender.training
         contender.eval()
@@ -142,6 +151,7 @@ def _environment(contender: Contender, precision: str) -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "device": torch.cuda.get_device_name() if cuda else contender.device.type,
+        "devices": ranks.count(),
         "threads": torch.get_num_threads(),
         "precision": precision,
     }

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arena import flops, optim
+from arena import flops, optim, ranks
 from arena.config import Cell, Size, require
 from arena.contender import Contender, Likelihood, Solutions, Trajectory
 from arena.data import Batch, collate
@@ -85,6 +85,8 @@ class EBTModule(Contender):
             weight.copy_(kept)
             scale = gradient[batch.supervised_BM].square().mean().sqrt()
             self.alpha.fill_(float(self.arm.alpha_target / scale.clamp_min(1e-12)))
+            if self.ranks > 1:
+                torch.distributed.broadcast(self.alpha, 0)  # one number, whatever their kernels round
         self.spend("calibrate", self.calibration_flops(batch))
         rates = self.optimizers()
         assert not isinstance(rates, list)
@@ -118,10 +120,16 @@ class EBTModule(Contender):
         """Context of a batch's supervised positions."""
         return self.model.observe(batch.tokens_BS, None if batch.everywhere else batch.positions_BM)
 
-    def start(self, batch: Batch, context: Context, *key: object) -> Tensor:
-        """First candidates of a batch; the noise follows from the cell's seed and `key`."""
+    def start(self, batch: Batch, context: Context, *key: object, rows: Tensor | None = None) -> Tensor:
+        """First candidates of a batch; the noise follows from the cell's seed and `key`.
+
+        Args:
+            context: of the batch's `rows`.
+        """
         size = (*batch.targets_BM.shape, self.task.vocabulary)
-        return starts(self.arm, context, size, self.device, Noise(self.device, *self._candidate(*key)))(0)
+        noise = Noise(self.device, *self._candidate(*key))
+        first = starts(self.arm, context, size, self.device, noise)(0)
+        return first if context.start_BMV is not None else ranks.take(first, rows)
 
     def _candidate(self, *key: object) -> tuple[object, ...]:
         return self.cell.seed, "candidate", *key
@@ -151,30 +159,36 @@ class EBTModule(Contender):
         with torch.no_grad():
             self.alpha.clamp_(min=MIN_ALPHA)
         self.spend("train", cost)
-        self.problems += len(batch.problems) * self.ranks
+        self.problems += len(batch.problems)
         alpha = self.alpha.detach().clone()
         self.history.add(step=self.steps, flops=self.flops_spent, **figures, gradient_norm=norm, alpha=alpha)
 
     def backpropagate(self, batch: Batch) -> tuple[dict[str, Tensor], float]:
-        """Add the gradient of a batch to `.grad`; the losses for the history, and the FLOPs."""
+        """Add the gradient of a batch to `.grad`; the losses for the history, and the FLOPs.
+
+        Of several processes each takes its share of the problems. What is drawn at random is drawn for all of
+        them, so that a problem's draws do not depend on how many there are.
+        """
         arm, fresh = self.arm, len(batch.problems)
         batch, replayed = self.with_replayed(batch)
-        context = place = self.observe(batch)
-        y_BMV = self.start(batch, context, "train", self.steps, *self.own)
-        for row, kept in enumerate(replayed, fresh):
+        rows = self.own_rows(fresh, len(replayed))
+        own = batch if rows is None else batch.rows(rows)
+        context = place = self.observe(own)
+        y_BMV = self.start(batch, context, "train", self.steps, rows=rows)
+        again = self.mine(len(replayed))
+        for row, kept in enumerate(replayed[again.start : again.stop], len(self.mine(fresh))):
             y_BMV[row, : len(kept)] = kept
-        targets_BM, weights_BM = batch.targets_BM, batch.supervised_BM.to(torch.float32)
-        weights_BM = weights_BM / weights_BM.sum()
+        targets_BM, weights_BM = own.targets_BM, self.normalised(own.supervised_BM.to(torch.float32))
         start_loss = None
         if context.start_BMV is not None:
             start_loss = cross_entropy(context.start_BMV, targets_BM, weights_BM)
         if arm.gate != "none":
-            index_BN = self.let_through(y_BMV, batch)
+            index_BN = self.let_through(y_BMV, batch, rows)
             place = context.select(index_BN)
             y_BMV = y_BMV.gather(1, index_BN[..., None].expand(-1, -1, y_BMV.shape[-1]))
             targets_BM, weights_BM = targets_BM.gather(1, index_BN), weights_BM.gather(1, index_BN)
-            weights_BM = weights_BM / weights_BM.sum()
-        steps, spread = self.drawn(y_BMV)
+            weights_BM = self.normalised(weights_BM)
+        steps, spread = self.drawn((len(batch.problems), y_BMV.shape[1], 1))
         trained = backward(
             arm,
             self.model,
@@ -184,24 +198,23 @@ class EBTModule(Contender):
             weights_BM,
             steps=steps,
             alpha=self.alpha,
-            factor=spread,
+            factor=None if spread is None else ranks.take(spread, rows),
             parameters=[*self.model.parameters(), *([self.alpha] if self.alpha.requires_grad else [])],
             extra=start_loss,
             at_once=self.cell.trainer.at_once,
             take=compiled() if self.cell.trainer.compile else descend,
-            noise=generator(self.device, self.cell.seed, "langevin", self.steps, *self.own)
-            if arm.langevin
-            else None,
+            noise=generator(self.device, self.cell.seed, "langevin", self.steps) if arm.langevin else None,
+            rows=None if rows is None else (len(batch.problems), rows),
         )
         if arm.replay:
-            self.replay.add(batch.problems, trained.logits_BMV)
-        first = trained.losses[0] if start_loss is None else start_loss
-        return {"loss": trained.losses[-1], "first_loss": first}, self._flops(batch, steps)
+            self.replay.add(batch.problems, whole(trained.logits_BMV, rows))
+        first = trained.losses[0] if start_loss is None else start_loss.detach()
+        last, first = ranks.summed(torch.stack([trained.losses[-1], first])) / self.ranks
+        return {"loss": last, "first_loss": first}, self._flops(batch, steps)
 
-    @property
-    def own(self) -> tuple[object, ...]:
-        """What sets this process's random draws apart from those of the first."""
-        return ("rank", self.global_rank) if self.ranks > 1 and self.global_rank else ()
+    def normalised(self, weights: Tensor) -> Tensor:
+        """Weights that sum to 1 over the processes, times their number: `optimise` averages gradients."""
+        return weights / ranks.summed(weights.sum()) * self.ranks
 
     def with_replayed(self, batch: Batch) -> tuple[Batch, list[Tensor]]:
         """The batch with as many problems from the replay buffer, and their candidates (M, V)."""
@@ -214,35 +227,41 @@ class EBTModule(Contender):
         problems = [*batch.problems, *(problem for problem, _ in entries)]
         return collate(problems, self.task.pad).to(self.device), [kept for _, kept in entries]
 
-    def drawn(self, y_BMV: Tensor) -> tuple[int, Tensor | None]:
-        """This forward's number of steps and each position's factor of alpha (B, M, 1)."""
+    def drawn(self, shape: tuple[int, int, int]) -> tuple[int, Tensor | None]:
+        """This forward's number of steps and each position's factor of alpha, of shape (B, M, 1)."""
         arm = self.arm
         steps, spread = arm.steps, None
         if arm.extra_steps:
             random = generator("cpu", self.cell.seed, "steps", self.steps)
             steps += int(torch.randint(arm.extra_steps + 1, (), generator=random))
         if arm.alpha_spread > 1:
-            random = generator(self.device, self.cell.seed, "spread", self.steps, *self.own)
-            uniform = torch.rand((*y_BMV.shape[:2], 1), device=self.device, generator=random)
+            random = generator(self.device, self.cell.seed, "spread", self.steps)
+            uniform = torch.rand(shape, device=self.device, generator=random)
             low = 1 / arm.alpha_spread
             spread = low + uniform * (arm.alpha_spread - low)
         return steps, spread
 
-    def let_through(self, start_BMV: Tensor, batch: Batch) -> Tensor:
-        """Indices (B, N) of the positions that descend in training; moves the gate's threshold."""
-        supervised_BM = batch.supervised_BM
+    def let_through(self, start_BMV: Tensor, batch: Batch, rows: Tensor | None) -> Tensor:
+        """Indices (B, N) of the positions that descend in training; moves the gate's threshold.
+
+        Args:
+            start_BMV: of the batch's `rows`.
+        """
+        supervised_BM = ranks.take(batch.supervised_BM, rows)
         count = gated(self.arm, supervised_BM.shape[1])
         if self.arm.gate == "random":
-            random = generator(self.device, self.cell.seed, "gate", self.steps, *self.own)
-            ranks_BM = torch.rand(supervised_BM.shape, device=self.device, generator=random)
-            return ranks_BM.masked_fill(~supervised_BM, -1.0).topk(count, dim=1).indices
+            random = generator(self.device, self.cell.seed, "gate", self.steps)
+            ranks_BM = torch.rand(batch.supervised_BM.shape, device=self.device, generator=random)
+            ranks_BM = ranks.take(ranks_BM, rows).masked_fill(~supervised_BM, -1.0)
+            return ranks_BM.topk(count, dim=1).indices
         ranks_BM = entropy(start_BMV).masked_fill(~supervised_BM, -1.0)
         top_BN, index_BN = ranks_BM.topk(count, dim=1)
         lowest_B = top_BN.masked_fill(top_BN < 0, float("inf")).amin(1)
-        cut = lowest_B[lowest_B.isfinite()].mean()
+        lowest_B = lowest_B[lowest_B.isfinite()]
+        cut = lowest_B.mean()
         if self.ranks > 1:
-            torch.distributed.all_reduce(cut)
-            cut = cut / self.ranks
+            number = lowest_B.new_tensor(len(lowest_B))
+            cut = ranks.summed(lowest_B.sum()) / ranks.summed(number)
         self.cut.copy_(torch.where(self.cut.isfinite(), CUT_MEMORY * self.cut + (1 - CUT_MEMORY) * cut, cut))
         return index_BN
 
@@ -369,6 +388,15 @@ def thinking_of(effort: str) -> Thinking | None:
         return None
     steps, _, restarts = effort.removeprefix("think_").partition("x")
     return Thinking(steps=int(steps), restarts=int(restarts or 1), hold_last=True)
+
+
+def whole(own: Tensor, rows: Tensor | None) -> Tensor:
+    """The rows of all processes, from this one's."""
+    if rows is None:
+        return own
+    every = ranks.gather((rows.cpu(), own.cpu()))
+    places = torch.cat([place for place, _ in every])
+    return torch.cat([part for _, part in every])[places.argsort()].to(own.device)
 
 
 def shape(batch: Batch) -> dict[str, float]:

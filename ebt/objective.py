@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from arena import ranks
 from ebt.config import EBTArm
 from ebt.energy import Context, EnergyModel
 from ebt.think import descend
@@ -63,6 +64,7 @@ def backward(
     parameters: Sequence[nn.Parameter],
     extra: Tensor | None = None,
     noise: torch.Generator | None = None,
+    rows: tuple[int, Tensor] | None = None,
     at_once: int | None = None,
     take: Callable[..., tuple[Tensor, Tensor, Tensor]] = descend,
 ) -> Trained:
@@ -74,11 +76,13 @@ def backward(
 
     Args:
         y_BMV: first candidates, a constant.
-        weights_BM: weight of each target; they sum to 1.
+        weights_BM: weight of each target; they sum to 1 over the batch.
         alpha: step size, a scalar.
         factor: of each position's alpha, (B, M, 1), the same at every step.
         extra: one more loss, on the context's graph (the language-model head's).
         noise: of the Langevin steps.
+        rows: where these are some problems of a larger batch: its size and their places in it; the noise is
+            drawn for all of it.
         at_once: most candidates of a sequence whose graph is alive at a time; none: all.
         take: what takes a step with a graph: ebt.think.descend, or its compiled form.
     """
@@ -88,10 +92,11 @@ def backward(
     inputs = [*parameters, *flat]
     noises: list[Tensor] = []
     if arm.langevin:
-        noises = [
-            arm.langevin * torch.randn(y_BMV.shape, device=y_BMV.device, dtype=y_BMV.dtype, generator=noise)
-            for _ in range(steps)
-        ]
+        problems, places = rows or (len(y_BMV), None)
+        shape = (problems, *y_BMV.shape[1:])
+        for _ in range(steps):
+            drawn = torch.randn(shape, device=y_BMV.device, dtype=y_BMV.dtype, generator=noise)
+            noises.append(arm.langevin * ranks.take(drawn, places))
     candidates = y_BMV.shape[1]
     size = at_once or candidates
     parts: list[Trained] = []

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from arena import optim, selection
+from arena import optim, ranks, selection
 from arena.config import Cell
 from arena.data import Batch
 from arena.policy import TransformerPolicy
+from arena.rollout import sample_together, sequence_seeds
 from arena.shape import supervised_step
 from arena.supervised import GREEDY, NextTokens, Samples
 from arena.tasks.base import Problem, Task
@@ -67,7 +68,7 @@ class VerifierModule(NextTokens):
             return
         self.next_token_step(batch, self.share_spent / self.arm.warm_start)
         # Looked at after the step, so that who watches the stage sees it end before the next begins.
-        next_step = self.ranks * supervised_step(self.model.shape, self.task, self.cell.task.batch)
+        next_step = supervised_step(self.model.shape, self.task, self.cell.task.batch)
         if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
             self.stage = VERIFY
             assert isinstance(self.model, TransformerPolicy)
@@ -75,34 +76,50 @@ class VerifierModule(NextTokens):
 
     def contrast_step(self, problems: Sequence[Problem]) -> None:
         """One optimiser step of the energy on the data's answers and as many groups of own samples."""
-        rollout = self.draw(problems, self.arm.negatives, "contrast", self.steps)
+        negatives, prompts = self.arm.negatives, [p.prompt for p in problems]
+        rollout = sample_together(
+            self.model,
+            self.task,
+            prompts,
+            length=self.longest(problems),
+            group=negatives,
+            seeds=sequence_seeds(prompts, negatives, self.cell.seed, "contrast", self.steps),
+        )
         self.spend("sample", rollout.flops)
-        repeated = [p for p in problems for _ in range(self.arm.negatives)]
+        repeated = [p for p in problems for _ in range(negatives)]
         rows = [p.prompt + p.completion for p in problems]
         rows += [p.prompt + c for p, c in zip(repeated, rollout.completions, strict=True)]
-        energy, cost = self.energies(rows)
-        data_B, samples_N = energy[: len(problems)], energy[len(problems) :]
+        cost = self.cost_of(rows)
+        mine = self.mine(len(problems))
+        if self.ranks > 1:
+            own = rows[len(problems) + mine.start * negatives : len(problems) + mine.stop * negatives]
+            rows = rows[mine.start : mine.stop] + own
+        energy, _ = self.energies(rows)
+        data_B, samples_N = energy[: len(mine)], energy[len(mine) :]
+        # Shares are equal, so that the mean of their means is that of all.
         loss = contrast(data_B, samples_N)
         self.manual_backward(loss)
         share = (self.share_spent - self.arm.warm_start) / (1 - self.arm.warm_start)
         norm = self.optimise(optim.schedule(max(share, 0.0), self.cell.trainer))
         self.spend("contrast", 3 * cost)
-        self.problems += len(problems) * self.ranks
+        self.problems += len(problems)
         self.contrasts += 1
         self.history.add(
             step=self.steps,
             flops=self.flops_spent,
-            contrast=loss,
-            energy_gap=samples_N.mean() - data_B.mean(),
+            contrast=ranks.summed(loss) / self.ranks,
+            energy_gap=ranks.summed(samples_N.mean() - data_B.mean()) / self.ranks,
             gradient_norm=norm,
         )
 
     def energies(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, float]:
         """Residual energies of whole sequences, and the FLOPs of the forward pass."""
         tokens, real = stack(rows, self.task.pad, self.device)
-        sequences, length = tokens.shape
-        cost = verifier_cost.score(self.cell.size, sequences=sequences, length=length)
-        return self.residual(tokens, real).float(), cost
+        return self.residual(tokens, real).float(), self.cost_of(rows)
+
+    def cost_of(self, rows: Sequence[Sequence[int]]) -> float:
+        """FLOPs of a forward pass over whole sequences, padded to the longest."""
+        return verifier_cost.score(self.cell.size, sequences=len(rows), length=max(map(len, rows)))
 
     def efforts(self) -> tuple[str, ...]:
         """`greedy`, and for each number of samples every rule; energy's only once it is trained.

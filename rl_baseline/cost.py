@@ -98,6 +98,11 @@ def minimum_flops(cell: Cell, task: Task) -> float:
         "raise task.batch",
     )
     require(
+        cell.trainer.devices <= arm.prompts,
+        f"trainer.devices={cell.trainer.devices}: each needs a problem of a rollout, which has "
+        f"arm.prompts={arm.prompts}; raise arm.prompts, or use fewer devices",
+    )
+    require(
         arm.credit not in ("hicra", "hicra_placebo") or plans(task),
         f"arm.credit={arm.credit} with task={cell.task.name}: its chains hold no planning token; choose a "
         "task whose chains plan, or another arm",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from arena import optim
+from arena import optim, ranks
 from arena.config import Cell
 from arena.contender import Contender, Likelihood, Solutions
 from arena.data import Batch
@@ -38,16 +38,20 @@ class DiffusionModule(Contender):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         problems = len(batch.problems)
-        own = (self.global_rank,) if self.ranks > 1 else ()
-        random = generator(self.device, self.cell.seed, "masks", self.steps, *own)
-        rates_B = diffusion.rates(problems, random, self.device)
+        rows = self.own_rows(problems)
+        own = batch if rows is None else batch.rows(rows)
+        random = generator(self.device, self.cell.seed, "masks", self.steps)
+        rates_B = ranks.take(diffusion.rates(problems, random, self.device), rows)
         uniform_BM = torch.rand(batch.targets_BM.shape, generator=random, device=self.device)
-        loss = diffusion.loss(self.model, self.prompts(batch), batch.targets_BM, rates_B, uniform_BM)
+        uniform_BM = ranks.take(uniform_BM, rows)
+        # Shares are equal, so that the mean of their means is that of all.
+        loss = diffusion.loss(self.model, self.prompts(own), own.targets_BM, rates_B, uniform_BM)
         self.manual_backward(loss)
         norm = self.optimise(optim.schedule(self.share_spent, self.cell.trainer))
         self.spend("train", self.step_flops(batch))
-        self.problems += problems * self.ranks
-        self.history.add(step=self.steps, flops=self.flops_spent, loss=loss, gradient_norm=norm)
+        self.problems += problems
+        told = ranks.summed(loss) / self.ranks
+        self.history.add(step=self.steps, flops=self.flops_spent, loss=told, gradient_norm=norm)
 
     def prompts(self, batch: Batch) -> Tensor:
         """Prompts (B, S) of a batch; the answer's tokens that its observed ones hold too are left out."""

@@ -6,25 +6,32 @@ Shapes (suffixes): P problems, G samples a problem, B = P * G, T tokens.
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from arena import ranks
 from arena.config import Cell, require
 from arena.contender import Diverged
 from arena.data import Batch, collate
-from arena.rollout import Rollout, log_probabilities, predicted_logits, sample, sequence_seeds
+from arena.rollout import (
+    Rollout,
+    log_probabilities,
+    predicted_logits,
+    sample_together,
+    sequence_seeds,
+)
 from arena.seeding import generator
 from arena.shape import supervised_step
 from arena.tasks.base import Problem, Task
 from arena.token_classes import PLAN
-from rl_baseline import anatomy, cost, entropy, measure, ranks
+from rl_baseline import anatomy, cost, entropy, measure
 from rl_baseline.advantage import advantages
 from rl_baseline.config import RLArm
 from rl_baseline.credit import CLASSES, class_table
 from rl_baseline.probe import Probe
+from rl_baseline.ranks import reduced
 from rl_baseline.supervised import TransformerModule
 from rl_baseline.update import LARGEST, Metrics, Samples, decide, merge, policy_loss
 
@@ -70,8 +77,8 @@ class RLModule(TransformerModule):
     def setup(self, stage: str) -> None:
         super().setup(stage)
         require(
-            self.trainer.world_size <= self.arm.prompts,
-            f"devices={self.trainer.world_size}: each process needs a problem of a rollout, which has "
+            self.ranks <= self.arm.prompts,
+            f"trainer.devices={self.ranks}: each process needs a problem of a rollout, which has "
             f"arm.prompts={self.arm.prompts}; raise arm.prompts, or use fewer devices",
         )
 
@@ -99,21 +106,18 @@ class RLModule(TransformerModule):
     def step_flops(self, batch: Batch) -> float:
         if self.stage == WARM_START:
             return super().step_flops(batch)
-        return cost.rl_iteration(self.model.shape, self.task, self.arm) / self.ranks
+        return cost.rl_iteration(self.model.shape, self.task, self.arm)
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         if self.stage == RL:
-            problems = batch.problems
-            if self.ranks > 1:
-                problems = tuple(p for part in ranks.gather(problems) for p in part)
-            self.reward_step(problems[: self.arm.prompts])
+            self.reward_step(batch.problems[: self.arm.prompts])
             return
-        logits_BMV = self.next_token_step(batch, self.share_spent / self.arm.warm_start)
+        own, logits_BMV = self.next_token_step(batch, self.share_spent / self.arm.warm_start)
         # Looked at after the step, so that who watches the stage sees it end before RL begins.
-        next_step = supervised_step(self.model.shape, self.task, self.cell.task.batch) * self.ranks
+        next_step = supervised_step(self.model.shape, self.task, self.cell.task.batch)
         if self.flops_spent + next_step > self.arm.warm_start * self.cell.budget.flops:
             self.begin_rl()
-        elif self.arm.warm_until is not None and self.competence(logits_BMV, batch) >= self.arm.warm_until:
+        elif self.arm.warm_until is not None and self.competence(logits_BMV, own) >= self.arm.warm_until:
             self.began.fill_(self.share_spent)
             self.begin_rl()
 
@@ -125,9 +129,8 @@ class RLModule(TransformerModule):
         """
         right_BM = (logits_BMV.argmax(-1) == batch.targets_BM) | ~batch.supervised_BM
         right = right_BM.all(1).float().mean()
-        if self.ranks > 1:
-            right = torch.full_like(right, self.over_ranks(float(right)) / self.ranks)
-        self.solved.lerp_(right, COMPETENCE_RATE)
+        # Shares are equal, so that the mean of their means is that of all.
+        self.solved.lerp_(ranks.summed(right) / self.ranks, COMPETENCE_RATE)
         return float(self.solved)
 
     def begin_rl(self) -> None:
@@ -156,24 +159,21 @@ class RLModule(TransformerModule):
         return self.arm.lr_scale * (1.0 if warm else max(share / warmup, 0.1))
 
     def reward_step(self, problems: Sequence[Problem]) -> None:
-        """One rollout on `problems`, those of all processes, and the optimiser steps on it."""
+        """One rollout on `problems`, and the optimiser steps on it."""
         arm, key = self.arm, (self.cell.seed, "rollout", self.problems)
         probed = self.probed() if self.probe.due(self.share_of_rl) else {}
         prompts = [p.prompt for p in problems]
         temperature = self.controller.temperature
         seeds = sequence_seeds(prompts, arm.group, *key)
-        mine = self.mine(len(prompts))
-        rollout = sample(
+        rollout = sample_together(
             self.model,
             self.task,
-            prompts[mine.start : mine.stop],
+            prompts,
             length=self.task.longest()[1],
             group=arm.group,
             temperature=temperature,
-            seeds=seeds[mine.start * arm.group : mine.stop * arm.group],
+            seeds=seeds,
         )
-        if self.ranks > 1:
-            rollout = ranks.whole_rollout(rollout)
         self.check_gap()
         self.spend("rollout", rollout.flops)
         self.problems += len(problems)
@@ -210,7 +210,7 @@ class RLModule(TransformerModule):
             if arm.loss == "nll":
                 order = order[correct_B[order]]  # nothing is learnt from the others: do not pay for them
             for rows in order.chunk(arm.updates):
-                metrics = self.update(_rows(batch, rows), samples.part(rows), temperature, random)
+                metrics = self.update(batch.rows(rows), samples.part(rows), temperature, random)
                 updates.append({**metrics, "gradient_norm": self.optimise(rate)})
         if updates:
             self.gap = updates[0]["logp_gap"]
@@ -248,16 +248,15 @@ class RLModule(TransformerModule):
         whole = len(parts) == 1 and self.ranks == 1
         logp_BT = entropy_BT = seen_BT = None
         if len(parts) == 1:
-            logp_BT, entropy_BT = self.policy(batch if whole else _rows(batch, parts[0]), temperature)
+            logp_BT, entropy_BT = self.policy(batch if whole else batch.rows(parts[0]), temperature)
             seen_BT = logp_BT.detach(), entropy_BT.detach()
         elif arm.reads_policy:
             with torch.no_grad():
-                seen = [self.policy(_rows(batch, rows), temperature) for rows in parts]
+                seen = [self.policy(batch.rows(rows), temperature) for rows in parts]
             seen_BT = tuple(torch.cat(column) for column in zip(*seen, strict=True))
-        if arm.reads_policy and arm.micro_batch and arm.micro_batch < -(-count // self.ranks):
-            # Booked by every process where any has more than one part: booking waits for all of them.
-            own = self.forward_flops(_rows(batch, everything) if self.ranks > 1 else batch)
-            self.spend("survey", own if len(parts) > 1 else 0.0)
+        if arm.reads_policy and arm.micro_batch and arm.micro_batch < count:
+            # As one process does it; smaller shares may do without.
+            self.spend("survey", self.forward_flops(batch))
         if self.ranks > 1 and arm.reads_policy:
             assert seen_BT is not None
             every = ranks.gather([x_BT[:0].cpu() if idle else x_BT.cpu() for x_BT in seen_BT])
@@ -272,7 +271,7 @@ class RLModule(TransformerModule):
         metrics: list[Metrics] = []
         for rows in parts:
             if len(parts) > 1:
-                logp_BT, entropy_BT = self.policy(_rows(batch, rows), temperature)
+                logp_BT, entropy_BT = self.policy(batch.rows(rows), temperature)
             assert logp_BT is not None
             part = step if whole else step.part(rows)
             loss, row = policy_loss(arm, logp_BT, entropy_BT, part, self.controller.coefficient)
@@ -281,13 +280,9 @@ class RLModule(TransformerModule):
                 row = {name: value * (not idle) for name, value in row.items()}
             self.manual_backward(loss)
             metrics.append(row)
-        self.spend("update", 3 * self.forward_flops(batch if self.ranks == 1 else _rows(batch, everything)))
+        self.spend("update", 3 * self.forward_flops(batch))
         merged = merge(metrics)
-        return merged if self.ranks == 1 else ranks.reduced(merged, LARGEST)
-
-    def mine(self, count: int) -> range:
-        """Of `count` rows, those of this process."""
-        return ranks.share(count, self.global_rank if self.ranks > 1 else 0, self.ranks)
+        return merged if self.ranks == 1 else reduced(merged, LARGEST)
 
     def policy(self, batch: Batch, temperature: float) -> tuple[Tensor, Tensor]:
         """Log-probabilities at the sampling temperature, entropies at temperature 1; (B, T) each.
@@ -355,15 +350,3 @@ class RLModule(TransformerModule):
         """Whether the model computes in fp32."""
         autocast = torch.is_autocast_enabled(self.device.type)
         return not autocast and next(self.model.parameters()).dtype not in (torch.bfloat16, torch.float16)
-
-
-def _rows(batch: Batch, rows: Tensor) -> Batch:
-    """The batch's given rows."""
-    return replace(
-        batch,
-        tokens_BS=batch.tokens_BS[rows],
-        positions_BM=batch.positions_BM[rows],
-        targets_BM=batch.targets_BM[rows],
-        supervised_BM=batch.supervised_BM[rows],
-        problems=tuple(batch.problems[i] for i in rows.tolist()),
-    )

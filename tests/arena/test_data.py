@@ -42,13 +42,14 @@ def test_text_is_supervised_everywhere() -> None:
     assert torch.equal(batch.tokens_BS[:, 1:], batch.targets_BM[:, :-1])
 
 
-def test_ranks_share_out_one_stream() -> None:
-    task = build_task(Addition(name="a"))
-    alone = iter(TrainingStream(task, 0, 4))
-    two = [iter(TrainingStream(task, 0, 2, rank, 2)) for rank in range(2)]
-    for _ in range(3):
-        whole = next(alone).problems
-        assert next(two[0]).problems + next(two[1]).problems == whole
+def test_rows_of_a_batch_stay_padded_as_the_whole() -> None:
+    task = build_task(Addition(name="a", min_digits=1, max_digits=3))
+    batch = next(iter(TrainingStream(task, 0, 6)))
+    part = batch.rows(torch.tensor([4, 1]))
+    assert part.problems == (batch.problems[4], batch.problems[1])
+    for name in ("tokens_BS", "positions_BM", "targets_BM", "supervised_BM"):
+        whole = getattr(batch, name)
+        assert torch.equal(getattr(part, name), torch.stack([whole[4], whole[1]]))
 
 
 def test_evaluation_problems_are_distinct_and_shared_by_all() -> None:
@@ -85,10 +86,3 @@ def test_a_pool_is_seen_whole_in_each_epoch_and_in_a_new_order() -> None:
     assert [again.drawn(i) for i in range(10)] != [
         TrainingStream(task, seed=4, batch=4, pool=10).drawn(i) for i in range(10)
     ]
-
-
-def test_ranks_share_a_pool() -> None:
-    task = build_task(Addition(name="a", min_digits=4, max_digits=4))
-    whole = next(iter(TrainingStream(task, seed=0, batch=8, pool=8))).problems
-    halves = [next(iter(TrainingStream(task, 0, 4, rank, 2, pool=8))).problems for rank in (0, 1)]
-    assert [p.prompt for half in halves for p in half] == [p.prompt for p in whole]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from compare import stop
 from compare.store import Store
 from tests import kills
 from tests.compare.test_cli import ROOT, compare, records
@@ -93,7 +94,7 @@ def started(store: Path, flops: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on_and_sigterm_does_too(tmp_path) -> None:
     store, flops = tmp_path / "runs", "1e10"
-    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)):
         process = started(store, flops)
         os.killpg(process.pid, number)  # as a terminal and Slurm do: to all of them
         _, errors = process.communicate(timeout=60)
@@ -113,6 +114,23 @@ def test_ctrl_c_saves_and_says_how_to_go_on_and_sigterm_does_too(tmp_path) -> No
     (ended,), (whole,) = (list(records(s).values()) for s in (store, tmp_path / "whole"))
     for key in ("evaluations", "history", "flops_by", "steps"):
         assert ended[key] == whole[key]
+
+
+def test_a_launcher_that_listens_for_the_same_signal_hears_of_it_when_all_is_saved() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append(number))
+    try:
+        asked = stop.Asked()
+        with asked:
+            os.kill(os.getpid(), signal.SIGUSR2)
+            assert (asked.number, heard) == (signal.SIGUSR2, [])
+        asked.pass_on()
+        assert heard == [signal.SIGUSR2]
+        with (asked := stop.Asked()):
+            asked._note(signal.SIGINT, None)
+        asked.pass_on()  # Python's own handler would raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 @pytest.mark.slow

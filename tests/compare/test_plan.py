@@ -57,7 +57,7 @@ def test_a_setting_added_later_leaves_older_cells_their_names() -> None:
 
 
 def test_where_it_runs_does_not() -> None:
-    elsewhere = dataclasses.replace(BASE, trainer=TrainerConfig(accelerator="cpu", threads=7))
+    elsewhere = dataclasses.replace(BASE, trainer=TrainerConfig(accelerator="cpu", threads=7, devices=2))
     assert identity(elsewhere, {}) == identity(BASE, {})
     text = dataclasses.replace(BASE, task=Text(name="text", path="here"))
     moved = dataclasses.replace(BASE, task=Text(name="text", path="there"))

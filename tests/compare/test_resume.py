@@ -233,13 +233,12 @@ def test_a_request_to_stop_saves_between_two_steps(planned, tmp_path, monkeypatc
     assert identity(one.cell, {}) == one.identity
     steps = [0]
 
-    def asked() -> None:
+    def asked() -> bool:
         steps[0] += 1
-        if steps[0] == 9:
-            raise stop.Stopped
+        return steps[0] == 9
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.stop, "leave_if_asked", asked)
+        patch.setattr(module.stop, "asked", asked)
         with pytest.raises(stop.Stopped):
             run(one, tmp_path / "stopped")
     folder = tmp_path / "stopped/cells" / one.identity

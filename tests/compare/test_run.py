@@ -13,13 +13,15 @@ from compare.run import Outcome, run
 from compare.store import Store
 from rl_baseline.config import TransformerArm
 
-DEADLY = 3
+DEADLY, LOSING = 3, 5
 
 
 def work(planned: Planned, *rest: object) -> Outcome:
     """Stands in for a worker's body; runs in the worker process."""
     if planned.cell.seed == DEADLY:
         os._exit(9)
+    if planned.cell.seed == LOSING:
+        return Outcome(planned=planned, status="died", reason="process 1 of 2 ended by signal 9")
     return Outcome(planned=planned, status="done", headline="fine")
 
 
@@ -57,11 +59,14 @@ def test_a_cell_that_kills_its_worker_fails_alone(tmp_path, tiny_cell, monkeypat
     )
     assert seen == outcomes
     assert {o.planned.cell.seed: o.status for o in outcomes} == {
-        seed: "failed" if seed == DEADLY else "done" for seed in range(6)
+        seed: "failed" if seed in (DEADLY, LOSING) else "done" for seed in range(6)
     }
     record = store.record(plan[DEADLY].identity)
     assert record is not None
     assert record.status == "failed"
     assert "worker process died" in record.reason
     # The others' records are their workers' business: nothing was written in their name.
-    assert [r.cell for r in store.records()] == [record.cell]
+    assert {r.cell for r in store.records()} == {record.cell, plan[LOSING].identity}
+    lost = store.record(plan[LOSING].identity)
+    assert lost is not None
+    assert lost.reason.startswith("process 1 of 2 ended by signal 9 (out of memory?)")

@@ -16,7 +16,7 @@ STEPS = 5
 
 def trained(arm_of, tiny_cell, name: str, ranks: int, **options) -> EBTModule:
     """`STEPS` steps on the same 8 windows each, by one process or by two."""
-    task = Text(name="text", context=16, batch=8 // ranks)
+    task = Text(name="text", context=16, batch=8)
     arm = arm_of(name, **{"alpha": 3.0, **options})
     cell = tiny_cell(arm, task)
     seed_everything(0)
