@@ -89,7 +89,8 @@ class ContrastConfig:
     severity: int = 0
     """final_error, thinking_gain, thinking_area: shift of the problems; 0 is in distribution."""
     axis: str = ""
-    """decay_slope and its like: axis of shift; empty: the task's first one, and all for thinking_shift."""
+    """decay_slope and its like, thinking_gain and thinking_area at a severity: axis of shift; empty: the
+    task's first one, and all for thinking_shift."""
 
 
 @dataclass(frozen=True, kw_only=True)

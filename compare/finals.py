@@ -14,6 +14,9 @@ from compare.manifest import WARM_START
 from compare.record import Evaluation
 from compare.stats import Array, Estimate, from_normal, over_seeds, over_seeds_and_problems
 
+UNEQUAL_COST = 1.1
+"""Ratio of FLOPs an answer up to which two arms count as equally expensive."""
+
 Look = Callable[[Run], Evaluation | None]
 Pair = tuple[Evaluation, Evaluation]
 
@@ -60,7 +63,17 @@ def final_difference(
     caveats = (
         () if budget == planned else (f"at {unit} {budget:.3g}; the largest, {planned:.3g}, is not in both",)
     )
+    caveats += _unequal_cost(pairs)
     return replace(blank, estimate=estimate, caveats=caveats, records=cells)
+
+
+def _unequal_cost(pairs: list[Pair]) -> tuple[str, ...]:
+    """A caveat if one side spends more compute on what it is judged by."""
+    mine, theirs = (float(np.mean([pair[side].flops for pair in pairs])) for side in (0, 1))
+    if not mine or not theirs or max(mine, theirs) <= UNEQUAL_COST * min(mine, theirs):
+        return ()
+    what = "an answer" if pairs[0][0].metric == "exact" else "a problem's likelihood"
+    return (f"{what} costs {mine / theirs:.2g} times the baseline's FLOPs",)
 
 
 def reward_gain(study: str, runs: tuple[Run, ...], arm: str) -> Draft:

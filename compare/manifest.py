@@ -141,7 +141,8 @@ class Contrast:
     severity: int = 0
     """Shift of the problems, for `final_error` and THINKING_QUANTITIES; 0 is in distribution."""
     axis: str = ""
-    """Axis of shift, for OOD_QUANTITIES; empty: the first, or all for THINKING_SHIFT_QUANTITIES."""
+    """Axis of shift, for OOD_QUANTITIES and for THINKING_QUANTITIES under shift; empty: the first, or all for
+    THINKING_SHIFT_QUANTITIES."""
 
     @property
     def chooses(self) -> bool:
@@ -347,10 +348,12 @@ def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]],
                 f"final_loss (severity with {' and '.join(THINKING_QUANTITIES)} too), not with {quantity}; "
                 "leave them out"
             )
-        if contrast.axis and quantity not in OOD_QUANTITIES:
+        shifted = quantity in THINKING_QUANTITIES and contrast.severity > 0
+        if contrast.axis and quantity not in OOD_QUANTITIES and not shifted:
             raise ValueError(
-                f"contrast {contrast.arm}: axis {contrast.axis} goes with {', '.join(OOD_QUANTITIES)}, not "
-                f"with {quantity}; leave it out"
+                f"contrast {contrast.arm}: axis {contrast.axis} goes with {', '.join(OOD_QUANTITIES)}, and "
+                f"with {' and '.join(THINKING_QUANTITIES)} at a severity above 0, not with {quantity}; leave "
+                "it out"
             )
         if contrast.severity < 0:
             raise ValueError(f"contrast {contrast.arm}: severity {contrast.severity}: must not be negative")

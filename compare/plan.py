@@ -179,9 +179,14 @@ def _check(experiment: Experiment, planned: list[Planned], tasks: dict[TaskConfi
                 f"experiment {experiment.name}: contrast {c.quantity} of {c.arm}: it looks at the largest "
                 f"budget alone, which all rungs of axis={experiment.axis} share; name it where axis is flops"
             )
+        if c.axis and c.axis not in axes[c.study]:
+            raise ConfigError(
+                f"experiment {experiment.name}: contrast {c.quantity} of {c.arm}: axis {c.axis}: study "
+                f"{c.study} has {', '.join(axes[c.study])}; name one of these"
+            )
         if c.quantity in OOD_QUANTITIES:
             try:
-                _check_shift(c, measured[c.study], axes[c.study], kinds[c.study, c.arm])
+                _check_shift(c, measured[c.study], kinds[c.study, c.arm])
             except ValueError as error:
                 raise ConfigError(f"experiment {experiment.name}: {error}") from error
         if c.severity >= measured[c.study]:
@@ -202,13 +207,9 @@ def _check(experiment: Experiment, planned: list[Planned], tasks: dict[TaskConfi
                 )
 
 
-def _check_shift(contrast: Contrast, severities: int, axes: dict[str, int], kind: str) -> None:
+def _check_shift(contrast: Contrast, severities: int, kind: str) -> None:
     """Raise ValueError if a contrast along an axis of shift has nothing to be measured on."""
     said = f"contrast {contrast.quantity} of {contrast.arm}"
-    if contrast.axis and contrast.axis not in axes:
-        raise ValueError(
-            f"{said}: axis {contrast.axis}: study {contrast.study} has {', '.join(axes)}; name one of these"
-        )
     if severities < 2:
         raise ValueError(
             f"{said}: trainer.severities={severities} measures in distribution only; give study "

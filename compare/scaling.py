@@ -138,6 +138,7 @@ def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
             contrast.baseline,
             contrast.quantity,
             contrast.severity,
+            contrast.axis,
         )
     elif contrast.chooses:
         draft = final_difference(

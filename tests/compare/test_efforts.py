@@ -87,6 +87,14 @@ def test_two_ways_of_one_arm_are_compared_on_the_same_problems(tmp_path):
     assert len(shifted.records) == 6
 
 
+def test_an_answer_that_costs_more_is_a_caveat(tmp_path):
+    # FLOPs an answer are a million times the letters of the effort's name: 9 against 11, and 9 against 6.
+    found = results(tmp_path, *CHOICES.values())
+    costs = [[c for c in f.caveats if "FLOPs" in c] for f in found.findings[:2]]
+    assert costs[0] == ["an answer costs 0.82 times the baseline's FLOPs"]
+    assert costs[1] == ["an answer costs 1.5 times the baseline's FLOPs"]
+
+
 def test_unequal_parameters_are_a_caveat(tmp_path):
     for inner, said in ((100_000, False), (200_000, True)):
         found = results(tmp_path / str(inner), *CHOICES.values(), inner=inner)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compare.manifest import CHEAPEST, Contrast, ManifestError, dump
+from compare.manifest import CHEAPEST, Contrast, ManifestError, check_contrasts, dump
 from compare.stats import over_seeds, over_seeds_and_problems
 from compare.thinking import Ladder, estimate_of, ladders, shared_range, study_thinking
 from compare.thinking_contrasts import compare, explore, named
@@ -250,7 +250,7 @@ def test_every_set_of_problems_is_explored_and_what_was_asked_for_only_once(tmp_
     from compare.manifest import load
     from compare.scaling import analyse
 
-    found = analyse(collect(planted.store(tmp_path), load(tmp_path, "thinking")), draws=20).findings
+    found = analyse(collect(planted.store(tmp_path, seeds=5), load(tmp_path, "thinking")), draws=20).findings
     keys = [(f.study, f.arm, f.baseline, f.quantity) for f in found]
     assert len(keys) == len(set(keys))
     primary = {(f.arm, f.baseline, f.quantity): f for f in found if f.primary}
@@ -304,3 +304,18 @@ def test_a_contrast_that_asks_for_the_impossible_is_an_error(tmp_path, changes, 
     dump(tmp_path, synthetic.manifest(cells, contrasts=(replace(base, severity=1),)))
     with pytest.raises(ManifestError, match=message):
         dump(tmp_path, synthetic.manifest(cells, contrasts=(replace(base, **changes),)))
+
+
+def test_a_gain_under_shift_may_name_its_axis() -> None:
+    contrast = Contrast(
+        study="s",
+        arm="a",
+        baseline="cheapest_effort",
+        quantity="thinking_gain",
+        margin=0.0,
+        severity=1,
+        axis="x",
+    )
+    check_contrasts((contrast,), {("s", "a")}, 0.0)
+    with pytest.raises(ValueError, match="severity above 0"):
+        check_contrasts((replace(contrast, severity=0),), {("s", "a")}, 0.0)
