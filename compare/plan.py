@@ -97,7 +97,7 @@ def expand(request: Request) -> list[Planned]:
     root = request.root
     root.validate()
     tasks: dict[TaskConfig, Task] = {}
-    folder = folder_of(root.tuned, conf_folder())
+    folder = folder_of(root.settings, conf_folder())
     if root.experiment is None:
         # What is set by hand on the command line stays as it is.
         cell, tuned = apply(_cell(root, root.seed), folder, set(map(_key, request.overrides)))

@@ -20,11 +20,12 @@ from compare.manifest import PLAIN, Settings
 from compare.search import with_settings
 from compare.trials import Choice
 
-BESIDE = "conf"
-"""The folder of tuned settings beside the configuration's files."""
+BESIDE = "tuned"
+"""The folder of tuned settings beside the configuration's files. The option that picks another has another
+name: Hydra takes each folder there for a group of choices."""
 NONE = "none"
 """Arms as their own files have them."""
-REMEDY = "run +experiment=tune again, or use tuned=none"
+REMEDY = "run +experiment=tune again, or use settings=none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def folder_of(name: str, beside: Path) -> Path | None:
     """
     if name == NONE:
         return None
-    return beside / "tuned" if name == BESIDE else Path(name)
+    return beside / BESIDE if name == BESIDE else Path(name)
 
 
 def path_of(folder: Path, task: str, size: str, arm: str) -> Path | None:
@@ -177,7 +178,7 @@ def write(
         records=list(chosen.cells),
     )
     content = dataclasses.asdict(tuned)
-    text = "# Written by a search; used wherever this task, size and arm meet, unless tuned=none.\n"
+    text = "# Written by a search; used wherever this task, size and arm meet, unless settings=none.\n"
     text += yaml.safe_dump(content, sort_keys=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -264,7 +265,7 @@ def test_a_doctored_file_is_refused(tmp_path: Path, change: dict[str, object], s
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
     with pytest.raises(ConfigError, match=said) as error:
         tuned.apply(PLAIN, tmp_path, set())
-    assert "tuned=none" in str(error.value)
+    assert "settings=none" in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -291,8 +292,20 @@ def hydra():
         yield
 
 
+def test_what_a_search_leaves_beside_the_configuration_takes_no_option_away(tmp_path: Path) -> None:
+    # A folder in conf is a group of choices to Hydra, and an option of its name could not be set any more.
+    shutil.copytree(conf_folder(), tmp_path / "conf")
+    written(tmp_path / "conf" / "tuned")
+    register()
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        assert root("settings=none").settings == "none"
+        assert root().settings == tuned.BESIDE
+        assert root("+experiment=scaling", "experiment.tuned=false").experiment.tuned is False
+    assert tuned.folder_of(tuned.BESIDE, tmp_path / "conf") == tmp_path / "conf" / "tuned"
+
+
 def test_tuned_settings_enter_a_plan_below_what_is_set_by_hand(hydra: None, tmp_path: Path) -> None:
-    base = root("size=6xs", f"tuned={tmp_path}")
+    base = root("size=6xs", f"settings={tmp_path}")
     tiny = dataclasses.replace(PLAIN, task=base.task, size=base.size)
     (choice,) = choices(evidence([run(1, 0, 1.0, arm="transformer"), run(5, 0, 0.5, arm="transformer")]))
     tuned.write(
@@ -308,27 +321,27 @@ def test_tuned_settings_enter_a_plan_below_what_is_set_by_hand(hydra: None, tmp_
     def planned_of(*overrides: str):
         return expand(Request(root=root(*overrides), overrides=overrides))
 
-    (plain,) = planned_of("size=6xs", "tuned=none")
-    (used,) = planned_of("size=6xs", f"tuned={tmp_path}")
-    (mine,) = planned_of("size=6xs", f"tuned={tmp_path}", "size.lr=0.001")
+    (plain,) = planned_of("size=6xs", "settings=none")
+    (used,) = planned_of("size=6xs", f"settings={tmp_path}")
+    (mine,) = planned_of("size=6xs", f"settings={tmp_path}", "size.lr=0.001")
     assert (plain.cell.size.lr, used.cell.size.lr, mine.cell.size.lr) == (0.003, pytest.approx(0.005), 0.001)
     assert plain.settings is None
     assert used.settings is not None
     assert used.settings.trials == 2
     # An arm without a file keeps the size's own rate, and every cell its name.
-    grid = planned_of("+experiment=scaling", f"tuned={tmp_path}")
-    untouched = {p.identity for p in planned_of("+experiment=scaling", "tuned=none")}
+    grid = planned_of("+experiment=scaling", f"settings={tmp_path}")
+    untouched = {p.identity for p in planned_of("+experiment=scaling", "settings=none")}
     for p in grid:
         of_addition = p.cell.arm.name == "transformer" and p.cell.task.name == "addition"
         assert p.cell.size.lr == pytest.approx(0.005 if of_addition else 0.003)
         assert (p.identity in untouched) != of_addition
-    assert all(p.settings is None for p in planned_of("+experiment=smoke", f"tuned={tmp_path}"))
+    assert all(p.settings is None for p in planned_of("+experiment=smoke", f"settings={tmp_path}"))
 
 
 def test_a_search_ignores_what_was_tuned_before_and_sees_validation_alone(
     hydra: None, tmp_path: Path
 ) -> None:
-    overrides = ("+experiment=tune", f"tuned={tmp_path}")
+    overrides = ("+experiment=tune", f"settings={tmp_path}")
     grid = expand(Request(root=root(*overrides), overrides=overrides))
     counts: dict[tuple[str, str], set[int]] = {}
     for p in grid:
@@ -374,7 +387,7 @@ def test_unequal_numbers_of_trials_are_a_caveat() -> None:
 def test_a_search_is_run_kept_and_used(tmp_path: Path) -> None:
     """The command, a search of two trials on tiny cells; then a cell that uses what it found."""
     store, folder = tmp_path / "runs", tmp_path / "tuned"
-    common = [f"runs={store}", f"tuned={folder}", "workers=1", "trainer.accelerator=cpu"]
+    common = [f"runs={store}", f"settings={folder}", "workers=1", "trainer.accelerator=cpu"]
     search = [
         "+experiment=tune",
         "experiment.search.trials=2",
