@@ -189,7 +189,7 @@ def write(
     )
     content = dataclasses.asdict(tuned)
     text = "# Written by a search; used wherever this task, size and arm meet, unless settings=none.\n"
-    text += yaml.safe_dump(content, sort_keys=False)
+    text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
