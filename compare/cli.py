@@ -119,7 +119,7 @@ def _task(config: DictConfig) -> None:
 
 def _keep_choices(request: Request, grid: list[Planned], store: Store, commit: str, console: Console) -> None:
     """Write the settings that a search chose, and say so."""
-    folder, search = tuned.folder_of(request.root.tuned, conf_folder()), request.root.experiment.search
+    folder, search = tuned.folder_of(request.root.settings, conf_folder()), request.root.experiment.search
     first = {(p.study, p.cell.arm.name, p.cell.size.name): p.cell for p in reversed(grid)}
     evidence = collect(store.root, manifest.load(store.root, request.name))
     for choice in choices(evidence):
@@ -129,7 +129,8 @@ def _keep_choices(request: Request, grid: list[Planned], store: Store, commit: s
             why = f"{choice.missing} runs are missing" if choice.missing else "every trial failed"
             console.print(f"{what}: nothing chosen, {why}", highlight=False)
         elif folder is None:
-            console.print(f"{what}: trial {choice.chosen.number}, not written (tuned=none)", highlight=False)
+            trial = f"trial {choice.chosen.number}"
+            console.print(f"{what}: {trial}, not written (settings=none)", highlight=False)
         else:
             path = tuned.write(
                 folder,

@@ -12,7 +12,7 @@ from pathlib import Path
 from compare import manifest as manifests
 from compare import record as records
 from compare.evidence import without_paths
-from compare.manifest import Manifest, ManifestError, PlannedCell
+from compare.manifest import HAND_SET, ONE_BY_ONE, Manifest, ManifestError, PlannedCell, Settings
 from compare.record import Record, RecordError
 
 NUMBERS_SHOWN = 3
@@ -36,6 +36,7 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
     first = found[0]
     for store, other in zip(holding[1:], found[1:], strict=True):
         _agree(holding[0], first, store, other)
+        _same_settings(holding[0], first, store, other)
     cells: dict[tuple[str, str], PlannedCell] = {}
     for one in found:
         for cell in one.cells:
@@ -56,7 +57,7 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
         cells=tuple(sorted(cells.values(), key=lambda cell: order.index(cell.study))),
         # A store that was combined may be sent, and the folders of whoever ran it stay behind.
         command=without_paths(first.command),
-        tuned=tuple(dict.fromkeys(settings for one in found for settings in one.tuned)),
+        tuned=_settings(found),
         remarks=tuple(map(without_paths, remarks)),
     )
     manifests.dump(out, united)
@@ -87,6 +88,32 @@ def _agree(here: Path, first: Manifest, there: Path, other: Manifest) -> None:
             "its own rungs, so only studies over FLOPs are combined; report them apart, or compare them with "
             "--diff"
         )
+
+
+def _same_settings(here: Path, first: Manifest, there: Path, other: Manifest) -> None:
+    """Raise if an arm that both plan has other settings in one than in the other: it would be two arms."""
+    if first.name == ONE_BY_ONE:
+        return
+    ours, theirs = (
+        {
+            key: next((s.chosen for s in one.tuned or () if (s.study, s.arm, s.size) == key), HAND_SET)
+            for key in dict.fromkeys((c.study, c.arm, c.size) for c in one.cells)
+        }
+        for one in (first, other)
+    )
+    for key in ours.keys() & theirs.keys():
+        if ours[key] != theirs[key]:
+            study, arm, size = key
+            raise ManifestError(
+                f"experiment {first.name}: study {study}, {arm}, size {size}: settings are {ours[key]} in "
+                f"{here}, {theirs[key]} in {there}; report them apart, or compare them with --diff"
+            )
+
+
+def _settings(found: Sequence[Manifest]) -> tuple[Settings, ...] | None:
+    """What any of the manifests tells of where settings come from; None if none does."""
+    told = [one.tuned for one in found if one.tuned is not None]
+    return tuple(dict.fromkeys(settings for one in told for settings in one)) if told else None
 
 
 def _where_from(stores: Sequence[Path], found: Sequence[Manifest]) -> list[str]:

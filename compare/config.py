@@ -159,8 +159,8 @@ class Root:
     """`failed`: run failed cells again."""
     workers: int = 0
     """Cells trained at once on this machine; 0: one a CPU core, or one in all with a GPU."""
-    tuned: str = "conf"
-    """Where a search leaves what it chose and everything else reads it: `conf` is conf/tuned, beside the
+    settings: str = "tuned"
+    """Where a search leaves what it chose and everything else reads it: `tuned` is conf/tuned, beside the
     configuration; or a folder; `none`: every arm as its file has it."""
     worker: int = 0
     """Any number; lets a Hydra sweep start several processes on one store (-m worker=range(8))."""

@@ -21,6 +21,9 @@ PLAIN = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 ONE_BY_ONE = "cells"
 """Name of the manifest of cells that no experiment planned: all that the store holds."""
 
+HAND_SET = "its own file's"
+"""What a search has chosen, in words, where nothing that it tried was better; or there was no search."""
+
 CEILING_QUANTITIES = ("entropy_held", "ceiling", "final_reward", "above_ceiling", "forecast_error")
 """What a contrast can compare of reward and entropy; only with a `fit_share`."""
 
@@ -173,8 +176,9 @@ class Manifest:
     stores that were combined."""
     axis: str = "flops"
     """One of AXES."""
-    tuned: tuple[Settings, ...] = ()
-    """Settings that a search chose; arms that are not named have those of their files."""
+    tuned: tuple[Settings, ...] | None = None
+    """Settings that a search chose; arms that are not named have those of their files. None: older than
+    any search."""
 
 
 def path_of(store: Path, name: str) -> Path:
@@ -258,6 +262,8 @@ def _build(cls: type, raw: Any) -> Any:
 
 def _value(name: str, kind: Any, value: Any) -> Any:
     parts = {"contrasts": Contrast, "cells": PlannedCell, "tuned": Settings}
+    if name == "tuned" and value is None:
+        return None
     if name in parts:
         if not isinstance(value, list):
             raise TypeError(f"field {name} is not a list")

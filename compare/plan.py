@@ -97,10 +97,13 @@ def expand(request: Request) -> list[Planned]:
     root = request.root
     root.validate()
     tasks: dict[TaskConfig, Task] = {}
-    folder = folder_of(root.tuned, conf_folder())
+    folder = folder_of(root.settings, conf_folder())
     if root.experiment is None:
-        # What is set by hand on the command line stays as it is.
-        cell, tuned = apply(_cell(root, root.seed), folder, set(map(_key, request.overrides)))
+        # What is set by hand on the command line stays as it is; another shape under a size's name is
+        # not the size that was tuned.
+        by_hand = set(map(_key, request.overrides))
+        reshaped = any(key.startswith("size.") and key != "size.lr" for key in by_hand)
+        cell, tuned = apply(_cell(root, root.seed), None if reshaped else folder, by_hand)
         planned = _planned("cells", cell, [root.seed], tasks)
         return [dataclasses.replace(p, settings=tuned and in_words(p.study, cell, tuned)) for p in planned]
     seeds = root.experiment.seeds

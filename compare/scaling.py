@@ -120,7 +120,8 @@ def analyse(
     asked = {_what(draft) for draft in primary}
     exploratory: tuple[Finding, ...] = ()
     for study in studies.values():
-        exploratory += judge([d for d in _explore(study) if d.estimate and _what(d) not in asked])
+        others = [d for d in _explore(study) if d.estimate and _what(d) not in asked]
+        exploratory += judge([_with_tuning(draft, evidence) for draft in others])
     return Results(evidence=evidence, studies=tuple(studies.values()), findings=judge(primary) + exploratory)
 
 
@@ -160,6 +161,12 @@ def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
     caveats += tables.unequal_parameters(study.runs, contrast.arm, contrast.baseline)
     caveats += tables.unequal_tuning(evidence.manifest, study.name, contrast.arm, contrast.baseline)
     return replace(draft, primary=True, margin=contrast.margin, caveats=caveats)
+
+
+def _with_tuning(draft: Draft, evidence: Evidence) -> Draft:
+    """A comparison that nobody named beforehand, with a caveat if its arms were tuned unequally."""
+    unequal = tables.unequal_tuning(evidence.manifest, draft.study, draft.arm, draft.baseline)
+    return replace(draft, caveats=draft.caveats + unequal)
 
 
 def _study(

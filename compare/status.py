@@ -161,7 +161,8 @@ def show(state: State, console: Console) -> None:
         _line(console, f"running: {_name(known, claim.cell)}, {where}")
     failed = [cell for cell in state.ended.values() if state.status(cell.cell) == "failed"]
     for cell in failed[:SHOWN]:
-        name = f"{cell.task} {cell.arm} {cell.budget:.1e} seed {cell.seed}"
+        own = f"{cell.task} {cell.arm} {cell.budget:.1e} seed {cell.seed}"
+        name = _name(known, cell.cell) if cell.cell in known else own
         _line(console, f"failed: {name}: {cell.reason}")
     if len(failed) > SHOWN:
         console.print(f"failed: {len(failed) - SHOWN} more")
@@ -180,7 +181,8 @@ def _name(known: dict[str, PlannedCell], cell: str) -> str:
     if cell not in known:
         return cell
     found = known[cell]
-    return f"{found.task} {found.arm} {found.budget:.1e} seed {found.seed}"
+    trial = f" trial {found.trial}" if found.trial else ""
+    return f"{found.task} {found.arm} {found.budget:.1e}{trial} seed {found.seed}"
 
 
 def _line(console: Console, text: str) -> None:

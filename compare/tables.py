@@ -261,7 +261,7 @@ def unequal_tuning(manifest: Manifest, study: str, arm: str, baseline: str) -> t
     for cell in manifest.cells:
         if cell.study == study and cell.arm in (arm, baseline):
             counts.setdefault(cell.size, {}).setdefault(cell.arm, 0)
-    for settings in manifest.tuned:
+    for settings in manifest.tuned or ():
         if settings.study == study and settings.arm in counts.get(settings.size, {}):
             counts[settings.size][settings.arm] = settings.trials
     for size, tried in counts.items():

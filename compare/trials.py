@@ -57,6 +57,15 @@ class Choice:
             return None
         return min(ended, key=self._rank)
 
+    @property
+    def gain(self) -> float | None:
+        """What was won on the arm's own file, in the metric's unit, positive for better; None if its runs
+        failed, or nothing is chosen."""
+        chosen, own = self.chosen, self.trials[0]
+        if chosen is None or chosen.value is None or own.number != 1 or own.value is None:
+            return None
+        return chosen.value - own.value if self.metric == "exact" else own.value - chosen.value
+
     def _rank(self, trial: Trial) -> tuple[float, float, int]:
         assert trial.value is not None
         first = -trial.value if self.metric == "exact" else trial.value

@@ -16,15 +16,16 @@ from typing import Any
 import yaml
 
 from arena.config import Cell, ConfigError, TaskConfig
-from compare.manifest import PLAIN, Settings
+from compare.manifest import HAND_SET, PLAIN, Settings
 from compare.search import with_settings
 from compare.trials import Choice
 
-BESIDE = "conf"
-"""The folder of tuned settings beside the configuration's files."""
+BESIDE = "tuned"
+"""The folder of tuned settings beside the configuration's files. The option that picks another has another
+name: Hydra takes each folder there for a group of choices."""
 NONE = "none"
 """Arms as their own files have them."""
-REMEDY = "run +experiment=tune again, or use tuned=none"
+REMEDY = "run +experiment=tune again, or use settings=none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def folder_of(name: str, beside: Path) -> Path | None:
     """
     if name == NONE:
         return None
-    return beside / "tuned" if name == BESIDE else Path(name)
+    return beside / BESIDE if name == BESIDE else Path(name)
 
 
 def path_of(folder: Path, task: str, size: str, arm: str) -> Path | None:
@@ -117,22 +118,32 @@ def read(path: Path) -> Tuned:
             raise ValueError(f"needs the fields {', '.join(sorted(names))}, has {found}")
         settings = raw["settings"]
         if not isinstance(settings, dict) or not all(
-            isinstance(k, str) and isinstance(v, float) and math.isfinite(v) and v > 0
-            for k, v in settings.items()
+            isinstance(k, str) and _finite(v) and v > 0 for k, v in settings.items()
         ):
             raise ValueError(f"settings: {settings!r} are not positive numbers by key")
         for name in ("trial", "trials", "search_seed"):
             if type(raw[name]) is not int:
                 raise ValueError(f"{name}: {raw[name]!r} is not a whole number")
+        for name in ("trial", "trials"):
+            if raw[name] < 1:
+                raise ValueError(f"{name}: {raw[name]} is not at least 1")
         for name in ("metric", "commit", "command"):
             if not isinstance(raw[name], str):
                 raise ValueError(f"{name}: {raw[name]!r} is not a text")
         if not isinstance(raw["task"], dict):
             raise ValueError(f"task: {raw['task']!r} is not a configuration")
-        if not isinstance(raw["budget"], float):
-            raise ValueError(f"budget: {raw['budget']!r} is not a number")
-        if not isinstance(raw["seeds"], list) or not all(type(seed) is int for seed in raw["seeds"]):
-            raise ValueError(f"seeds: {raw['seeds']!r} is not a list of whole numbers")
+        for name in ("budget", "value", "hand_set_value"):
+            missing = name == "hand_set_value" and raw[name] is None
+            if not missing and not _finite(raw[name]):
+                raise ValueError(f"{name}: {raw[name]!r} is not a number")
+        for name, kind, said in (("seeds", int, "whole numbers"), ("records", str, "texts")):
+            if not isinstance(raw[name], list) or not all(type(each) is kind for each in raw[name]):
+                raise ValueError(f"{name}: {raw[name]!r} is not a list of {said}")
+        ranges = raw["ranges"]
+        if not isinstance(ranges, dict) or not all(
+            isinstance(ends, list) and len(ends) == 2 and all(map(_finite, ends)) for ends in ranges.values()
+        ):
+            raise ValueError(f"ranges: {ranges!r} are not [low, high] by key")
         return Tuned(**raw)
     except (OSError, ValueError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
@@ -152,7 +163,7 @@ def write(
     """Write the file of a choice, replacing an older one at once; return its path.
 
     Raises:
-        ConfigError: nothing was chosen, or a name is no plain file name.
+        ConfigError: nothing was chosen, a name is no plain file name, or the file cannot be written.
     """
     chosen, path = choice.chosen, path_of(folder, choice.task, choice.size, choice.arm)
     if chosen is None or chosen.value is None or path is None:
@@ -177,14 +188,18 @@ def write(
         records=list(chosen.cells),
     )
     content = dataclasses.asdict(tuned)
-    text = "# Written by a search; used wherever this task, size and arm meet, unless tuned=none.\n"
-    text += yaml.safe_dump(content, sort_keys=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
+    text = "# Written by a search; used wherever this task, size and arm meet, unless settings=none.\n"
+    text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = f"{_named(path)}: cannot be written ({error.strerror})"
+        raise ConfigError(f"{reason}; the same command with settings=FOLDER writes it elsewhere") from error
     return path
 
 
@@ -199,8 +214,12 @@ def in_words(study: str, cell: Cell, tuned: Tuned) -> Settings:
         budget=tuned.budget,
         runs=len(tuned.seeds),
         commit=tuned.commit,
-        chosen=said or "its own file's",
+        chosen=said or HAND_SET,
     )
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def _named(path: Path) -> str:

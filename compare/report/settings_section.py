@@ -18,12 +18,13 @@ class SettingsRow:
 
 
 def rows(manifest: Manifest) -> tuple[SettingsRow, ...]:
-    """One row a study, arm and size, in the plan's order; none for the trials of a search.
+    """One row a study, arm and size, in the plan's order; none for the trials of a search, or where the
+    manifest is older than any.
 
     Nor of cells that were run one by one: their manifest tells which there are, not what each was asked for;
     each record holds its own settings.
     """
-    if manifest.name == ONE_BY_ONE:
+    if manifest.name == ONE_BY_ONE or manifest.tuned is None:
         return ()
     found = {(s.study, s.arm, s.size): s for s in manifest.tuned}
     keys = dict.fromkeys((c.study, c.arm, c.size) for c in manifest.cells if not c.trial)

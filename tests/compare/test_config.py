@@ -31,7 +31,8 @@ def root(*overrides: str) -> Root:
 
 
 def test_the_groups_are_those_of_the_folder() -> None:
-    assert {p.name for p in conf_folder().iterdir() if p.is_dir()} == set(GROUPS)
+    # conf/tuned is there once a search has written it.
+    assert {p.name for p in conf_folder().iterdir() if p.is_dir()} - {"tuned"} == set(GROUPS)
     assert len(FILES) > 30
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,18 +12,22 @@ import yaml
 from hydra import initialize_config_dir
 
 from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
+from compare import manifest as manifests
 from compare import tuned
+from compare.combine import combine
 from compare.config import Search, conf_folder, register
-from compare.evidence import Evidence, Run, Trouble
+from compare.evidence import Evidence, Run, Trouble, collect
 from compare.manifest import Manifest, PlannedCell, Settings
 from compare.plan import Request, expand, identity
 from compare.record import Evaluation, Record
 from compare.report.settings_section import rows
+from compare.scaling import analyse
 from compare.search import trials, with_settings
 from compare.tables import unequal_tuning
 from compare.trials import choices, chosen_alone
 from ebt.config import EBTArm
 from rl_baseline.config import TransformerArm
+from tests.compare import synthetic
 from tests.compare.test_config import root
 from tests.conftest import TINY
 
@@ -257,6 +262,13 @@ def test_what_is_set_elsewhere_stays(tmp_path: Path) -> None:
         ({"trials": "6"}, "trials"),
         ({"task": 3}, "task"),
         ({"seeds": "0"}, "seeds"),
+        ({"trials": 0}, "trials: 0 is not at least 1"),
+        ({"value": "good"}, "value"),
+        ({"value": float("nan")}, "value"),
+        ({"hand_set_value": True}, "hand_set_value"),
+        ({"budget": float("inf")}, "budget"),
+        ({"ranges": {"size.lr": [1e-3]}}, "ranges"),
+        ({"records": [1]}, "records"),
     ],
 )
 def test_a_doctored_file_is_refused(tmp_path: Path, change: dict[str, object], said: str) -> None:
@@ -264,7 +276,7 @@ def test_a_doctored_file_is_refused(tmp_path: Path, change: dict[str, object], s
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
     with pytest.raises(ConfigError, match=said) as error:
         tuned.apply(PLAIN, tmp_path, set())
-    assert "tuned=none" in str(error.value)
+    assert "settings=none" in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -281,6 +293,13 @@ def test_a_name_leads_to_no_other_folder(tmp_path: Path) -> None:
     assert tuned.apply(strange, tmp_path, set()) == (strange, None)
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "addition").write_text("a file where a folder should be")
+    with pytest.raises(ConfigError, match=r"transformer.yaml: cannot be written .*settings=FOLDER") as error:
+        written(tmp_path)
+    assert str(tmp_path) not in str(error.value)
+
+
 # Plans.
 
 
@@ -291,8 +310,20 @@ def hydra():
         yield
 
 
+def test_what_a_search_leaves_beside_the_configuration_takes_no_option_away(tmp_path: Path) -> None:
+    # A folder in conf is a group of choices to Hydra, and an option of its name could not be set any more.
+    shutil.copytree(conf_folder(), tmp_path / "conf")
+    written(tmp_path / "conf" / "tuned")
+    register()
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        assert root("settings=none").settings == "none"
+        assert root().settings == tuned.BESIDE
+        assert root("+experiment=scaling", "experiment.tuned=false").experiment.tuned is False
+    assert tuned.folder_of(tuned.BESIDE, tmp_path / "conf") == tmp_path / "conf" / "tuned"
+
+
 def test_tuned_settings_enter_a_plan_below_what_is_set_by_hand(hydra: None, tmp_path: Path) -> None:
-    base = root("size=6xs", f"tuned={tmp_path}")
+    base = root("size=6xs", f"settings={tmp_path}")
     tiny = dataclasses.replace(PLAIN, task=base.task, size=base.size)
     (choice,) = choices(evidence([run(1, 0, 1.0, arm="transformer"), run(5, 0, 0.5, arm="transformer")]))
     tuned.write(
@@ -308,27 +339,30 @@ def test_tuned_settings_enter_a_plan_below_what_is_set_by_hand(hydra: None, tmp_
     def planned_of(*overrides: str):
         return expand(Request(root=root(*overrides), overrides=overrides))
 
-    (plain,) = planned_of("size=6xs", "tuned=none")
-    (used,) = planned_of("size=6xs", f"tuned={tmp_path}")
-    (mine,) = planned_of("size=6xs", f"tuned={tmp_path}", "size.lr=0.001")
+    (plain,) = planned_of("size=6xs", "settings=none")
+    (used,) = planned_of("size=6xs", f"settings={tmp_path}")
+    (mine,) = planned_of("size=6xs", f"settings={tmp_path}", "size.lr=0.001")
     assert (plain.cell.size.lr, used.cell.size.lr, mine.cell.size.lr) == (0.003, pytest.approx(0.005), 0.001)
     assert plain.settings is None
     assert used.settings is not None
     assert used.settings.trials == 2
     # An arm without a file keeps the size's own rate, and every cell its name.
-    grid = planned_of("+experiment=scaling", f"tuned={tmp_path}")
-    untouched = {p.identity for p in planned_of("+experiment=scaling", "tuned=none")}
+    grid = planned_of("+experiment=scaling", f"settings={tmp_path}")
+    untouched = {p.identity for p in planned_of("+experiment=scaling", "settings=none")}
     for p in grid:
         of_addition = p.cell.arm.name == "transformer" and p.cell.task.name == "addition"
         assert p.cell.size.lr == pytest.approx(0.005 if of_addition else 0.003)
         assert (p.identity in untouched) != of_addition
-    assert all(p.settings is None for p in planned_of("+experiment=smoke", f"tuned={tmp_path}"))
+    assert all(p.settings is None for p in planned_of("+experiment=smoke", f"settings={tmp_path}"))
+    # A size of another shape keeps its name, and is not the one that was tuned.
+    (wide,) = planned_of("size=6xs", f"settings={tmp_path}", "size.width=128")
+    assert (wide.cell.size.lr, wide.settings) == (0.003, None)
 
 
 def test_a_search_ignores_what_was_tuned_before_and_sees_validation_alone(
     hydra: None, tmp_path: Path
 ) -> None:
-    overrides = ("+experiment=tune", f"tuned={tmp_path}")
+    overrides = ("+experiment=tune", f"settings={tmp_path}")
     grid = expand(Request(root=root(*overrides), overrides=overrides))
     counts: dict[tuple[str, str], set[int]] = {}
     for p in grid:
@@ -352,7 +386,8 @@ def test_identities_without_a_file_are_those_of_before() -> None:
 
 def test_unequal_numbers_of_trials_are_a_caveat() -> None:
     cells = (planned(0, 0, "a"), planned(0, 0, "b"))
-    both = Manifest(name="e", title="t", question="q", command="c", commit="c", contrasts=(), cells=cells)
+    old = Manifest(name="e", title="t", question="q", command="c", commit="c", contrasts=(), cells=cells)
+    both = dataclasses.replace(old, tuned=())
 
     def settings(arm: str, trials: int) -> Settings:
         return Settings(
@@ -369,12 +404,70 @@ def test_unequal_numbers_of_trials_are_a_caveat() -> None:
     (row,) = [r for r in rows(dataclasses.replace(both, tuned=(settings("a", 6),))) if r.arm == "a"]
     assert "best of 6 trials" in row.words
     assert {r.words for r in rows(both)} == {"set by hand"}
+    # A manifest from before any search says nothing, and its arms are equal.
+    assert rows(old) == ()
+    assert unequal_tuning(old, "s", "a", "b") == ()
+
+
+def test_a_comparison_that_nobody_named_has_the_caveat_too(tmp_path: Path) -> None:
+    store = synthetic.store(tmp_path)
+    tuned_alone = Settings(
+        study="text", arm="ebt_s1", size="4xs", trials=6, runs=2, budget=1e9, commit="c", chosen="size.lr=1"
+    )
+    before = manifests.load(store, "scaling")
+    assert before.tuned is None
+    manifests.dump(store, dataclasses.replace(before, tuned=(tuned_alone,)))
+    plan = manifests.load(store, "scaling")
+    assert plan.tuned == (tuned_alone,)
+    findings = analyse(collect(store, plan), draws=20, variants=("shared",)).findings
+    assert {f.primary for f in findings} == {True, False}
+    for finding in findings:
+        concerned = (finding.study, finding.arm, finding.baseline) == ("text", "ebt_s1", "transformer")
+        said = [line for line in finding.caveats if "tuning is unequal" in line]
+        assert bool(said) == concerned, finding
+    assert sum(not f.primary and any("tuning is" in c for c in f.caveats) for f in findings) > 0
+
+
+def test_what_was_gained_is_counted_from_the_arms_own_file() -> None:
+    def gain(*runs: Run, troubles: tuple[Trouble, ...] = ()) -> float | None:
+        (choice,) = choices(evidence(list(runs), troubles))
+        return choice.gain
+
+    assert gain(run(1, 0, 1.0), run(2, 0, 0.7)) == pytest.approx(0.3)
+    assert gain(run(1, 0, 1.0, exact=0.2), run(2, 0, 2.0, exact=0.6)) == pytest.approx(0.4)
+    assert gain(run(1, 0, 0.5), run(2, 0, 0.7)) == 0
+    failed = Trouble(planned=planned(1, 0), kind="failed", reason="diverged")
+    assert gain(run(2, 0, 0.7), troubles=(failed,)) is None
+
+
+def test_stores_with_other_settings_of_an_arm_are_not_combined(tmp_path: Path) -> None:
+    one, two = (synthetic.store(tmp_path / name, trouble=False) for name in ("one", "two"))
+    plan = manifests.load(one, "scaling")
+    changed = Settings(
+        study="text",
+        arm="ebt_s1",
+        size="4xs",
+        trials=6,
+        runs=2,
+        budget=1e9,
+        commit="c",
+        chosen="size.lr=0.005",
+    )
+    manifests.dump(two, dataclasses.replace(plan, tuned=(changed,)))
+    with pytest.raises(manifests.ManifestError, match=r"ebt_s1.*its own file's.*size.lr=0.005.*apart"):
+        combine([one, two], "scaling", tmp_path / "both")
+    # Tuned, and its own file was best: the same settings.
+    kept = dataclasses.replace(changed, chosen=manifests.HAND_SET)
+    manifests.dump(two, dataclasses.replace(plan, tuned=(kept,)))
+    assert combine([one, two], "scaling", tmp_path / "both").tuned == (kept,)
+    manifests.dump(two, plan)
+    assert combine([one, two], "scaling", tmp_path / "both").tuned is None
 
 
 def test_a_search_is_run_kept_and_used(tmp_path: Path) -> None:
     """The command, a search of two trials on tiny cells; then a cell that uses what it found."""
     store, folder = tmp_path / "runs", tmp_path / "tuned"
-    common = [f"runs={store}", f"tuned={folder}", "workers=1", "trainer.accelerator=cpu"]
+    common = [f"runs={store}", f"settings={folder}", "workers=1", "trainer.accelerator=cpu"]
     search = [
         "+experiment=tune",
         "experiment.search.trials=2",
@@ -389,6 +482,7 @@ def test_a_search_is_run_kept_and_used(tmp_path: Path) -> None:
     report = (store / "reports" / "tune" / "report.md").read_text()
     assert "## Trials" in report
     assert report.count("**chosen**") == 2
+    assert "What the search gained" in report
     found = tuned.read(folder / "addition" / "8xs" / "ebt_s1.yaml")
     assert found.trials == 2
     assert str(tmp_path) not in (folder / "addition" / "8xs" / "ebt_s1.yaml").read_text()
