@@ -25,6 +25,9 @@ BESIDE = "tuned"
 name: Hydra takes each folder there for a group of choices."""
 NONE = "none"
 """Arms as their own files have them."""
+REACH = 10**0.5
+"""Largest budget of a cell over that of the trials: the best rate falls as training goes on. At ten times
+the trials' budget ebt_s1 lost .14 nats on text by the rate that had won (docs/tuning.md)."""
 REMEDY = "run +experiment=tune again, or use settings=none"
 
 
@@ -76,7 +79,8 @@ def path_of(folder: Path, task: str, size: str, arm: str) -> Path | None:
 
 
 def apply(cell: Cell, folder: Path | None, set_elsewhere: set[str]) -> tuple[Cell, Tuned | None]:
-    """The cell with its tuned settings, and what they are; itself if there are none for it.
+    """The cell with its tuned settings, and what they are; itself if there are none for it, or if it is
+    trained beyond REACH.
 
     Args:
         set_elsewhere: keys that an experiment or the command line sets, which stay as they are.
@@ -88,7 +92,7 @@ def apply(cell: Cell, folder: Path | None, set_elsewhere: set[str]) -> tuple[Cel
     if path is None or not path.is_file():
         return cell, None
     tuned = read(path)
-    if tuned.task != portable_task(cell.task):
+    if tuned.task != portable_task(cell.task) or cell.budget.flops > REACH * tuned.budget:
         return cell, None
     settings = {key: value for key, value in tuned.settings.items() if key not in set_elsewhere}
     try:

@@ -18,7 +18,7 @@ from tests.compare.test_report import visible
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return planted.store(tmp_path_factory.mktemp("store"))
+    return planted.store(tmp_path_factory.mktemp("store"), seeds=5)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_the_answers_are_words_first(part: Section) -> None:
     assert more.answer.startswith("Against transformer: gains less (ebt_s1 −0.09")
     assert "worse (ebt_s1 −0.1" in better.answer
     assert "not measured (rl_grpo)" in better.answer
-    assert "transformer +0.361" in oracle.answer
+    assert "transformer +0.359" in oracle.answer
     assert "transformer at severity 1 +0.2" in oracle.answer
     assert chain.question == "What does thinking in a chain gain (sudoku_chain less sudoku)?"
     assert "at 2.0 times the FLOPs an answer; transformer at severity 1 −0.007, 95% interval" in chain.answer

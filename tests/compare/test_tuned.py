@@ -244,6 +244,20 @@ def test_a_cell_gets_what_was_tuned_for_its_task_size_and_arm(tmp_path: Path) ->
     assert tuned.apply(larger, tmp_path, set()) == (larger, None)
 
 
+def test_a_longer_run_than_the_trials_is_not_tuned_by_them(tmp_path: Path) -> None:
+    written(tmp_path)  # at 1e9 FLOPs
+
+    def used(flops: float) -> bool:
+        return (
+            tuned.apply(dataclasses.replace(PLAIN, budget=Budget(flops=flops)), tmp_path, set())[1]
+            is not None
+        )
+
+    assert used(1e7)
+    assert used(3e9)
+    assert not used(3.3e9)
+
+
 def test_what_is_set_elsewhere_stays(tmp_path: Path) -> None:
     written(tmp_path)
     changed, found = tuned.apply(PLAIN, tmp_path, {"size.lr"})
@@ -326,6 +340,7 @@ def test_tuned_settings_enter_a_plan_below_what_is_set_by_hand(hydra: None, tmp_
     base = root("size=6xs", f"settings={tmp_path}")
     tiny = dataclasses.replace(PLAIN, task=base.task, size=base.size)
     (choice,) = choices(evidence([run(1, 0, 1.0, arm="transformer"), run(5, 0, 0.5, arm="transformer")]))
+    choice = dataclasses.replace(choice, budget=1e12)
     tuned.write(
         tmp_path,
         choice,
@@ -513,11 +528,11 @@ def command(arguments: list[str]) -> str:
 
 
 def test_a_curve_over_sizes_is_tuned_at_all_of_them_or_at_none(hydra: None, tmp_path: Path) -> None:
-    task = root("task=text", "task.batch=4", "tuned=none").task
+    task = root("task=text", "task.batch=4", "settings=none").task
     (choice,) = choices(evidence([run(1, 0, 1.0, arm="transformer"), run(5, 0, 0.5, arm="transformer")]))
 
     def grid() -> dict[str, set[float]]:
-        overrides = ("+experiment=isoflop", f"tuned={tmp_path}")
+        overrides = ("+experiment=isoflop", f"settings={tmp_path}")
         rates: dict[str, set[float]] = {}
         for p in expand(Request(root=root(*overrides), overrides=overrides)):
             if p.cell.arm.name == "transformer":
@@ -528,7 +543,7 @@ def test_a_curve_over_sizes_is_tuned_at_all_of_them_or_at_none(hydra: None, tmp_
     for i, size in enumerate(before):
         tuned.write(
             tmp_path,
-            dataclasses.replace(choice, task="text", size=size),
+            dataclasses.replace(choice, task="text", size=size, budget=1e12),
             task=task,
             ranges={"size.lr": [1e-3, 1e-2]},
             search_seed=0,
