@@ -241,7 +241,7 @@ class EBTModule(Contender):
             spread = low + uniform * (arm.alpha_spread - low)
         return steps, spread
 
-    def let_through(self, start_BMV: Tensor, batch: Batch, rows: Tensor | None) -> Tensor:
+    def let_through(self, start_BMV: Tensor, batch: Batch, rows: Tensor | None = None) -> Tensor:
         """Indices (B, N) of the positions that descend in training; moves the gate's threshold.
 
         Args:

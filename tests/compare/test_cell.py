@@ -6,7 +6,7 @@ import pytest
 
 from arena.config import Addition, Budget
 from arena.tasks.dataalchemy import DataAlchemy
-from compare import cell as module
+from compare import train as module
 from compare.arms import family
 from compare.cell import run_cell
 from compare.config import Logger
