@@ -110,14 +110,14 @@ def _task(config: DictConfig) -> None:
         _write_manifest(request, grid, store, commit)
     _report(store, request.name, console)
     if root.experiment is not None and root.experiment.search is not None:
-        _keep_choices(request, grid, store, commit, console)
+        _keep_choices(request, grid, store, console)
     if failed:
         raise CellsFailed(
             f"{len(failed)} of {len(plan)} cells failed; the report names them (retry=failed runs them again)"
         )
 
 
-def _keep_choices(request: Request, grid: list[Planned], store: Store, commit: str, console: Console) -> None:
+def _keep_choices(request: Request, grid: list[Planned], store: Store, console: Console) -> None:
     """Write the settings that a search chose, and say so."""
     folder, search = tuned.folder_of(request.root.settings, conf_folder()), request.root.experiment.search
     first = {(p.study, p.cell.arm.name, p.cell.size.name): p.cell for p in reversed(grid)}
@@ -138,7 +138,7 @@ def _keep_choices(request: Request, grid: list[Planned], store: Store, commit: s
                 task=cell.task,
                 ranges=ranges_of(cell, search),
                 search_seed=search.seed,
-                commit=commit,
+                commit=choice.commit,  # a later program may only have looked at them again
                 command=without_paths(redact(shlex.join(["python", "-m", "compare", *request.overrides]))),
             )
             trial = f"trial {choice.chosen.number} of {len(choice.trials)}"

@@ -46,6 +46,9 @@ class Choice:
     metric: str
     """`exact` or `loss`."""
     trials: tuple[Trial, ...]
+    commit: str
+    """Commits of the program that trained the trials, the first to the last in the plan's order; empty if
+    none ended."""
     missing: int
     """Runs that are planned and have no record: nothing is chosen as long as there are any."""
 
@@ -118,6 +121,7 @@ def _choice(
             _trial(number, [p for p in planned if p.trial == number], runs, failed, metric, configs, keys)
             for number in sorted({p.trial for p in planned})
         ),
+        commit=", ".join(dict.fromkeys(run.record.commit for run in ended)),
         missing=sum((p.study, p.cell) not in runs and (p.study, p.cell) not in failed for p in planned),
     )
 

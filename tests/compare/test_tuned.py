@@ -1,15 +1,18 @@
 """Equal tuning: the same number of trials for every arm, chosen on validation, kept and used."""
 
 import dataclasses
+import io
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 from hydra import initialize_config_dir
+from rich.console import Console
 
 from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
 from compare import manifest as manifests
@@ -23,6 +26,7 @@ from compare.record import Evaluation, Record
 from compare.report.settings_section import rows
 from compare.scaling import analyse
 from compare.search import trials, with_settings
+from compare.status import Claim, State, show
 from compare.tables import unequal_tuning
 from compare.trials import choices, chosen_alone
 from ebt.config import EBTArm
@@ -62,6 +66,17 @@ def test_every_arm_gets_as_many_trials_and_tries_the_same_rates() -> None:
     assert all(set(t) == {"size.lr", "arm.alpha_target"} for t in energy[1:])
     assert trials(PLAIN, SEARCH) == plain
     assert trials(PLAIN, dataclasses.replace(SEARCH, seed=1)) != plain
+
+
+def test_the_draws_are_those_of_every_process_and_day() -> None:
+    # What conf/tuned names as the n-th trial of a seed must stay that.
+    assert [t["size.lr"] for t in trials(PLAIN, SEARCH)[1:]] == [
+        0.006556,
+        0.002684,
+        0.001772,
+        0.001184,
+        0.004678,
+    ]
 
 
 def test_a_range_is_covered_evenly_in_its_logarithm() -> None:
@@ -187,6 +202,24 @@ def test_a_failed_run_loses_and_a_missing_one_leaves_the_choice_open() -> None:
     every = tuple(Trouble(planned=planned(t, 0), kind="failed", reason="") for t in (1, 2))
     (choice,) = choices(evidence([], every))
     assert choice.chosen is None
+
+
+def test_the_commit_is_that_of_the_runs() -> None:
+    first, second = run(1, 0, 1.0), run(2, 0, 0.5)
+    later = dataclasses.replace(second, record=dataclasses.replace(second.record, commit="d"))
+    (choice,) = choices(evidence([first, second]))
+    assert choice.commit == "c"
+    (choice,) = choices(evidence([first, later]))
+    assert choice.commit == "c, d"
+
+
+def test_status_tells_trials_apart() -> None:
+    cells = [planned(1, 0), planned(2, 0)]
+    claims = {c.cell: Claim(cell=c.cell, host="h", pid=1, since=time.time(), silent=0.0) for c in cells}
+    out = io.StringIO()
+    show(State(planned={"tune": cells}, claims=claims), Console(file=out, width=200))
+    assert "addition a 1.0e+09 trial 1 seed 0" in out.getvalue()
+    assert "addition a 1.0e+09 trial 2 seed 0" in out.getvalue()
 
 
 def test_what_is_analysed_is_what_was_chosen() -> None:
