@@ -78,7 +78,7 @@ def test_page_and_markdown_hold_the_section(store: Path, page: str, part: Sectio
         for words in (answer.question, answer.answer, *answer.grounds):
             assert words in text
             assert words in markdown
-    assert "likelihood@16 (6 of 6)" in text
+    assert "likelihood@16 (10 of 10)" in text
     assert "it has one way to answer" in text
     assert "shared range 2e6 to 1e7 FLOPs an answer" in text
     assert "nan" not in text.lower()
