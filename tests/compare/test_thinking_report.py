@@ -50,7 +50,7 @@ def test_the_answers_are_words_first(part: Section) -> None:
     assert "transformer +0.359" in oracle.answer
     assert "transformer at severity 1 +0.2" in oracle.answer
     assert chain.question == "What does thinking in a chain gain (sudoku_chain less sudoku)?"
-    assert "at 2.0 times the FLOPs an answer; transformer at severity 1 −0.007, 95% interval" in chain.answer
+    assert "at 2.0 times the FLOPs an answer; transformer at severity 1 −0.002, 95% interval" in chain.answer
     assert all("Holm-adjusted p" in ground for answer in part.answers for ground in answer.grounds)
     assert "ebt_s1, thinking longer, and its cheapest effort are equivalent within" in who.grounds[1]
 
