@@ -19,6 +19,7 @@ from rich.console import Console
 
 from arena.config import ConfigError
 from compare import manifest, mirror, stop
+from compare.axis_switch import switched
 from compare.config import Root, conf_folder, register
 from compare.display import Display, plan_table
 from compare.plan import Planned, Request, contrasts, expand, narrow
@@ -222,6 +223,7 @@ def main() -> None:
     entry: Any = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(task)
     try:
         try:
+            sys.argv[1:] = switched(sys.argv[1:], conf_folder())
             entry()
         except _Stop as carried:
             raise carried.error from None

@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from arena.config import ConfigError
 from compare import manifest as manifests
+from compare.axis_switch import switched
+from compare.config import conf_folder
 from compare.evidence import Evidence, Run
 from compare.isoflop import parabolas
-from compare.manifest import Contrast, Manifest, ManifestError, PlannedCell
+from compare.manifest import AXES, Contrast, Manifest, ManifestError, PlannedCell
 from compare.report.figures import colours, loss_figure
 from compare.report.scaling_figures import isoflop_figure, residual_figure
 from compare.scaling import analyse
 from tests.compare import synthetic
+from tests.compare.test_cli import compare
 
 SLOPES = {"transformer": -0.20, "ebt_s1": -0.25}
 """Planted slopes of log loss on the log of the axis: the ratio less 1 is 0.25."""
@@ -157,3 +161,47 @@ def test_the_figures_say_in_words_what_they_show() -> None:
     figure = isoflop_figure(study, colours(study.arms))
     assert figure is not None
     assert "ebt_s1 at 1e+11 FLOPs: optimum" in figure.svg
+
+
+@pytest.mark.parametrize("axis", [axis for axis in AXES if axis not in ("flops", "isoflop")])
+def test_a_word_picks_the_plan_of_each_axis_of_the_paper(axis: str) -> None:
+    given = ["-m", "+experiment=scaling", f"axis={axis}", "seed=1"]
+    assert switched(given, conf_folder()) == ["-m", f"+experiment=scaling_{axis}", "seed=1"]
+
+
+def test_flops_are_the_default_and_several_axes_a_sweep() -> None:
+    alone = ["+experiment=scaling"]
+    assert switched([*alone, "axis=flops"], conf_folder()) == switched(alone, conf_folder()) == alone
+    both = switched(["-m", *alone, "axis=depth,width"], conf_folder())
+    assert both == ["-m", "+experiment=scaling_depth,scaling_width"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["+experiment=scaling", "axis=height"], "axis=height: scaling has no plan for axis height; choose"),
+        (["+experiment=scaling", "axis="], "axis=: scaling has no plan for axis ; choose one of flops, data"),
+        (["+experiment=ood", "axis=depth"], r"axis=depth: ood has no plans by axis; .*\+experiment=scaling "),
+        (["axis=depth", "arm=ebt_s1"], r"axis=depth: goes with \+experiment=scaling .*parameters"),
+    ],
+)
+def test_an_axis_without_a_plan_is_one_line_that_names_the_choices(given: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        switched(given, conf_folder())
+
+
+def test_the_command_line_takes_the_axis_and_plans_the_same_cells(tmp_path: Path) -> None:
+    store = f"runs={tmp_path}/runs"
+    by_word, by_name, wrong = (
+        compare(*words, "dry=true", store, cwd=tmp_path)
+        for words in (
+            ("+experiment=scaling", "axis=depth"),
+            ("+experiment=scaling_depth",),
+            ("+experiment=scaling", "axis=height"),
+        )
+    )
+    assert by_word.returncode == 0, by_word.stderr
+    assert "6xs-layers8" in by_word.stdout
+    assert by_word.stdout == by_name.stdout
+    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+    assert "choose one of flops, data, batch" in wrong.stderr
