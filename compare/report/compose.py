@@ -26,6 +26,7 @@ from compare.report import (
     ood_section,
     pictures_section,
     scaling_figures,
+    study_figures,
     thinking_section,
 )
 from compare.report.basis import Basis
@@ -97,7 +98,7 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
         progress("drawing figures")
     look = figures.colours(cell.arm for cell in evidence.manifest.cells)
     drawn = {
-        study.name: [*figures.of_study(study, look), *scaling_figures.of_study(study, look)]
+        study.name: [*study_figures.of_study(study, look), *scaling_figures.of_study(study, look)]
         for study in results.studies
     }
     ceilings = sections(results, look)

@@ -13,8 +13,9 @@ from compare.config import conf_folder
 from compare.evidence import Evidence, Run
 from compare.isoflop import parabolas
 from compare.manifest import AXES, Contrast, Manifest, ManifestError, PlannedCell
-from compare.report.figures import colours, loss_figure
+from compare.report.figures import colours
 from compare.report.scaling_figures import isoflop_figure, residual_figure
+from compare.report.study_figures import loss_figure
 from compare.scaling import analyse
 from tests.compare import synthetic
 from tests.compare.test_cli import compare
