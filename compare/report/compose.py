@@ -147,6 +147,7 @@ def _context(
     records = [run.record for run in evidence.runs]
     return {
         "plan": plan,
+        "point": "budget" if plan.axis == "flops" else "rung",
         "checkout": plan.commit.removesuffix("+"),
         "beware": BEWARE,
         "command": without_paths(plan.command),

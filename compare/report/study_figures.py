@@ -173,7 +173,7 @@ def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: s
     shown: list[str] = []
     for arm in study.arms:
         own = [run for run in study.runs if run.planned.arm == arm and "reward" in run.record.history]
-        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
+        top = [run for run in own if run.rung == max(r.rung for r in own)]
         found = [(run.planned.cell, _series(run.record.history, column)) for run in top]
         series = [s for _, s in found if s is not None]
         shown += [cell for cell, s in found if s is not None]
@@ -196,7 +196,8 @@ def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: s
         ax.set_xlabel("optimiser steps since reinforcement learning began")
         ax.set_ylabel(label)
 
-    caption = "Largest budget. Lines: mean over seeds. Bands: smallest to largest seed, no interval."
+    point = "budget" if study.axis == "flops" else "rung"
+    caption = f"Largest {point}. Lines: mean over seeds. Bands: smallest to largest seed, no interval."
     ends = "; ".join(
         f"{arm} from {v[:, 0].mean():.3g} to {v[:, -1].mean():.3g}" for arm, (_, v) in traces.items()
     )

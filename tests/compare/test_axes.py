@@ -11,6 +11,8 @@ from compare import manifest as manifests
 from compare.axis_switch import switched
 from compare.config import conf_folder
 from compare.evidence import Evidence, Run
+from compare.finals import final_difference
+from compare.findings import judge
 from compare.isoflop import parabolas
 from compare.manifest import AXES, Contrast, Manifest, ManifestError, PlannedCell
 from compare.report.figures import colours
@@ -72,6 +74,18 @@ def test_the_ratio_of_slopes_is_read_against_the_axis_of_the_experiment() -> Non
     assert figure is not None
     assert "text: loss against layers" in figure.svg
     assert residual_figure(study, colours(study.arms)) is None
+
+
+def test_on_another_axis_findings_speak_of_rungs_and_on_flops_of_budgets() -> None:
+    other = analyse(by_depth(0.001), draws=50).findings
+    (loss,) = [f for f in other if f.quantity == "final_loss"]
+    assert loss.label == "loss difference at the largest rung"
+    assert "at the largest rung" in loss.claim
+    assert len(loss.records) == 6
+    runs = by_depth(0.001).runs
+    in_flops = tuple(replace(r, planned=replace(r.planned, rung=0)) for r in runs if r.planned.rung == 4)
+    usual = final_difference("text", in_flops, "ebt_s1", "transformer", "final_loss")
+    assert judge([usual])[0].label == "loss difference at the largest budget"
 
 
 def test_a_ratio_to_a_slope_that_is_not_told_from_zero_is_undecided() -> None:
