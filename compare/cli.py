@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ from rich.console import Console
 
 from arena.config import ConfigError
 from compare import manifest, mirror, stop, tuned
+from compare.axis_switch import switched
 from compare.config import Root, conf_folder, register
 from compare.display import Display, plan_table
 from compare.evidence import collect, without_paths
-from compare.manifest import AXES
 from compare.plan import Planned, Request, contrasts, expand, narrow
 from compare.record import Record, RecordError
 from compare.redaction import redact
@@ -31,8 +30,6 @@ from compare.run import run, workers_by_default
 from compare.search import ranges_of
 from compare.store import SNAPSHOT, Store
 from compare.trials import choices
-
-EXPERIMENTS = conf_folder() / "experiment"
 
 
 class CellsFailed(Exception):
@@ -260,17 +257,13 @@ def main() -> None:
         from compare import status
 
         sys.exit(status.main(sys.argv[2:]))
-    try:
-        sys.argv[1:] = with_axis(sys.argv[1:], sorted(path.stem for path in EXPERIMENTS.glob("*.yaml")))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
     # Hydra would print a traceback's tail and exit with 1; errors are told apart here instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
     entry: Any = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(task)
     try:
         try:
+            sys.argv[1:] = switched(sys.argv[1:], conf_folder())
             entry()
         except _Stop as carried:
             raise carried.error from None
@@ -293,37 +286,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted; what is done is kept, the same command goes on with the rest", file=sys.stderr)
         sys.exit(130)
-
-
-def with_axis(arguments: list[str], known: Sequence[str]) -> list[str]:
-    """Arguments with `+experiment=NAME axis=WHAT` read as the experiment of that axis, NAME_WHAT.
-
-    Each axis has a plan of its own, a file in conf/experiment; over FLOPs it is NAME itself.
-
-    Raises:
-        ConfigError: an axis without an experiment, or one of which there is no plan.
-    """
-    given = next((a for a in arguments if _key(a) == "axis"), None)
-    if given is None:
-        return arguments
-    place = next((i for i, a in enumerate(arguments) if _key(a) == "experiment"), None)
-    if place is None:
-        raise ConfigError(f"{given}: an axis belongs to an experiment; give +experiment=scaling {given}")
-    key, _, name = arguments[place].partition("=")
-    plans = {"flops": name} | {k.removeprefix(f"{name}_"): k for k in known if k.startswith(f"{name}_")}
-    plans |= {"isoflop": "isoflop"} if name == "scaling" else {}
-    axis = given.partition("=")[2]
-    if axis not in plans or plans[axis] not in known:
-        choices = ", ".join(axis for axis, plan in plans.items() if axis in AXES and plan in known) or "none"
-        raise ConfigError(f"{given}: experiment {name} has no plan over it; choose one of {choices}")
-    kept = [a for a in arguments if a != given]
-    kept[kept.index(arguments[place])] = f"{key}={plans[axis]}"
-    return kept
-
-
-def _key(argument: str) -> str:
-    """What a Hydra override sets."""
-    return argument.lstrip("+~").partition("=")[0]
 
 
 def from_hydra(error: BaseException) -> bool:

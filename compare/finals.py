@@ -33,7 +33,7 @@ def final_difference(
 ) -> Draft:
     """`final_loss` (nats) or `final_error` (1 - exact): arm less baseline.
 
-    At the largest budget both were measured at.
+    At the largest budget (or rung) both were measured at.
 
     Args:
         efforts: how arm and baseline answer; empty: each in its default way.
@@ -45,11 +45,14 @@ def final_difference(
         return lambda run: run.find(metric, severity=severity, effort=effort or None)
 
     names = (_named(name, effort, severity) for name, effort in zip((arm, baseline), efforts, strict=True))
-    blank = Draft(study=study, arm=next(names), baseline=next(names), quantity=quantity, estimate=None)
+    point = "rung" if any(run.planned.rung for run in runs) else "budget"
+    blank = Draft(
+        study=study, arm=next(names), baseline=next(names), quantity=quantity, estimate=None, point=point
+    )
     mine, theirs = _by_seed(runs, arm, by(efforts[0])), _by_seed(runs, baseline, by(efforts[1]))
     shared = sorted({key[0] for key in mine} & {key[0] for key in theirs})
     if not shared:
-        return _unmeasured(blank, f"no budget at which both have `{metric}`")
+        return _unmeasured(blank, f"no {point} at which both have `{metric}`")
     budget = shared[-1]
     seeds = sorted({seed for b, seed in mine if b == budget} & {seed for b, seed in theirs if b == budget})
     if not seeds:
@@ -59,9 +62,8 @@ def final_difference(
     cells = tuple(dict.fromkeys(each))
     estimate = exact_difference(pairs, sign=-1) if metric == "exact" else _loss(pairs)
     planned = max(run.rung for run in runs)
-    unit = "rung" if any(run.planned.rung for run in runs) else "budget"
     caveats = (
-        () if budget == planned else (f"at {unit} {budget:.3g}; the largest, {planned:.3g}, is not in both",)
+        () if budget == planned else (f"at {point} {budget:.3g}; the largest, {planned:.3g}, is not in both",)
     )
     caveats += _unequal_cost(pairs)
     return replace(blank, estimate=estimate, caveats=caveats, records=cells)

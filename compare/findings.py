@@ -16,6 +16,7 @@ class Quantity:
     """How a compared quantity is named, signed and printed."""
 
     label: str
+    """`{point}` stands for a draft's `point`."""
     unit: str
     """Printed after the number."""
     higher_is_better: bool
@@ -34,10 +35,10 @@ QUANTITIES = {
         label="ratio of log-log slopes less 1 (the paper's reading)", unit="", higher_is_better=True
     ),
     "final_loss": Quantity(
-        label="loss difference at the largest budget", unit=" nats", higher_is_better=False, digits=4
+        label="loss difference at the largest {point}", unit=" nats", higher_is_better=False, digits=4
     ),
     "final_error": Quantity(
-        label="answer error difference at the largest budget", unit="", higher_is_better=False
+        label="answer error difference at the largest {point}", unit="", higher_is_better=False
     ),
     "reward_gain": Quantity(label="exact answers gained over the warm start", unit="", higher_is_better=True),
     "shift_error": Quantity(
@@ -147,6 +148,8 @@ class Draft:
     """Cells it rests on."""
     axis: str = ""
     """Axis of shift; empty: none, or all of them."""
+    point: str = "budget"
+    """What tells the points of an arm apart: `budget`, or `rung` where the axis is not FLOPs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +231,7 @@ def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
 def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
     """One verdict; `comparisons` are those of its family that Holm's correction has not settled before it."""
     spec = QUANTITIES[draft.quantity]
+    label = spec.label.format(point=draft.point)
     e = draft.estimate
     if e is None:
         e = Estimate(value=0.0, low=-math.inf, high=math.inf, p=1.0, n=0, single_run=False)
@@ -246,7 +250,7 @@ def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
         arm=draft.arm,
         baseline=draft.baseline,
         quantity=draft.quantity,
-        label=f"{spec.label}, axis {draft.axis}" if draft.axis else spec.label,
+        label=f"{label}, axis {draft.axis}" if draft.axis else label,
         estimate=None if draft.estimate is None else scale(e.value),
         low=scale(e.low),
         high=scale(e.high),

@@ -27,6 +27,7 @@ from compare.report import (
     pictures_section,
     scaling_figures,
     settings_section,
+    study_figures,
     thinking_section,
 )
 from compare.report.basis import Basis
@@ -100,7 +101,7 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
         progress("drawing figures")
     look = figures.colours(cell.arm for cell in evidence.manifest.cells)
     drawn = {
-        study.name: [*figures.of_study(study, look), *scaling_figures.of_study(study, look)]
+        study.name: [*study_figures.of_study(study, look), *scaling_figures.of_study(study, look)]
         for study in results.studies
     }
     ceilings = sections(results, look)
@@ -154,6 +155,7 @@ def _context(
     records = [run.record for run in evidence.runs]
     return {
         "plan": plan,
+        "point": "budget" if plan.axis == "flops" else "rung",
         "checkout": plan.commit.removesuffix("+"),
         "beware": BEWARE,
         "command": without_paths(plan.command),

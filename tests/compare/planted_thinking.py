@@ -81,7 +81,7 @@ def ladder(arm: str, luck: np.ndarray, severity: int = 0, lift: float = 0.0) -> 
     )
 
 
-def store(path: Path, seeds: int = 3) -> Path:
+def store(path: Path, seeds: int = 5) -> Path:
     """Every arm on a task, and the transformer with a chain too, which gains 0.2 in distribution."""
     rng = np.random.default_rng(5)
     cells = [planned(arm, seed) for arm in LADDERS for seed in range(seeds)]

@@ -1,6 +1,5 @@
 """The section on tokens answers in words, draws what it says, and stands only where it is asked for."""
 
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,33 +7,19 @@ import pytest
 
 from compare import evidence, manifest, scaling
 from compare.manifest import ANATOMY_QUANTITIES, Contrast
-from compare.report import build, figures
+from compare.report import build
 from compare.report.anatomy_section import Section, sections
 from tests.compare import planted_anatomy as planted
 from tests.compare import synthetic
-from tests.compare.test_report import visible
+from tests.compare.reading import draws_once, says_the_answers, visible
+
+PLANTED, NAME = planted, "anatomy"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return planted.store(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
-def results(store: Path) -> scaling.Results:
-    return scaling.analyse(evidence.collect(store, manifest.load(store, "anatomy")), draws=20)
-
-
-@pytest.fixture(scope="module")
-def part(results: scaling.Results) -> Section:
-    look = figures.colours(cell.arm for cell in results.evidence.manifest.cells)
+def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
     (found,) = sections(results, look)
     return found
-
-
-@pytest.fixture(scope="module")
-def page(store: Path) -> str:
-    return build(store, "anatomy").read_text(encoding="utf-8")
 
 
 def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) -> None:
@@ -63,16 +48,11 @@ def test_the_answers_are_words_first(part: Section) -> None:
     assert all("Holm-adjusted p" in ground for answer in part.answers for ground in answer.grounds)
 
 
-def test_page_and_markdown_hold_the_section(store: Path, page: str, part: Section) -> None:
+def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
+    says_the_answers(page, plain, part.answers)
     text = visible(page)
-    markdown = (store / "reports/anatomy/report.md").read_text(encoding="utf-8").replace("\\", "")
-    for answer in part.answers:
-        for words in (answer.question, answer.answer, *answer.grounds):
-            assert words in text
-            assert words in markdown
     assert "settle later than its execution tokens" in text
     assert "warm start, that of rl_grpo" in text
-    assert "nan" not in text.lower()
 
 
 def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page: str, part: Section) -> None:
@@ -85,10 +65,7 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page:
         "error",
         "error-relabelled",
     ]
-    for figure in part.figures:
-        ElementTree.fromstring(figure.svg)
-        assert (store / "reports/anatomy/figures" / f"{figure.name}.svg").exists()
-        assert page.count(f'id="figure-{figure.name}"') == 1
+    draws_once(page, store / "reports" / NAME / "figures", part.figures)
     spoken = [figure.svg for figure in part.figures]
     assert "warm start: 90% above 0.01 nats" in spoken[0]
     assert "planning, end: 20% of all tokens, 40% of the most uncertain fifth" in spoken[1]

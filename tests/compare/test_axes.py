@@ -8,15 +8,19 @@ import pytest
 
 from arena.config import ConfigError
 from compare import manifest as manifests
-from compare.cli import with_axis
+from compare.axis_switch import switched
 from compare.config import conf_folder
 from compare.evidence import Evidence, Run
+from compare.finals import final_difference
+from compare.findings import judge
 from compare.isoflop import parabolas
-from compare.manifest import Contrast, Manifest, ManifestError, PlannedCell
-from compare.report.figures import colours, loss_figure
+from compare.manifest import AXES, Contrast, Manifest, ManifestError, PlannedCell
+from compare.report.figures import colours
 from compare.report.scaling_figures import isoflop_figure, residual_figure
+from compare.report.study_figures import loss_figure
 from compare.scaling import analyse
 from tests.compare import synthetic
+from tests.compare.test_cli import compare
 
 SLOPES = {"transformer": -0.20, "ebt_s1": -0.25}
 """Planted slopes of log loss on the log of the axis: the ratio less 1 is 0.25."""
@@ -70,6 +74,18 @@ def test_the_ratio_of_slopes_is_read_against_the_axis_of_the_experiment() -> Non
     assert figure is not None
     assert "text: loss against layers" in figure.svg
     assert residual_figure(study, colours(study.arms)) is None
+
+
+def test_on_another_axis_findings_speak_of_rungs_and_on_flops_of_budgets() -> None:
+    other = analyse(by_depth(0.001), draws=50).findings
+    (loss,) = [f for f in other if f.quantity == "final_loss"]
+    assert loss.label == "loss difference at the largest rung"
+    assert "at the largest rung" in loss.claim
+    assert len(loss.records) == 6
+    runs = by_depth(0.001).runs
+    in_flops = tuple(replace(r, planned=replace(r.planned, rung=0)) for r in runs if r.planned.rung == 4)
+    usual = final_difference("text", in_flops, "ebt_s1", "transformer", "final_loss")
+    assert judge([usual])[0].label == "loss difference at the largest budget"
 
 
 def test_a_ratio_to_a_slope_that_is_not_told_from_zero_is_undecided() -> None:
@@ -162,38 +178,45 @@ def test_the_figures_say_in_words_what_they_show() -> None:
     assert "ebt_s1 at 1e+11 FLOPs: optimum" in figure.svg
 
 
-KNOWN = ("isoflop", "ood", "scaling", "scaling_depth", "scaling_width")
+@pytest.mark.parametrize("axis", [axis for axis in AXES if axis not in ("flops", "isoflop")])
+def test_a_word_picks_the_plan_of_each_axis_of_the_paper(axis: str) -> None:
+    given = ["-m", "+experiment=scaling", f"axis={axis}", "seed=1"]
+    assert switched(given, conf_folder()) == ["-m", f"+experiment=scaling_{axis}", "seed=1"]
 
 
-@pytest.mark.parametrize(
-    ("given", "read"),
-    [
-        (["+experiment=scaling", "axis=depth", "dry=true"], ["+experiment=scaling_depth", "dry=true"]),
-        (["axis=width", "+experiment=scaling"], ["+experiment=scaling_width"]),
-        (["+experiment=scaling", "axis=flops"], ["+experiment=scaling"]),
-        (["+experiment=scaling", "axis=isoflop"], ["+experiment=isoflop"]),
-        (["+experiment=scaling", "workers=1"], ["+experiment=scaling", "workers=1"]),
-    ],
-)
-def test_an_axis_picks_its_plan(given: list[str], read: list[str]) -> None:
-    assert with_axis(given, KNOWN) == read
+def test_flops_are_the_default_and_several_axes_a_sweep() -> None:
+    alone = ["+experiment=scaling"]
+    assert switched([*alone, "axis=flops"], conf_folder()) == switched(alone, conf_folder()) == alone
+    both = switched(["-m", *alone, "axis=depth,width"], conf_folder())
+    assert both == ["-m", "+experiment=scaling_depth,scaling_width"]
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["axis=depth"], r"belongs to an experiment"),
-        (["+experiment=scaling", "axis=heads"], r"axis=heads: .* choose one of flops, depth, width, isoflop"),
-        (["+experiment=ood", "axis=depth"], r"experiment ood has no plan over it; choose one of flops"),
+        (["+experiment=scaling", "axis=height"], "axis=height: scaling has no plan for axis height; choose"),
+        (["+experiment=scaling", "axis="], "axis=: scaling has no plan for axis ; choose one of flops, data"),
+        (["+experiment=ood", "axis=depth"], r"axis=depth: ood has no plans by axis; .*\+experiment=scaling "),
+        (["axis=depth", "arm=ebt_s1"], r"axis=depth: goes with \+experiment=scaling .*parameters"),
     ],
 )
-def test_an_axis_without_a_plan_is_one_line(given: list[str], said: str) -> None:
+def test_an_axis_without_a_plan_is_one_line_that_names_the_choices(given: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        with_axis(given, KNOWN)
+        switched(given, conf_folder())
 
 
-def test_every_axis_has_a_plan() -> None:
-    known = [path.stem for path in (conf_folder() / "experiment").glob("*.yaml")]
-    for axis in manifests.AXES:
-        (name,) = with_axis(["+experiment=scaling", f"axis={axis}"], known)
-        assert name.partition("=")[2] in known
+def test_the_command_line_takes_the_axis_and_plans_the_same_cells(tmp_path: Path) -> None:
+    store = f"runs={tmp_path}/runs"
+    by_word, by_name, wrong = (
+        compare(*words, "dry=true", store, cwd=tmp_path)
+        for words in (
+            ("+experiment=scaling", "axis=depth"),
+            ("+experiment=scaling_depth",),
+            ("+experiment=scaling", "axis=height"),
+        )
+    )
+    assert by_word.returncode == 0, by_word.stderr
+    assert "6xs-layers8" in by_word.stdout
+    assert by_word.stdout == by_name.stdout
+    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
+    assert "choose one of flops, data, batch" in wrong.stderr

@@ -2,7 +2,6 @@
 
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,40 +10,21 @@ import pytest
 from compare import evidence, manifest, scaling
 from compare.findings import Finding
 from compare.manifest import CEILING_QUANTITIES, FORECASTS, Contrast
-from compare.report import build, figures
+from compare.report import build
 from compare.report.ceiling_section import Section, sections
 from compare.report.ceiling_words import possibility
 from compare.stats import Estimate
 from tests.compare import planted_ceiling as planted
 from tests.compare import synthetic
-from tests.compare.test_report import visible
+from tests.compare.reading import draws_once, says_the_answers, visible
+
+PLANTED, NAME = planted, "ceiling"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return planted.store(tmp_path_factory.mktemp("store"))
-
-
-@pytest.fixture(scope="module")
-def results(store: Path) -> scaling.Results:
-    return scaling.analyse(evidence.collect(store, manifest.load(store, "ceiling")), draws=100)
-
-
-@pytest.fixture(scope="module")
-def part(results: scaling.Results) -> Section:
-    look = figures.colours(cell.arm for cell in results.evidence.manifest.cells)
+def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
     (found,) = sections(results, look)
     return found
-
-
-@pytest.fixture(scope="module")
-def page(store: Path) -> str:
-    return build(store, "ceiling").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def markdown(store: Path, page: str) -> str:
-    return (store / "reports/ceiling/report.md").read_text(encoding="utf-8").replace("\\", "")
 
 
 def named(results: scaling.Results) -> dict[tuple[str, str, str], Finding]:
@@ -87,19 +67,16 @@ def test_the_answers_are_words_first(part: Section) -> None:
         assert all(re.search(r"95% interval .+ Holm-adjusted p ", ground) for ground in answer.grounds)
 
 
-def test_page_and_markdown_hold_the_section(page: str, markdown: str, part: Section) -> None:
+def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
+    says_the_answers(page, plain, part.answers)
     text = visible(page)
     assert part.section is not None
-    for answer in part.answers:
-        for words in (answer.question, answer.answer, *answer.grounds):
-            assert words in text
-            assert words in markdown
     for arm in part.section.arms:
         assert f'<td class="wrap">{possibility(arm.ceiling)}</td>' in page
         for e in (arm.a, arm.ceiling, arm.end_reward, *arm.mean_error.values()):
             assert e is not None
             assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in text
-            assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in markdown
+            assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in plain
     assert "first 36% of its reinforcement learning" in text
     assert "first 15%" in text
     assert "72 of 200" in text
@@ -113,10 +90,7 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page:
         "addition-ceiling-rl_kl_cov",
         "addition-ceiling-errors",
     ]
-    for figure in part.figures:
-        ElementTree.fromstring(figure.svg)
-        assert (store / "reports/ceiling/figures" / f"{figure.name}.svg").exists()
-        assert page.count(f'id="figure-{figure.name}"') == 1
+    draws_once(page, store / "reports" / NAME / "figures", part.figures)
     assert "ceiling 0.7" in part.figures[1].svg
     # Entropy against steps would say it twice.
     assert "addition-entropy" not in page

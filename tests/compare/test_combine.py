@@ -13,7 +13,7 @@ from compare.combine import difference
 from compare.report.__main__ import main
 from compare.report.diff import pair
 from tests.compare import synthetic
-from tests.compare.test_report import visible
+from tests.compare.reading import visible
 
 BUDGETS = synthetic.BUDGETS[-2:]
 

@@ -14,7 +14,7 @@ from compare import record as records
 from compare.redaction import scrub
 from compare.report.__main__ import main
 from tests.compare import synthetic
-from tests.compare.test_report import visible
+from tests.compare.reading import visible
 
 LOSS = re.compile(r'("metric": "loss",\s+"value": )(\d)')
 

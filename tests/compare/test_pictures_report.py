@@ -13,7 +13,7 @@ from compare.report.pictures_figures import boards, chosen_steps
 from compare.report.pictures_section import Section, differences, sections
 from tests.compare import planted_traces as planted
 from tests.compare import synthetic
-from tests.compare.test_report import visible
+from tests.compare.reading import visible
 
 
 @pytest.fixture(scope="module")

@@ -1,43 +1,28 @@
 """The section on thinking answers in words, draws every ladder, and stands only where it is asked for."""
 
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from compare import evidence, manifest, scaling
+from compare import manifest, scaling
 from compare.evidence import Run
-from compare.report import build, figures
+from compare.report import build
 from compare.report.thinking_section import Section, sections
 from compare.thinking_chain import chain_pairs
 from tests.compare import planted_thinking as planted
 from tests.compare import synthetic
-from tests.compare.test_report import visible
+from tests.compare.reading import draws_once, says_the_answers, visible
+
+PLANTED, NAME = planted, "thinking"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return planted.store(tmp_path_factory.mktemp("store"), seeds=5)
-
-
-@pytest.fixture(scope="module")
-def results(store: Path) -> scaling.Results:
-    return scaling.analyse(evidence.collect(store, manifest.load(store, "thinking")), draws=20)
-
-
-@pytest.fixture(scope="module")
-def part(results: scaling.Results) -> Section:
-    look = figures.colours(cell.arm for cell in results.evidence.manifest.cells)
+def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
     found, chained = sections(results, look)
     assert (found.name, chained.name) == ("sudoku", "sudoku_chain")
     assert not chained.chains
     return found
-
-
-@pytest.fixture(scope="module")
-def page(store: Path) -> str:
-    return build(store, "thinking").read_text(encoding="utf-8")
 
 
 def test_the_answers_are_words_first(part: Section) -> None:
@@ -71,25 +56,17 @@ def test_a_chain_is_compared_on_the_problems_it_shares(part: Section, results: s
     assert not chain_pairs((("sudoku", bare), ("sudoku_chain", bare)))
 
 
-def test_page_and_markdown_hold_the_section(store: Path, page: str, part: Section) -> None:
+def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
+    says_the_answers(page, plain, part.answers)
     text = visible(page)
-    markdown = (store / "reports/thinking/report.md").read_text(encoding="utf-8").replace("\\", "")
-    for answer in part.answers:
-        for words in (answer.question, answer.answer, *answer.grounds):
-            assert words in text
-            assert words in markdown
     assert "likelihood@16 (10 of 10)" in text
     assert "it has one way to answer" in text
     assert "shared range 2e6 to 1e7 FLOPs an answer" in text
-    assert "nan" not in text.lower()
 
 
 def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page: str, part: Section) -> None:
     assert [figure.name for figure in part.figures] == ["sudoku-thinking", "sudoku-thinking-blanks-1"]
-    for figure in part.figures:
-        ElementTree.fromstring(figure.svg)
-        assert page.count(f'id="figure-{figure.name}"') == 1
-        assert (store / "reports/thinking/figures" / f"{figure.name}.svg").exists()
+    draws_once(page, store / "reports" / NAME / "figures", part.figures)
     assert "rl_grpo 0.6" in part.figures[0].svg
     assert "(likelihood@16)" in part.figures[0].svg
 

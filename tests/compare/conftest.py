@@ -1,0 +1,44 @@
+"""A planted study and its report, for the test modules that say which: `PLANTED` and `NAME`."""
+
+from pathlib import Path
+
+import pytest
+
+from compare import evidence, manifest, scaling
+from compare.report import build, figures
+
+
+@pytest.fixture(scope="module")
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that the module's `PLANTED` writes."""
+    return request.module.PLANTED.store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def results(request: pytest.FixtureRequest, store: Path) -> scaling.Results:
+    """What the records of its experiment, the module's `NAME`, come to."""
+    return scaling.analyse(evidence.collect(store, manifest.load(store, request.module.NAME)))
+
+
+@pytest.fixture(scope="module")
+def look(results: scaling.Results) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every arm."""
+    return figures.colours(cell.arm for cell in results.evidence.manifest.cells)
+
+
+@pytest.fixture(scope="module")
+def page(request: pytest.FixtureRequest, store: Path) -> str:
+    """Its report as HTML."""
+    return build(store, request.module.NAME).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def markdown(request: pytest.FixtureRequest, store: Path, page: str) -> str:
+    """The same as Markdown."""
+    return (store / "reports" / request.module.NAME / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def plain(markdown: str) -> str:
+    """The Markdown without its escapes."""
+    return markdown.replace("\\", "")
