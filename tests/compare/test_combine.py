@@ -187,7 +187,7 @@ def test_diff_shows_verdicts_estimates_and_cells_side_by_side(tmp_path: Path, ca
     for cell in changed:
         assert cell in text
         assert cell in markdown
-    assert "Of the 28 cells that both finished" in text
+    assert "Of the 56 cells that both finished" in text
     assert str(tmp_path) not in text + markdown
 
 

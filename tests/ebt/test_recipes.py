@@ -58,7 +58,7 @@ def test_s2_draws_its_step_counts_and_step_sizes_within_bounds(arm_of, tiny_cell
     counts, factors = set(), []
     for step in range(40):
         module.steps = step
-        steps, factor = module.drawn(torch.zeros(8, 5, 3))
+        steps, factor = module.drawn((8, 5, 1))
         counts.add(steps)
         assert factor is not None
         assert factor.shape == (8, 5, 1)
