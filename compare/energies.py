@@ -14,7 +14,7 @@ from scipy import stats as scipy_stats
 
 from compare.evidence import Run
 from compare.stats import LEVEL, Array, Estimate, holm, over_seeds
-from compare.traces import Descent
+from compare.traces import Descent, Example
 
 FEWEST = 5
 """Solved and failed problems, of each, below which a run's ranks say nothing."""
@@ -81,6 +81,15 @@ class Place:
     """Share correct, from the lowest to the highest part by energy, problems of all seeds together."""
     unmeasured: tuple[tuple[int, str], ...]
     """Seed and reason of each run whose ranks say nothing."""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The runs' cells."""
+        return tuple(run.planned.cell for run, _ in self.runs)
+
+    def cell_of(self, example: Example) -> str:
+        """The cell of which the example is one."""
+        return next(r.planned.cell for r, d in self.runs if any(e is example for e in d.examples))
 
     @property
     def name(self) -> str:

@@ -65,16 +65,20 @@ def final_difference(
     caveats = (
         () if budget == planned else (f"at {point} {budget:.3g}; the largest, {planned:.3g}, is not in both",)
     )
-    caveats += _unequal_cost(pairs)
+    mine_flops, their_flops = (float(np.mean([pair[side].flops for pair in pairs])) for side in (0, 1))
+    what = "an answer" if metric == "exact" else "a problem's likelihood"
+    caveats += unequal_cost(mine_flops, their_flops, what)
     return replace(blank, estimate=estimate, caveats=caveats, records=cells)
 
 
-def _unequal_cost(pairs: list[Pair]) -> tuple[str, ...]:
-    """A caveat if one side spends more compute on what it is judged by."""
-    mine, theirs = (float(np.mean([pair[side].flops for pair in pairs])) for side in (0, 1))
+def unequal_cost(mine: float, theirs: float, what: str = "an answer") -> tuple[str, ...]:
+    """A caveat if one side spends more compute on what it is judged by.
+
+    Args:
+        mine, theirs: mean FLOPs of one; 0 where a record does not say, and then nothing is said.
+    """
     if not mine or not theirs or max(mine, theirs) <= UNEQUAL_COST * min(mine, theirs):
         return ()
-    what = "an answer" if pairs[0][0].metric == "exact" else "a problem's likelihood"
     return (f"{what} costs {mine / theirs:.2g} times the baseline's FLOPs",)
 
 

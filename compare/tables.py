@@ -79,6 +79,8 @@ class ShiftRow:
     shifted: Estimate
     decay: Estimate
     """shifted less within, paired by seed."""
+    records: tuple[str, ...]
+    """Cells it rests on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,8 @@ class EffortRow:
     """Loss or answer error, over seeds."""
     flops: float
     """Mean counted FLOPs an answer."""
+    records: tuple[str, ...]
+    """Cells it rests on."""
 
     @property
     def deployable(self) -> bool:
@@ -219,14 +223,15 @@ def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]
     for arm in arms:
         own = [run for run in runs if run.planned.arm == arm]
         top = [run for run in own if run.rung == max(r.rung for r in own)]
-        found: dict[tuple[str, str, int, str], list[Evaluation]] = {}
-        every = (e for run in top for e in run.record.evaluations if e.stage == "final")
-        for e in (e for e in every if e.metric in HEADLINES):
-            found.setdefault((e.metric, e.axis, e.severity, e.effort), []).append(e)
+        found: dict[tuple[str, str, int, str], list[tuple[str, Evaluation]]] = {}
+        every = ((r.planned.cell, e) for r in top for e in r.record.evaluations if e.stage == "final")
+        for cell, e in every:
+            if e.metric in HEADLINES:
+                found.setdefault((e.metric, e.axis, e.severity, e.effort), []).append((cell, e))
         for (metric, axis, severity, effort), same in found.items():
             if len({other for m, _, _, other in found if m == metric}) < 2:
                 continue
-            values = np.array([e.value for e in same])
+            values = np.array([e.value for _, e in same])
             rows.append(
                 EffortRow(
                     arm=arm,
@@ -236,7 +241,8 @@ def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]
                     severity=severity,
                     effort=effort,
                     value=over_seeds(values if metric == "loss" else 1 - values),
-                    flops=float(np.mean([e.flops for e in same])),
+                    flops=float(np.mean([e.flops for _, e in same])),
+                    records=tuple(cell for cell, _ in same),
                 )
             )
     return rows
@@ -286,11 +292,12 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
                 if e.metric == metric and e.stage == "final" and e.severity
             }
             for axis, severity in shifts:
-                pairs = [(run.find(metric), run.find(metric, severity=severity, axis=axis)) for run in top]
-                whole = [(a, b) for a, b in pairs if a is not None and b is not None]
+                pairs = [(r, r.find(metric), r.find(metric, severity=severity, axis=axis)) for r in top]
+                whole = [(run, a, b) for run, a, b in pairs if a is not None and b is not None]
                 if not whole:
                     continue
-                within, shifted = (np.array([pair[i].value for pair in whole]) for i in (0, 1))
+                within = np.array([a.value for _, a, _ in whole])
+                shifted = np.array([b.value for _, _, b in whole])
                 if metric == "exact":
                     within, shifted = 1 - within, 1 - shifted
                 rows.append(
@@ -303,6 +310,7 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
                         within=over_seeds(within),
                         shifted=over_seeds(shifted),
                         decay=over_seeds(shifted - within),
+                        records=tuple(run.planned.cell for run, _, _ in whole),
                     )
                 )
     return rows

@@ -53,6 +53,11 @@ class Ladder:
     """The effort chosen at the last level, once for each part of the problems that it is scored on."""
 
     @property
+    def chosen_flops(self) -> float:
+        """FLOPs an answer of the efforts chosen at the last level, mean over the parts."""
+        return float(np.mean([self.flops_E[self.efforts.index(effort)] for effort in self.chosen]))
+
+    @property
     def gain_P(self) -> Array:
         """Score at the last level less that at the first."""
         return self.best_EP[-1] - self.best_EP[0]

@@ -32,6 +32,8 @@ class ChainRow:
     flops_with: float
     gain: Estimate
     """With less without, paired by seed and problem."""
+    records: tuple[str, ...]
+    """Cells it rests on, of both studies."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +84,21 @@ def _rows(without: tuple[Run, ...], chained: tuple[Run, ...]) -> tuple[ChainRow,
             looks = [
                 [side[key].find("exact", severity=severity, axis=axis) for key in keys] for side in sides
             ]
-            pairs = [(b, a) for a, b in zip(*looks, strict=True) if a is not None and b is not None]
-            if pairs:
-                rows.append(_row(arm, keys[-1][0], axis, severity, pairs))
+            found = [(key, b, a) for key, a, b in zip(keys, *looks, strict=True) if a and b]
+            cells = tuple(side[key].planned.cell for side in sides for key, _, _ in found)
+            if found:
+                pairs = [(b, a) for _, b, a in found]
+                rows.append(_row(arm, keys[-1][0], axis, severity, pairs, cells))
     return tuple(rows)
 
 
 def _row(
-    arm: str, budget: float, axis: str, severity: int, pairs: list[tuple[Evaluation, Evaluation]]
+    arm: str,
+    budget: float,
+    axis: str,
+    severity: int,
+    pairs: list[tuple[Evaluation, Evaluation]],
+    cells: tuple[str, ...],
 ) -> ChainRow:
     """Args: pairs: with and without a chain, one pair a seed."""
     chained, plain = zip(*pairs, strict=True)
@@ -103,4 +112,5 @@ def _row(
         flops_without=float(np.mean([e.flops for e in plain])),
         flops_with=float(np.mean([e.flops for e in chained])),
         gain=exact_difference(pairs, sign=1),
+        records=cells,
     )

@@ -1,7 +1,9 @@
 """Comparisons of gains from thinking, as drafts for compare/findings.py; paired by seed and problem."""
 
 from dataclasses import replace
+from statistics import fmean
 
+from compare.finals import unequal_cost
 from compare.findings import Draft
 from compare.manifest import CHEAPEST
 from compare.tables import BASELINE
@@ -36,17 +38,20 @@ def compare(
     Args:
         axis: of the shift; the first one measured if empty.
     """
+    places = section.places if section is not None else ()
+    place = next((p for p in places if p[1] == severity and (not severity or axis in ("", p[0]))), None)
+    if place is not None:
+        # Named in a claim where there are others, whether the contrast named it or not: it is one comparison.
+        axis = place[0] if len({along for along, shift in places if shift}) > 1 else ""
     other = baseline if baseline == CHEAPEST else named(baseline, severity, axis)
     blank = Draft(
         study=study, arm=named(arm, severity, axis), baseline=other, quantity=quantity, estimate=None
     )
     if section is None:
         return replace(blank, caveats=("no finished run was evaluated",))
-    place = next(
-        (p for p in section.places if p[1] == severity and (not severity or axis in ("", p[0]))), None
-    )
     if place is None:
-        return replace(blank, caveats=(f"nothing was measured at severity {severity}",))
+        along = f" of axis {axis}" if axis else ""
+        return replace(blank, caveats=(f"nothing was measured at severity {severity}{along}",))
     if baseline == CHEAPEST:
         return _own(blank, section, arm, place)
     return _against(blank, section, arm, baseline, place)
@@ -60,7 +65,10 @@ def _own(blank: Draft, section: ThinkingStudy, arm: str, place: Place) -> Draft:
     if curve.gain is None:
         return replace(blank, caveats=tuple(f"{arm}: {reason}" for reason in curve.reasons))
     cells = tuple(ladder.run.planned.cell for ladder in curve.ladders)
-    return replace(blank, estimate=curve.gain, caveats=(f"chosen as best: {curve.chosen}",), records=cells)
+    own = curve.ladders
+    costs = unequal_cost(fmean(x.chosen_flops for x in own), fmean(float(x.levels[0]) for x in own))
+    caveats = (f"chosen as best: {curve.chosen}", *costs)
+    return replace(blank, estimate=curve.gain, caveats=caveats, records=cells)
 
 
 def _against(blank: Draft, section: ThinkingStudy, arm: str, baseline: str, place: Place) -> Draft:
@@ -88,7 +96,8 @@ def _against(blank: Draft, section: ThinkingStudy, arm: str, baseline: str, plac
     cells = tuple(side[seed].run.planned.cell for side in sides for seed in seeds)
     if blank.quantity == "thinking_gain":
         rows = [mine.gain_P - theirs.gain_P for mine, theirs in pairs]
-        return replace(blank, estimate=estimate_of(rows), records=cells)
+        costs = unequal_cost(fmean(x.chosen_flops for x, _ in pairs), fmean(x.chosen_flops for _, x in pairs))
+        return replace(blank, estimate=estimate_of(rows), caveats=costs, records=cells)
     ranges = [shared_range(*pair) for pair in pairs]
     spans = [span for span in ranges if span is not None]
     if len(spans) < len(pairs):
@@ -120,7 +129,7 @@ def explore(study: str, section: ThinkingStudy | None) -> list[Draft]:
         return []
     drafts: list[Draft] = []
     for place in section.places:
-        axis = place[0] if place[0] != section.places[0][0] else ""
+        axis = place[0] if place[1] else ""
         curves: tuple[Curve, ...] = section.at(place)
         for curve in curves:
             drafts.append(compare(study, section, curve.arm, CHEAPEST, "thinking_gain", place[1], axis))

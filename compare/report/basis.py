@@ -27,8 +27,11 @@ class CellSet:
 class Basis:
     """Names sets of cells as they are asked for."""
 
-    def __init__(self, evidence: Evidence, count_text: Callable[[float], str], *, html: bool) -> None:
-        self._html, self._count = html, count_text
+    def __init__(
+        self, evidence: Evidence, count_text: Callable[[float], str], *, html: bool, letter: str = "R"
+    ) -> None:
+        """Args: letter: with which the names of sets begin; a page on two studies has two."""
+        self._html, self._count, self._letter = html, count_text, letter
         self._planned: dict[str, PlannedCell] = {}
         for cell in evidence.manifest.cells:
             self._planned.setdefault(cell.cell, cell)
@@ -64,7 +67,7 @@ class Basis:
         shown = str(len(key)) if text is None else str(text)
         if not key:
             return shown
-        name = self._names.setdefault(key, f"R{len(self._names) + 1}")
+        name = self._names.setdefault(key, f"{self._letter}{len(self._names) + 1}")
         if not self._html:
             return f"{shown} ({name})"
         label = f"{shown}: rests on {len(key)} cell{'s' if len(key) > 1 else ''}, {name}"

@@ -128,20 +128,25 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
         for figure in group:
             write_text(folder / "figures" / f"{figure.name}.svg", figures.standalone(figure))
     # A mark of an arm leads to what was analysed of it, one of a trial to its own cells.
-    render(folder, "page", context, replace(everything, runs=evidence.runs))
+    render(folder, "page", context, {"basis": (replace(everything, runs=evidence.runs), "R")})
     return folder / "index.html"
 
 
-def render(folder: Path, template: str, context: dict[str, object], evidence: Evidence) -> None:
+def render(
+    folder: Path, template: str, context: dict[str, object], marks: dict[str, tuple[Evidence, str]]
+) -> None:
     """Write `report.md` and `index.html` from the two forms of a template.
 
     Args:
-        evidence: what the marks of `basis` lead to.
+        marks: by the name that the template knows it under, what a Basis leads to and its letter.
     """
     for name, html in (("report.md", False), ("index.html", True)):
         form = "html" if html else "md"
-        basis = Basis(evidence, count_text, html=html)
-        text = _environment(html=html).get_template(f"{template}.{form}.j2").render(context, basis=basis)
+        bases = {
+            key: Basis(evidence, count_text, html=html, letter=letter)
+            for key, (evidence, letter) in marks.items()
+        }
+        text = _environment(html=html).get_template(f"{template}.{form}.j2").render(context | bases)
         write_text(folder / name, text)
 
 

@@ -1,8 +1,10 @@
 """What two studies say differently: findings side by side, and cells that came out otherwise."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from compare import manifest as manifests
 from compare.combine import difference
@@ -85,6 +87,7 @@ def diff(
                     "done": len(one.runs),
                     "planned": len(one.manifest.cells),
                     "commits": sorted({run.record.commit for run in one.runs}),
+                    "cells": cells_address(store, folder),
                 }
                 for side, (store, _), one in zip(SIDES, (a, b), evidence, strict=True)
             ],
@@ -95,9 +98,23 @@ def diff(
             "otherwise": _otherwise(*evidence),
             "shared": len(set(_records(evidence[0])) & set(_records(evidence[1]))),
         },
-        evidence[0],
+        dict(zip(("basis_a", "basis_b"), zip(evidence, SIDES, strict=True), strict=True)),
     )
     return folder / "index.html"
+
+
+def cells_address(store: Path, folder: Path) -> str:
+    """From a page in `folder` to the cells of a store, as a relative address.
+
+    Empty where the two have nothing in common but the machine: such an address would spell out a path.
+    """
+    cells, page = (store / "cells").resolve(), folder.resolve()
+    if cells.drive != page.drive:
+        return ""
+    shared = Path(os.path.commonpath([cells, page]))
+    if shared == Path(shared.anchor) or shared in Path.home().resolve().parents:
+        return ""
+    return quote(os.path.relpath(cells, page).replace(os.sep, "/"))
 
 
 def pair(found: list[tuple[Finding, ...]]) -> list[Pair]:

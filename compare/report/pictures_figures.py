@@ -66,6 +66,7 @@ def course_figure(name: str, place: Place) -> Figure:
         "problems is taken.",
         draw,
         said,
+        place.cells,
         rows=2,
         height=5.4,
     )
@@ -155,6 +156,7 @@ def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) ->
         "that falls from left to right: low energy means right.",
         draw,
         said,
+        tuple(cell for place in places for cell in place.cells),
     )
 
 
@@ -218,6 +220,7 @@ def board_figure(name: str, place: Place, examples: list[Example], side: int) ->
         f"Struck through: not the solution's.{left_out} E: energy of the whole answer.",
         draw,
         "; ".join(words),
+        tuple(place.cell_of(example) for example in examples),
         rows=rows * len(examples),
         columns=columns,
         height=0.4 + rows * len(examples) * (5.0 / max(columns, 3) + 0.3),

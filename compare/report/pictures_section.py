@@ -60,6 +60,7 @@ class Story:
     """One example, step by step."""
 
     title: str
+    cell: str
     prompt: str
     reference: str
     lines: tuple[Line, ...]
@@ -161,6 +162,7 @@ def _story(place: Place, example: Example) -> Story:
         before = text
     return Story(
         title=f"{place.name}: the first {SOLVED[example.correct]} problem",
+        cell=place.cell_of(example),
         prompt=example.prompt,
         reference=example.reference,
         lines=tuple(lines),

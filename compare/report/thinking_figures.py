@@ -58,6 +58,7 @@ def ladder_figure(name: str, section: ThinkingStudy, place: Place, look: Look) -
         ax.set_xlabel("FLOPs an answer, counted")
         ax.set_ylabel("exact answers" if section.metric == "exact" else "held-out loss, nats a token")
 
+    budgets = {(c.arm, c.budget) for c in curves}
     where = "in distribution" if not severity else f"{axis}, severity {severity}"
     return draw_figure(
         f"{name}-thinking" + (f"-{axis}-{severity}" if severity else ""),
@@ -67,6 +68,7 @@ def ladder_figure(name: str, section: ThinkingStudy, place: Place, look: Look) -
         "an oracle that knows the answer, a bound and not a way to answer.",
         draw,
         "; ".join(_said(curve) for curve in curves if curve.deployable),
+        tuple(r.planned.cell for r in section.runs if (r.planned.arm, r.planned.budget) in budgets),
     )
 
 

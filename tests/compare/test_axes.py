@@ -88,6 +88,20 @@ def test_on_another_axis_findings_speak_of_rungs_and_on_flops_of_budgets() -> No
     assert judge([usual])[0].label == "loss difference at the largest budget"
 
 
+def test_the_table_of_shift_rests_on_the_largest_rung_alone() -> None:
+    """All rungs have one budget here, so that the budget would not tell them apart."""
+    evidence = by_depth(0.0)
+    shifted = tuple(
+        replace(run, record=replace(run.record, evaluations=(*e, replace(e[0], severity=1, value=4.0))))
+        for run in evidence.runs
+        if (e := run.record.evaluations)
+    )
+    (study,) = analyse(replace(evidence, runs=shifted), draws=20).studies
+    assert {(row.arm, row.records) for row in study.shift} == {
+        (arm, tuple(f"{arm}-{len(DEPTHS)}-{seed}" for seed in range(3))) for arm in SLOPES
+    }
+
+
 def test_a_ratio_to_a_slope_that_is_not_told_from_zero_is_undecided() -> None:
     (finding,) = [f for f in analyse(by_depth(1.0), draws=200).findings if f.primary]
     assert finding.verdict == "undecided"
@@ -167,10 +181,15 @@ def test_single_runs_and_few_sizes_are_named() -> None:
     assert notes == ["ebt_s1 at 1e+11 FLOPs: 3 sizes, a parabola needs 4"]
 
 
-def test_the_figures_say_in_words_what_they_show() -> None:
+def sizes_evidence() -> Evidence:
+    """A planted study of sizes at equal FLOPs."""
     runs = sizes(7e4, 0.002)
     plan = replace(by_depth(0.0).manifest, axis="isoflop", contrasts=(), cells=tuple(r.planned for r in runs))
-    results = analyse(Evidence(manifest=plan, runs=runs, troubles=()), draws=100)
+    return Evidence(manifest=plan, runs=runs, troubles=())
+
+
+def test_the_figures_say_in_words_what_they_show() -> None:
+    results = analyse(sizes_evidence(), draws=100)
     (study,) = results.studies
     assert not results.findings
     figure = isoflop_figure(study, colours(study.arms))

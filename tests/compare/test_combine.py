@@ -1,6 +1,7 @@
 """Studies of several stores are united or compared, from records alone; what does not fit is refused."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from compare import manifest
 from compare import record as records
 from compare.combine import difference
 from compare.report.__main__ import main
-from compare.report.diff import pair
+from compare.report.diff import cells_address, pair
 from tests.compare import synthetic
 from tests.compare.reading import visible
 
@@ -189,6 +190,30 @@ def test_diff_shows_verdicts_estimates_and_cells_side_by_side(tmp_path: Path, ca
         assert cell in markdown
     assert "Of the 56 cells that both finished" in text
     assert str(tmp_path) not in text + markdown
+    page = Path(lines[0]).read_text()
+    sets = {
+        name: set(re.findall(r'href="([^"]+)/([^/"]+)/record.json"', block))
+        for name, block in re.findall(r'<details id="([AB]\d+)">(.*?)</details>', page, re.DOTALL)
+    }
+    assert set(re.findall(r'class="rests" href="#([^"]+)"', page)) == set(sets)
+    assert set(re.findall(r"\(([AB]\d+)\)", markdown)) == set(sets)
+    for name, links in sets.items():
+        for folder, cell in links:
+            record = (Path(lines[0]).parent / folder / cell / "record.json").resolve()
+            assert record == ((one if name[0] == "A" else other) / "cells" / cell / "record.json").resolve()
+            assert record.is_file()
+    # Every finding that was measured leads to its cells in A and in B.
+    rows = re.findall(r"<tr><td data-label=\"change\">.*?</tr>", page)
+    assert len(rows) > 8
+    assert [row for row in rows if "not measured" not in row and len(re.findall("#[AB]", row)) != 2] == []
+
+
+def test_a_store_that_lies_elsewhere_is_not_linked(tmp_path: Path, monkeypatch) -> None:
+    assert cells_address(tmp_path / "a b", tmp_path / "diff/scaling") == "../../a%20b/cells"
+    assert cells_address(Path("/mnt/store"), tmp_path) == ""
+    monkeypatch.setenv("HOME", str(tmp_path / "home/me"))
+    assert cells_address(tmp_path / "home/you/runs", tmp_path / "home/me/diff") == ""
+    assert cells_address(tmp_path / "home/me/runs", tmp_path / "home/me/diff") == "../runs/cells"
 
 
 def test_pairs_know_what_became_of_a_verdict(stores, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from compare.evidence import Run
+from compare.findings import Draft
 from compare.manifest import CHEAPEST, Contrast, ManifestError, check_contrasts, dump
 from compare.stats import over_seeds, over_seeds_and_problems
 from compare.thinking import Ladder, estimate_of, ladders, shared_range, study_thinking
@@ -105,6 +107,59 @@ def test_the_area_between_two_curves_is_the_hand_computed_one():
     back = compare("sudoku", section, "transformer", "ebt_s1", "thinking_area")
     assert back.estimate.value == pytest.approx(-0.5)
     assert len(draft.records) == 6
+
+
+def test_gains_of_unequal_cost_say_so_and_areas_need_not():
+    """think_2 is right where think_1 is not, at nine times the FLOPs; majority@4 at four times greedy's."""
+    mine = [run("ebt_s1", s, exact("think_1", 1e6, "0000"), exact("think_2", 9e6, "1111")) for s in range(2)]
+    theirs = [
+        run("transformer", s, exact("greedy", 1e6, "0000"), exact("majority@4", 4e6, "1111"))
+        for s in range(2)
+    ]
+    section = study_thinking((*mine, *theirs), ("transformer", "ebt_s1"))
+
+    def caveats(baseline: str, quantity: str) -> tuple[str, ...]:
+        return compare("sudoku", section, "ebt_s1", baseline, quantity).caveats
+
+    own = caveats(CHEAPEST, "thinking_gain")
+    assert own == ("chosen as best: think_2 (4 of 4)", "an answer costs 9 times the baseline's FLOPs")
+    assert caveats("transformer", "thinking_gain") == ("an answer costs 2.2 times the baseline's FLOPs",)
+    assert not any("costs" in caveat for caveat in caveats("transformer", "thinking_area"))
+    back = compare("sudoku", section, "transformer", "ebt_s1", "thinking_gain")
+    assert back.caveats == ("an answer costs 0.44 times the baseline's FLOPs",)
+
+
+def test_a_contrast_names_its_axis_of_shift():
+    def both(arm: str, seed: int, blanks: str, symbols: str) -> Run:
+        efforts = (("think_1", 1e6, "0000"), ("think_2", 2e6, ""))
+        inside = [exact(effort, flops, "0000") for effort, flops, _ in efforts]
+        shifted = [
+            replace(exact(effort, flops, bits or more, severity=1), axis=axis)
+            for axis, more in (("blanks", blanks), ("symbols", symbols))
+            for effort, flops, bits in efforts
+        ]
+        return run(arm, seed, *inside, *shifted)
+
+    runs = [both("ebt_s1", seed, "1111", "0011") for seed in range(2)]
+    runs += [both("transformer", seed, "0000", "0000") for seed in range(2)]
+    section = study_thinking(tuple(runs), ("transformer", "ebt_s1"))
+
+    def draft(severity: int, axis: str, baseline: str = CHEAPEST) -> Draft:
+        return compare("sudoku", section, "ebt_s1", baseline, "thinking_gain", severity, axis)
+
+    assert draft(1, "blanks").estimate.value == 1
+    assert draft(1, "symbols").estimate.value == 0.5
+    assert draft(1, "symbols").arm == "ebt_s1 (symbols severity 1)"
+    assert draft(1, "symbols", "transformer").baseline == "transformer (symbols severity 1)"
+    # Without an axis the first one is meant, and it is the same comparison.
+    assert draft(1, "") == draft(1, "blanks")
+    assert draft(0, "").arm == "ebt_s1"
+    lost = draft(2, "symbols")
+    assert (lost.estimate, lost.caveats) == (None, ("nothing was measured at severity 2 of axis symbols",))
+    explored = [(d.arm, d.baseline) for d in explore("sudoku", section)]
+    assert len(explored) == len(set(explored))
+    assert ("ebt_s1 (blanks severity 1)", CHEAPEST) in explored
+    assert ("ebt_s1 (symbols severity 1)", CHEAPEST) in explored
 
 
 def test_curves_that_share_no_range_are_not_compared():
