@@ -1,6 +1,8 @@
 """The calibration counts what it says, through the analysis of every experiment."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,15 +10,40 @@ import pytest
 from compare import calibrate, planted
 
 
-def test_a_rate_is_held_only_within_its_bar() -> None:
+def test_a_bar_is_held_missed_or_not_told_apart() -> None:
     check = calibrate.Check(name="x", bar=(0.93, 0.97))
-    assert not check.held  # nothing was counted
+    assert check.word == "not told apart"  # nothing was counted
     for hit in [True] * 19 + [False]:
         check = check.count(hit)
-    assert (check.hits, check.of, check.rate, check.held) == (19, 20, 0.95, True)
-    assert not check.count(False).count(False).held
+    assert (check.hits, check.of, check.rate, check.word) == (19, 20, 0.95, "held")
     # Clopper and Pearson for 19 of 20, from tables.
     assert check.interval == pytest.approx((0.7513, 0.9987), abs=1e-4)
+    # 19 of 22: 0.6509 to 0.9709 still reaches the bar. 19 of 25 ends at 0.9064, and does not.
+    assert check.count(False).count(False).word == "not told apart"
+    assert replace(check, of=25).word == "missed"
+    # 500 of 500 begins at 0.9926: more than the bar allows is missed as well.
+    assert replace(check, hits=500, of=500).word == "missed"
+
+
+@pytest.mark.parametrize(("word", "status"), [("held", 0), ("not told apart", 1), ("missed", 1)])
+def test_whatever_is_not_held_is_an_error(
+    word: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hits = {"held": 4, "not told apart": 6, "missed": 20}[word]
+    check = calibrate.Check(name="x", bar=(0.0, 0.05), hits=hits, of=100)
+    monkeypatch.setattr(calibrate, "calibrate", lambda *_, **__: [check])
+    assert calibrate.main([]) == status
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["held"] == (word == "held")
+    assert summary["checks"][0]["word"] == word
+
+
+def test_differences_are_counted_many_times() -> None:
+    cheap = [s for s, (_, times) in enumerate(calibrate.SCENARIOS) if times == calibrate.CHEAP]
+    names = [name for s in cheap for name, _, _ in calibrate._one((s, 0, 0, 50))]
+    assert "false alarm of final_loss alone, A/A" in names
+    assert "interval of final_error, 3 seeds" in names
+    assert not any("exponent" in name or "multiplier" in name for name in names)
 
 
 def test_planted_truths_by_hand() -> None:
