@@ -6,6 +6,7 @@ the whole batch, so that it is what one process works out. Only forward and back
 
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -46,3 +47,12 @@ def gather(mine: Any) -> list[Any]:
 def take(whole: Tensor, rows: Tensor | None) -> Tensor:
     """The given rows; all of them for none."""
     return whole if rows is None else whole[rows]
+
+
+def whole(mine: Tensor, rows: Tensor | None) -> Tensor:
+    """The rows of all processes in their places, from this one's; the other way round to `take`."""
+    if rows is None:
+        return mine
+    every = gather((rows.cpu(), mine.cpu()))
+    places = torch.cat([place for place, _ in every])
+    return torch.cat([part for _, part in every])[places.argsort()].to(mine.device)

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
-from omegaconf import OmegaConf
-
-from arena.config import Cell, ConfigError, Size, TaskConfig, require_choice
+from arena.config import Cell, ConfigError, TaskConfig, require_choice
 from arena.tasks import build_task
 from arena.tasks.base import Task
-from compare.arms import FAMILIES, check, family
-from compare.config import Experiment, Root, Rung, Study, conf_folder
+from compare.arms import check, family
+from compare.config import Experiment, Root, conf_folder
+from compare.grid import cell_of, key_of, passed_on, points_of
 from compare.manifest import (
     ANATOMY_QUANTITIES,
     AXES,
@@ -32,7 +30,6 @@ from compare.manifest import (
     check_contrasts,
 )
 from compare.record import Record
-from compare.search import trials, with_settings
 from compare.tuned import apply, folder_of, in_words
 
 THINKING_FAMILIES = ("ebt", "parallel", "diffusion", "looped")
@@ -101,9 +98,9 @@ def expand(request: Request) -> list[Planned]:
     if root.experiment is None:
         # What is set by hand on the command line stays as it is; another shape under a size's name is
         # not the size that was tuned.
-        by_hand = set(map(_key, request.overrides))
+        by_hand = set(map(key_of, request.overrides))
         reshaped = any(key.startswith("size.") and key != "size.lr" for key in by_hand)
-        cell, tuned = apply(_cell(root, root.seed), None if reshaped else folder, by_hand)
+        cell, tuned = apply(cell_of(root, root.seed), None if reshaped else folder, by_hand)
         planned = _planned("cells", cell, [root.seed], tasks)
         return [dataclasses.replace(p, settings=tuned and in_words(p.study, cell, tuned)) for p in planned]
     seeds = root.experiment.seeds
@@ -112,7 +109,7 @@ def expand(request: Request) -> list[Planned]:
     planned = [
         dataclasses.replace(p, rung=point.rung, trial=point.trial, settings=point.settings)
         for name, study in root.experiment.studies.items()
-        for point in _points(name, study, root.experiment, _passed_on(request.overrides), folder)
+        for point in points_of(name, study, root.experiment, passed_on(request.overrides), folder)
         for p in _planned(name, point.cell, seeds, tasks)
     ]
     count = Counter(p.identity for p in planned)
@@ -333,108 +330,6 @@ def _planned(study: str, cell: Cell, seeds: list[int], tasks: dict[TaskConfig, T
     ]
 
 
-def _cell(root: Root, seed: int) -> Cell:
-    return Cell(
-        arm=root.arm, task=root.task, size=root.size, budget=root.budget, trainer=root.trainer, seed=seed
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Point:
-    """One cell of a study under its first seed, and where it stands in the grid."""
-
-    cell: Cell
-    rung: int
-    """Its number; 0 where FLOPs are the axis."""
-    trial: int = 0
-    settings: Settings | None = None
-
-
-def _points(
-    name: str, study: Study, experiment: Experiment, passed_on: list[str], folder: Path | None
-) -> list[_Point]:
-    """One cell an arm, rung and trial, with tuned settings from `folder` if there are any."""
-    if not (study.arms and study.rungs and experiment.seeds):
-        raise ConfigError(f"experiment.studies.{name}: needs at least one arm, one rung and one seed")
-    for override in study.overrides:
-        if not override.startswith(("task.", "trainer.")):
-            raise ConfigError(
-                f"experiment.studies.{name}.overrides: {override} sets neither task. nor trainer.; what "
-                "concerns one arm belongs in a file of conf/arm"
-            )
-    for kind, overrides in study.family_overrides.items():
-        require_choice(f"experiment.studies.{name}.family_overrides", kind, FAMILIES)
-        for override in overrides:
-            if not override.startswith("arm.") or override.startswith(("arm.name", "arm.kind")):
-                raise ConfigError(
-                    f"experiment.studies.{name}.family_overrides: {override} sets no setting of an arm; give "
-                    "keys such as arm.warm_until, they hold for every arm of the family"
-                )
-    points: list[_Point] = []
-    sizes: dict[str, Size] = {}
-    for arm in study.arms:
-        choices = [f"arm={arm}", f"task={study.task}", f"size={study.rungs[0].size}"]
-        choices += [*study.overrides, *passed_on]
-        root = _compose(choices)
-        of_family = study.family_overrides.get(root.arm.kind, [])
-        if of_family:
-            root = _compose([*choices, *of_family])
-        own: list[_Point] = []
-        for number, rung in enumerate(study.rungs, start=1):
-            if rung.size not in sizes:
-                # No other group says anything of the size, so one arm's is every arm's.
-                same = rung.size == study.rungs[0].size
-                sizes[rung.size] = root.size if same else _compose([f"size={rung.size}"]).size
-            cell = _cell(root, experiment.seeds[0])
-            budget = dataclasses.replace(cell.budget, flops=rung.flops, problems=rung.problems)
-            cell = dataclasses.replace(cell, budget=budget, size=sizes[rung.size])
-            cell = dataclasses.replace(cell, **_shape(cell, rung))
-            place = 0 if experiment.axis == "flops" else number
-            if experiment.search is not None:
-                own += [
-                    _Point(cell=with_settings(cell, settings), rung=place, trial=trial)
-                    for trial, settings in enumerate(trials(cell, experiment.search), start=1)
-                ]
-            else:
-                own.append(_Point(cell=cell, rung=place))
-        points += _with_tuned(name, own, folder, set(map(_key, of_family)))
-    return points
-
-
-def _with_tuned(
-    study: str, points: list[_Point], folder: Path | None, set_elsewhere: set[str]
-) -> list[_Point]:
-    """An arm's points with tuned settings, if all of its sizes have them.
-
-    A curve over sizes of which one is tuned would bend there.
-    """
-    found = [apply(point.cell, folder, set_elsewhere) for point in points]
-    if any(tuned is None for _, tuned in found):
-        return points
-    return [
-        dataclasses.replace(point, cell=cell, settings=tuned and in_words(study, cell, tuned))
-        for point, (cell, tuned) in zip(points, found, strict=True)
-    ]
-
-
-def _shape(cell: Cell, rung: Rung) -> dict[str, Any]:
-    """Size and task of a rung that names its own depth, width or batch; a changed size gets its own name."""
-    changed = {key: value for key in ("layers", "width") if (value := getattr(rung, key)) is not None}
-    parts: dict[str, Any] = {}
-    if changed:
-        name = "-".join([cell.size.name, *(f"{key}{value}" for key, value in changed.items())])
-        parts["size"] = dataclasses.replace(cell.size, name=name, **changed)
-    if rung.batch is not None:
-        parts["task"] = dataclasses.replace(cell.task, batch=rung.batch)
-    return parts
-
-
-def _compose(overrides: list[str]) -> Root:
-    root = OmegaConf.to_object(compose(config_name="config", overrides=overrides))
-    assert isinstance(root, Root)
-    return root
-
-
 def _given(overrides: tuple[str, ...]) -> dict[str, str]:
     """The axes of the grid that the command line narrows."""
     given: dict[str, str] = {}
@@ -456,13 +351,3 @@ def _matches(cell: Cell, root: Root, key: str) -> bool:
     if key == "budget":
         return cell.budget.flops == root.budget.flops
     return getattr(cell, key).name == getattr(root, key).name
-
-
-def _key(override: str) -> str:
-    """What a Hydra override sets."""
-    return override.lstrip("+~").partition("=")[0]
-
-
-def _passed_on(overrides: tuple[str, ...]) -> list[str]:
-    """Overrides of the command line that hold for every cell: those of the trainer."""
-    return [o for o in overrides if _key(o).split(".")[0] == "trainer"]

@@ -207,7 +207,7 @@ class EBTModule(Contender):
             rows=None if rows is None else (len(batch.problems), rows),
         )
         if arm.replay:
-            self.replay.add(batch.problems, whole(trained.logits_BMV, rows))
+            self.replay.add(batch.problems, ranks.whole(trained.logits_BMV, rows))
         first = trained.losses[0] if start_loss is None else start_loss.detach()
         last, first = ranks.summed(torch.stack([trained.losses[-1], first])) / self.ranks
         return {"loss": last, "first_loss": first}, self._flops(batch, steps)
@@ -388,15 +388,6 @@ def thinking_of(effort: str) -> Thinking | None:
         return None
     steps, _, restarts = effort.removeprefix("think_").partition("x")
     return Thinking(steps=int(steps), restarts=int(restarts or 1), hold_last=True)
-
-
-def whole(own: Tensor, rows: Tensor | None) -> Tensor:
-    """The rows of all processes, from this one's."""
-    if rows is None:
-        return own
-    every = ranks.gather((rows.cpu(), own.cpu()))
-    places = torch.cat([place for place, _ in every])
-    return torch.cat([part for _, part in every])[places.argsort()].to(own.device)
 
 
 def shape(batch: Batch) -> dict[str, float]:

@@ -1,233 +1,33 @@
-"""Equal tuning: the same number of trials for every arm, chosen on validation, kept and used."""
+"""What a search has chosen is kept in a file, used by everything else, and told by reports."""
 
 import dataclasses
-import io
 import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 from hydra import initialize_config_dir
-from rich.console import Console
 
-from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
+from arena.config import Addition, Budget, Cell, ConfigError
 from compare import manifest as manifests
 from compare import tuned
 from compare.combine import combine
-from compare.config import Search, conf_folder, register
-from compare.evidence import Evidence, Run, Trouble, collect
-from compare.manifest import Manifest, PlannedCell, Settings
-from compare.plan import Request, expand, identity
-from compare.record import Evaluation, Record
+from compare.config import conf_folder, register
+from compare.evidence import Run, Trouble, collect
+from compare.manifest import Manifest, Settings
+from compare.plan import Request, expand
 from compare.report.settings_section import rows
 from compare.scaling import analyse
-from compare.search import trials, with_settings
-from compare.status import Claim, State, show
 from compare.tables import unequal_tuning
-from compare.trials import choices, chosen_alone
-from ebt.config import EBTArm
+from compare.trials import choices
 from rl_baseline.config import TransformerArm
 from tests.compare import synthetic
+from tests.compare.planted_search import EBT, PLAIN, evidence, planned_trial, run
 from tests.compare.test_config import root
 from tests.conftest import TINY
-
-RANGES = {
-    "all": {"size.lr": [1e-3, 1e-2]},
-    "ebt": {"arm.alpha_target": [1.0, 16.0]},
-    "rl_grpo": {"arm.lr_scale": [0.01, 0.1]},
-}
-SEARCH = Search(trials=6, seed=0, ranges=RANGES)
-
-
-def cell(arm: object) -> Cell:
-    return Cell(
-        arm=arm,
-        task=Addition(name="addition"),
-        size=TINY,
-        budget=Budget(flops=1e9),
-        trainer=TrainerConfig(split="val"),
-        seed=0,
-    )
-
-
-EBT = cell(EBTArm(name="ebt_s1"))
-PLAIN = cell(TransformerArm(name="transformer"))
-
-
-def test_every_arm_gets_as_many_trials_and_tries_the_same_rates() -> None:
-    plain, energy = trials(PLAIN, SEARCH), trials(EBT, SEARCH)
-    assert len(plain) == len(energy) == 6
-    assert plain[0] == energy[0] == {}  # what the files say is tried, too
-    assert [t["size.lr"] for t in plain[1:]] == [t["size.lr"] for t in energy[1:]]
-    assert all(set(t) == {"size.lr", "arm.alpha_target"} for t in energy[1:])
-    assert trials(PLAIN, SEARCH) == plain
-    assert trials(PLAIN, dataclasses.replace(SEARCH, seed=1)) != plain
-
-
-def test_the_draws_are_those_of_every_process_and_day() -> None:
-    # What conf/tuned names as the n-th trial of a seed must stay that.
-    assert [t["size.lr"] for t in trials(PLAIN, SEARCH)[1:]] == [
-        0.006556,
-        0.002684,
-        0.001772,
-        0.001184,
-        0.004678,
-    ]
-
-
-def test_a_range_is_covered_evenly_in_its_logarithm() -> None:
-    # Five drawn trials between 1e-3 and 1e-2: one in each fifth of the decade.
-    import math
-
-    places = sorted((math.log10(t["size.lr"]) + 3) * 5 for t in trials(PLAIN, SEARCH)[1:])
-    assert [int(place) for place in places] == [0, 1, 2, 3, 4]
-
-
-def test_the_narrower_range_wins() -> None:
-    ranges = {"all": {"size.lr": [1e-3, 1e-2]}, "transformer": {"size.lr": [1e-5, 1e-4]}}
-    narrow = trials(PLAIN, Search(trials=3, seed=0, ranges=ranges))
-    assert all(1e-5 <= t["size.lr"] <= 1e-4 for t in narrow[1:])
-
-
-@pytest.mark.parametrize(
-    ("ranges", "said"),
-    [
-        ({}, "none for arm transformer"),
-        ({"all": {"size.width": [1.0, 2.0]}}, "size.width: no number of arm transformer"),
-        ({"all": {"arm.pretrained": [1.0, 2.0]}}, "arm.pretrained: no number"),
-        ({"all": {"size.lr": [0.0, 1.0]}}, "need [low, high]"),
-        ({"all": {"size.lr": [2.0, 1.0]}}, "need [low, high]"),
-        ({"all": {"size.lr": [1.0]}}, "need [low, high]"),
-    ],
-)
-def test_a_range_of_no_use_is_refused(ranges: dict[str, dict[str, list[float]]], said: str) -> None:
-    with pytest.raises(ConfigError, match=said.replace("[", r"\[").replace("]", r"\]")):
-        trials(PLAIN, Search(trials=3, ranges=ranges))
-
-
-def test_one_trial_is_no_search() -> None:
-    with pytest.raises(ConfigError, match=r"trials=1: at least 2"):
-        trials(PLAIN, Search(trials=1, ranges=RANGES))
-
-
-def test_a_setting_reaches_its_arm_and_leaves_the_size_its_name() -> None:
-    changed = with_settings(EBT, {"size.lr": 0.005, "arm.alpha_target": 3.0})
-    assert (changed.size.lr, changed.arm.alpha_target, changed.size.name) == (0.005, 3.0, TINY.name)
-    assert dataclasses.replace(changed, size=EBT.size, arm=EBT.arm) == EBT
-
-
-# What is chosen.
-
-
-def planned(trial: int, seed: int, arm: str = "a") -> PlannedCell:
-    return PlannedCell(
-        cell=f"{arm}-{trial}-{seed}",
-        study="s",
-        arm=arm,
-        task="addition",
-        size="6xs",
-        budget=1e9,
-        seed=seed,
-        trial=trial,
-    )
-
-
-def run(trial: int, seed: int, loss: float, exact: float | None = None, arm: str = "a") -> Run:
-    common = {"stage": "final", "axis": "digits", "severity": 0, "n": 10, "sd": 0.0}
-    found = [Evaluation(**common, effort="likelihood", metric="loss", value=loss)]
-    if exact is not None:
-        found.append(Evaluation(**common, effort="greedy", metric="exact", value=exact))
-    record = Record(
-        cell=f"{arm}-{trial}-{seed}",
-        arm=arm,
-        task="addition",
-        size="6xs",
-        budget=1e9,
-        seed=seed,
-        status="done",
-        config={"size": {"lr": 0.001 * trial, "width": 8}, "arm": {"name": arm, "steps": 2, "fixed": 1.0}},
-        data={},
-        commit="c",
-        environment={},
-        evaluations=tuple(found),
-    )
-    return Run(planned=planned(trial, seed, arm), record=record)
-
-
-def evidence(runs: list[Run], troubles: tuple[Trouble, ...] = ()) -> Evidence:
-    cells = tuple(r.planned for r in runs) + tuple(t.planned for t in troubles)
-    manifest = Manifest(
-        name="tune", title="t", question="q", command="c", commit="c", contrasts=(), cells=cells
-    )
-    return Evidence(manifest=manifest, runs=tuple(runs), troubles=troubles)
-
-
-def test_the_best_mean_over_seeds_is_chosen() -> None:
-    runs = [run(1, 0, 1.0), run(1, 1, 1.0), run(2, 0, 0.5), run(2, 1, 1.4), run(3, 0, 0.9), run(3, 1, 0.8)]
-    (choice,) = choices(evidence(runs))
-    assert choice.metric == "loss"
-    assert choice.seeds == (0, 1)
-    assert choice.chosen is not None
-    assert (choice.chosen.number, choice.chosen.value) == (3, pytest.approx(0.85))
-    assert choice.chosen.settings == {"size.lr": pytest.approx(0.003)}  # what trials differ in
-
-
-def test_answers_come_before_loss_and_a_tie_of_answers_goes_to_the_loss() -> None:
-    runs = [run(1, 0, 0.1, exact=0.5), run(2, 0, 0.9, exact=0.7), run(3, 0, 0.8, exact=0.7)]
-    (choice,) = choices(evidence(runs))
-    assert choice.metric == "exact"
-    assert choice.chosen is not None
-    assert choice.chosen.number == 3
-    tied = [run(1, 0, 0.3, exact=1.0), run(2, 0, 0.3, exact=1.0)]
-    (choice,) = choices(evidence(tied))
-    assert choice.chosen is not None
-    assert choice.chosen.number == 1
-
-
-def test_a_failed_run_loses_and_a_missing_one_leaves_the_choice_open() -> None:
-    failed = Trouble(planned=planned(2, 1), kind="failed", reason="diverged")
-    runs = [run(1, 0, 1.0), run(1, 1, 1.0), run(2, 0, 0.1)]
-    (choice,) = choices(evidence(runs, (failed,)))
-    assert choice.chosen is not None
-    assert choice.chosen.number == 1
-    assert choice.trials[1].failed == 1
-    missing = Trouble(planned=planned(2, 1), kind="missing", reason="")
-    (choice,) = choices(evidence(runs, (missing,)))
-    assert choice.missing == 1
-    assert choice.chosen is None
-    every = tuple(Trouble(planned=planned(t, 0), kind="failed", reason="") for t in (1, 2))
-    (choice,) = choices(evidence([], every))
-    assert choice.chosen is None
-
-
-def test_the_commit_is_that_of_the_runs() -> None:
-    first, second = run(1, 0, 1.0), run(2, 0, 0.5)
-    later = dataclasses.replace(second, record=dataclasses.replace(second.record, commit="d"))
-    (choice,) = choices(evidence([first, second]))
-    assert choice.commit == "c"
-    (choice,) = choices(evidence([first, later]))
-    assert choice.commit == "c, d"
-
-
-def test_status_tells_trials_apart() -> None:
-    cells = [planned(1, 0), planned(2, 0)]
-    claims = {c.cell: Claim(cell=c.cell, host="h", pid=1, since=time.time(), silent=0.0) for c in cells}
-    out = io.StringIO()
-    show(State(planned={"tune": cells}, claims=claims), Console(file=out, width=200))
-    assert "addition a 1.0e+09 trial 1 seed 0" in out.getvalue()
-    assert "addition a 1.0e+09 trial 2 seed 0" in out.getvalue()
-
-
-def test_what_is_analysed_is_what_was_chosen() -> None:
-    runs = [run(1, 0, 1.0), run(2, 0, 0.5), run(1, 0, 0.2, arm="b"), run(2, 0, 0.5, arm="b")]
-    left = chosen_alone(evidence(runs))
-    assert {(r.planned.arm, r.planned.trial) for r in left.runs} == {("a", 2), ("b", 1)}
-    assert {c.cell for c in left.manifest.cells} == {"a-2-0", "b-1-0"}
-
 
 # Files.
 
@@ -425,15 +225,11 @@ def test_a_search_ignores_what_was_tuned_before_and_sees_validation_alone(
         )
 
 
-def test_identities_without_a_file_are_those_of_before() -> None:
-    assert identity(EBT, {}) == identity(tuned.apply(EBT, Path("nowhere"), set())[0], {})
-
-
 # Reports.
 
 
 def test_unequal_numbers_of_trials_are_a_caveat() -> None:
-    cells = (planned(0, 0, "a"), planned(0, 0, "b"))
+    cells = (planned_trial(0, 0, "a"), planned_trial(0, 0, "b"))
     old = Manifest(name="e", title="t", question="q", command="c", commit="c", contrasts=(), cells=cells)
     both = dataclasses.replace(old, tuned=())
 
@@ -484,7 +280,7 @@ def test_what_was_gained_is_counted_from_the_arms_own_file() -> None:
     assert gain(run(1, 0, 1.0), run(2, 0, 0.7)) == pytest.approx(0.3)
     assert gain(run(1, 0, 1.0, exact=0.2), run(2, 0, 2.0, exact=0.6)) == pytest.approx(0.4)
     assert gain(run(1, 0, 0.5), run(2, 0, 0.7)) == 0
-    failed = Trouble(planned=planned(1, 0), kind="failed", reason="diverged")
+    failed = Trouble(planned=planned_trial(1, 0), kind="failed", reason="diverged")
     assert gain(run(2, 0, 0.7), troubles=(failed,)) is None
 
 
