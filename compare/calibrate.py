@@ -223,8 +223,8 @@ def _power(
     draws: int,
 ) -> Iterator[Outcome]:
     from compare import planted
+    from compare.power import seeds_needed
     from compare.scaling import analyse
-    from compare.stats import seeds_needed
 
     def found(seeds: int) -> "Finding":
         evidence = planted.study(arm, baseline, (quantity,), rng, noise=noise, seeds=seeds, budgets=budgets)

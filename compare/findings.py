@@ -8,7 +8,8 @@ import math
 from dataclasses import dataclass, replace
 
 from compare.manifest import CHEAPEST, OWN_BASELINES, THINKING_SHIFT_QUANTITIES, WARM_START
-from compare.stats import Estimate, holm, seeds_needed, verdict
+from compare.power import seeds_needed
+from compare.stats import Estimate, holm, verdict
 
 
 @dataclass(frozen=True, kw_only=True)

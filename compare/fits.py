@@ -18,10 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.least_squares import Array, minimise
-from compare.stats import resample, satterthwaite
+from compare.stats import flip, resample, satterthwaite
 
 DELTA = 1e-3
 """Huber's threshold on log loss (Hoffmann et al. 2022)."""
+
+DEGREES = 1.2
+"""Of the draws' spread, over the root of the number of runs. What a median's spread is known by is how
+many runs lie near it, of N about the root; 1.2 by simulation (docs/calibration.md)."""
 
 BUDGETS_NEEDED = 3
 """A power law has three parameters an arm; fewer budgets cannot tell it from anything."""
@@ -152,6 +156,21 @@ class PowerLaw:
     alpha_RA: Array
     objective: float
     """Summed Huber loss of row 0."""
+    theta_RP: Array
+    """The parameters themselves, in the order of PowerLawModel."""
+    influence_PN: Array
+    """How far each run's log loss moves each parameter, by the fit's Jacobian."""
+
+    def degrees(self, rows_R: Array) -> float:
+        """Degrees of freedom of a quantity of the fit, given as the fit's value and its draws (R,).
+
+        Its gradient in the parameters is that of the draws, by least squares; with it the influence of
+        every run, and Satterthwaite's degrees. No more than DEGREES allow.
+        """
+        moves_BP = self.theta_RP[1:] - self.theta_RP[0]
+        gradient_P = np.linalg.lstsq(moves_BP, rows_R[1:] - rows_R[0], rcond=None)[0]
+        most = DEGREES * np.sqrt(len(self.runs.value_N))
+        return min(self.runs.effective_degrees(gradient_P @ self.influence_PN), float(most))
 
     def log_loss(self, arm: str, compute_G: Array) -> Array:
         """Fitted log loss (R, G)."""
@@ -208,9 +227,9 @@ class PowerLaw:
 def power_law(runs: Runs, draws: int, rng: np.random.Generator, variant: str = "shared") -> PowerLaw:
     """Fit L = E + A C^-alpha to every arm together, with `draws` bootstrap refits started at the fit.
 
-    What is redrawn lies around the fitted curve, not around the means of its budgets: Huber's loss of a
-    small threshold follows medians, and refits around means scatter about another estimate, nearer to
-    least squares, than the one that is quoted (docs/calibration.md).
+    Draws lie around the fitted curve, not around the means of its budgets: Huber's loss of a small
+    threshold follows medians, and refits around means scatter about another estimate, nearer to least
+    squares, than the one that is quoted (docs/calibration.md).
 
     Raises:
         NotEnough: an arm with too few budgets.
@@ -229,11 +248,12 @@ def power_law(runs: Runs, draws: int, rng: np.random.Generator, variant: str = "
     targets = np.broadcast_to(y_N, (len(starts), len(x_N)))
     theta, losses = minimise(starts, targets, model, lower_P=lower, upper_P=upper, delta=DELTA)
     best = theta[np.argmin(losses)]
-    curve_N = model(best[None], False)[0][0]
+    curve_1N, jacobian_1NP = model(best[None], True)
+    assert jacobian_1NP is not None
     refits, _ = (
         minimise(
             np.broadcast_to(best, (draws, len(best))),
-            resample(y_N, runs.stratum_N, runs.arm_N, draws, rng, curve_N),
+            flip(y_N, runs.stratum_N, runs.arm_N, curve_1N[0], draws, rng),
             model,
             lower_P=lower,
             upper_P=upper,
@@ -244,7 +264,10 @@ def power_law(runs: Runs, draws: int, rng: np.random.Generator, variant: str = "
         if draws
         else (np.empty((0, len(best))), None)
     )
-    floor, scale, alpha = model.split(np.concatenate([best[None], refits]))
+    # What a bound holds does not move with the data.
+    free_P = (best > lower) & (best < upper)
+    theta_RP = np.concatenate([best[None], refits])
+    floor, scale, alpha = model.split(theta_RP)
     return PowerLaw(
         variant=variant,
         runs=runs,
@@ -253,6 +276,8 @@ def power_law(runs: Runs, draws: int, rng: np.random.Generator, variant: str = "
         log_floor_RA=floor,
         log_scale_RA=scale,
         alpha_RA=alpha,
+        theta_RP=theta_RP,
+        influence_PN=np.linalg.pinv(jacobian_1NP[0] * free_P),
     )
 
 

@@ -288,11 +288,11 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str, axis: str = "
         # Where a curve could not be resolved its bootstrap is stuck as well, and too sure of itself.
         return replace(blank, caveats=("an exponent lies at its bound: the curve is not resolved",))
     if quantity == "exponent":
-        return _fitted(blank, study, fit.runs, fit.alpha(arm) - fit.alpha(baseline))
-    rows_R, outside = fit.log_multiplier(arm, baseline)
-    return _fitted(
-        blank, study, fit.runs, rows_R, ("extrapolated beyond the measured range",) if outside else ()
-    )
+        rows_R, caveats = fit.alpha(arm) - fit.alpha(baseline), ()
+    else:
+        rows_R, outside = fit.log_multiplier(arm, baseline)
+        caveats = ("extrapolated beyond the measured range",) if outside else ()
+    return _fitted(blank, study, fit.runs, rows_R, fit.degrees(rows_R), caveats)
 
 
 def _slope_ratio(blank: Draft, study: Study) -> Draft:
@@ -310,7 +310,7 @@ def _slope_ratio(blank: Draft, study: Study) -> Draft:
             blank, caveats=(f"the slope of {blank.baseline} is not told from 0: no ratio to it is resolved",)
         )
     degrees = slope_degrees(study.line.runs, slope_RA[0], *pair)
-    return _fitted(blank, study, study.line.runs, mine / theirs - 1, degrees=degrees)
+    return _fitted(blank, study, study.line.runs, mine / theirs - 1, degrees)
 
 
 def _fitted(
@@ -318,12 +318,12 @@ def _fitted(
     study: Study,
     runs: Runs,
     rows_R: Array,
+    degrees: float,
     caveats: tuple[str, ...] = (),
-    degrees: float | None = None,
 ) -> Draft:
-    """A comparison of two fitted curves from its bootstrap rows; all degrees of freedom unless given."""
+    """A comparison of two fitted curves from its bootstrap rows."""
     pair = (blank.arm, blank.baseline)
-    degrees, n = runs.degrees(*pair) if degrees is None else degrees, runs.fewest(*pair)
+    n = runs.fewest(*pair)
     if n < 2 and degrees >= 1:
         caveats = (*caveats, "some budgets have a single run; their spread is borrowed from the others")
     cells = tuple(r.planned.cell for r in study.runs if r.planned.arm in pair and r.find("loss") is not None)

@@ -24,9 +24,6 @@ Array = NDArray[np.float64]
 LEVEL = 0.95
 """Confidence of every interval in a report."""
 
-POWER = 0.8
-"""Chance of a decision at the number of seeds that `seeds_needed` names (Cohen 1988's convention)."""
-
 VERDICTS = ("ahead", "behind", "equivalent", "undecided")
 
 
@@ -69,29 +66,62 @@ def resample(
     groups_N: NDArray[np.int64],
     draws: int,
     rng: np.random.Generator,
-    centre_N: Array | None = None,
 ) -> Array:
     """Stratified bootstrap of runs: (draws, N) values, each stratum's deviations redrawn from itself.
 
     A stratum of one run has no spread of its own; it borrows the deviations of its group (the arm's
     other budgets), if they have any.
-
-    Args:
-        centre_N: what the deviations are put around; none: the mean of the run's stratum.
     """
-    inflated = inflate(values_N, strata_N)
-    means = np.array([values_N[strata_N == stratum].mean() for stratum in strata_N])
-    deviations = inflated - means
-    centres = means if centre_N is None else centre_N
-    sizes = np.array([(strata_N == stratum).sum() for stratum in strata_N])
+    means_N, deviations_N = _spread(values_N, strata_N)
+    pools = _pools(strata_N, groups_N)
     out = np.empty((draws, len(values_N)))
     for i, stratum in enumerate(strata_N):
-        pool = np.flatnonzero(strata_N == stratum)
-        if sizes[i] == 1:
-            others = np.flatnonzero((groups_N == groups_N[i]) & (sizes > 1))
-            pool = others if len(others) else pool
-        out[:, i] = centres[i] + deviations[rng.choice(pool, size=draws)]
+        out[:, i] = means_N[i] + deviations_N[rng.choice(pools[stratum], size=draws)]
     return out
+
+
+def flip(
+    values_N: Array,
+    strata_N: NDArray[np.int64],
+    groups_N: NDArray[np.int64],
+    centre_N: Array,
+    draws: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Wild bootstrap of runs: (draws, N) values, each run's own deviation put on either side of the fit.
+
+    For fits that follow medians (Feng, He and Hu 2011, "Wild bootstrap for quantile regression"; weights
+    +-1 at the median). Redrawing the few runs of a stratum instead makes a median scatter too widely:
+    deviations of three runs are never near 0. Deviations are from the stratum's mean, as `resample` has
+    them, so that a curve that does not fit adds nothing.
+
+    Args:
+        centre_N: the fitted values.
+    """
+    _, deviations_N = _spread(values_N, strata_N)
+    pools = _pools(strata_N, groups_N)
+    out = rng.choice(np.array([-1.0, 1.0]), size=(draws, len(values_N)))
+    for i, stratum in enumerate(strata_N):
+        own = np.count_nonzero(strata_N == stratum) > 1
+        out[:, i] *= deviations_N[i] if own else deviations_N[rng.choice(pools[stratum], size=draws)]
+    return centre_N + out
+
+
+def _spread(values_N: Array, strata_N: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Each run's stratum mean, and its inflated deviation from it."""
+    means_N = np.array([values_N[strata_N == stratum].mean() for stratum in strata_N])
+    return means_N, inflate(values_N, strata_N) - means_N
+
+
+def _pools(strata_N: NDArray[np.int64], groups_N: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Whose deviations a stratum's runs are given: its own, or for a lone run those of its group."""
+    sizes_N = np.array([(strata_N == stratum).sum() for stratum in strata_N])
+    pools = {}
+    for stratum in np.unique(strata_N):
+        inside = np.flatnonzero(strata_N == stratum)
+        others = np.flatnonzero((groups_N == groups_N[inside[0]]) & (sizes_N > 1))
+        pools[int(stratum)] = others if len(inside) == 1 and len(others) else inside
+    return pools
 
 
 def satterthwaite(weights_K: Array, sizes_K: NDArray[np.int64]) -> float:
@@ -252,32 +282,3 @@ def verdict(
     if (low > 0 or high < 0) and p_holm < 1 - LEVEL:
         return "ahead" if (estimate > 0) == higher_is_better else "behind"
     return "undecided"
-
-
-def seeds_needed(estimate: Estimate, margin: float, comparisons: int = 1) -> int | None:
-    """Seeds at which a verdict would come with a chance of POWER, if the effect is what it looks like.
-
-    The error shrinks with the root of the seeds, so n ((t_a + t_b) / t_0 * h / |d|)^2 seeds tell a
-    difference d from zero: h is half of today's interval, t_0 the quantile it was made with, t_a that of
-    the level left by `comparisons` in Holm's correction, t_b that of the power, all with the degrees of
-    freedom of today's spread (Stein 1945, whose two stages hold their power whatever the true spread). An
-    interval inside +-margin needs the same with margin - |d| for d and both of its ends at once. The
-    smaller counts. None where it cannot be said: an open interval, or neither effect nor margin.
-    """
-    if not math.isfinite(estimate.high - estimate.low):
-        return None
-    tail = (1 - LEVEL) / 2
-
-    def beyond(upper: float) -> float:
-        """What Student's t, or without degrees the normal, exceeds with probability `upper`."""
-        if estimate.degrees:
-            return -float(special.stdtrit(estimate.degrees, upper))
-        return -float(special.ndtri(upper))
-
-    error = (estimate.high - estimate.low) / 2 / beyond(tail)
-    apart = beyond(tail / comparisons) + beyond(1 - POWER)
-    alike = beyond(tail) + beyond((1 - POWER) / 2)
-    gaps = [(abs(estimate.value), apart), (margin - abs(estimate.value), alike)]
-    needed = [estimate.n * (error * factor / gap) ** 2 for gap, factor in gaps if gap > 0]
-    # The hair's breadth keeps rounding errors from costing a whole seed.
-    return max(estimate.n + 1, math.ceil(min(needed) - 1e-9)) if needed else None

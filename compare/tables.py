@@ -184,12 +184,12 @@ def law_rows(fit: PowerLaw) -> list[FitRow]:
     """One variant of the joint fit: every arm's E and exponent, and how it stands against the baseline."""
     rows = []
     for i, arm in enumerate(fit.runs.arms):
-        degrees = fit.runs.degrees(arm)
+        floor_R, alpha_R = fit.log_floor_RA[:, i], fit.alpha_RA[:, i]
         row = FitRow(
             variant=fit.variant,
             arm=arm,
-            floor=None if fit.variant == "zero" else exp_interval(fit.log_floor_RA[:, i], degrees),
-            exponent=interval(fit.alpha_RA[:, i], degrees),
+            floor=None if fit.variant == "zero" else exp_interval(floor_R, fit.degrees(floor_R)),
+            exponent=interval(alpha_R, fit.degrees(alpha_R)),
             caveats=("exponent at its bound",) if fit.at_bound(arm) else (),
         )
         rows.append(row if arm == BASELINE or BASELINE not in fit.runs.arms else _against(row, fit))
@@ -197,20 +197,21 @@ def law_rows(fit: PowerLaw) -> list[FitRow]:
 
 
 def _against(row: FitRow, fit: PowerLaw) -> FitRow:
-    degrees = fit.runs.degrees(row.arm, BASELINE)
     multiplier, outside = fit.log_multiplier(row.arm, BASELINE)
-    gain = interval(fit.alpha(row.arm) - fit.alpha(BASELINE), degrees)
+    apart = fit.alpha(row.arm) - fit.alpha(BASELINE)
+    gain = interval(apart, fit.degrees(apart))
     crossover, caveats = None, (*row.caveats, *(["multiplier extrapolated"] if outside else []))
     if fit.variant == "shared" and gain.low <= 0 <= gain.high:
         # Curves whose exponents may be equal may never cross: no number then.
         caveats = (*caveats, "crossover undecided, the exponents are not told apart")
     elif fit.variant == "shared":
         cross, beyond = fit.log_crossover(row.arm, BASELINE)
-        crossover = exp_interval(cross, degrees)
+        # It hangs on the difference of the exponents, and is not finite where a draw has none.
+        crossover = exp_interval(cross, fit.degrees(apart))
         caveats = (*caveats, *(["crossover beyond the measured range"] if beyond else []))
     return replace(
         row,
-        multiplier=exp_interval(multiplier, degrees),
+        multiplier=exp_interval(multiplier, fit.degrees(multiplier)),
         exponent_gain=gain,
         crossover=crossover,
         caveats=caveats,

@@ -153,24 +153,66 @@ def test_intervals_cover_the_planted_truth_and_a_against_a_is_rarely_decided() -
     for _ in range(studies):
         fit = fits.power_law(study(rng, 0.01), 200, rng)
         rows, _ = fit.log_multiplier("fast", "base")
-        assert fit.runs.degrees("fast", "base") == 20
-        low, high = stats.percentile_interval(rows[1:], 20)
+        low, high = stats.percentile_interval(rows[1:], fit.degrees(rows))
         multiplier += low <= true_log_multiplier() <= high
-        low, high = stats.percentile_interval((fit.alpha("fast") - fit.alpha("base"))[1:], 20)
+        rows = fit.alpha("fast") - fit.alpha("base")
+        low, high = stats.percentile_interval(rows[1:], fit.degrees(rows))
         exponent += low <= 0.04 <= high
         rows, _ = fit.log_multiplier("same", "base")
-        e = stats.from_bootstrap(float(rows[0]), rows[1:], degrees=20, n=3)
+        e = stats.from_bootstrap(float(rows[0]), rows[1:], degrees=fit.degrees(rows), n=3)
         false_alarms += stats.verdict(e.value, e.low, e.high, 0.0, e.p, True) != "undecided"
     assert multiplier / studies >= 0.85
     assert exponent / studies >= 0.85
     assert false_alarms / studies <= 0.10
 
 
+def test_draws_scatter_as_far_as_studies_do() -> None:
+    rng = np.random.default_rng(5)
+    estimates, spreads = [], []
+    for _ in range(80):
+        rows, _ = fits.power_law(study(rng, 0.005, ("base", "fast")), 100, rng).log_multiplier("fast", "base")
+        estimates.append(rows[0])
+        spreads.append(rows[1:].std())
+    ratio = np.sqrt(np.mean(np.square(spreads))) / np.std(estimates, ddof=1)
+    assert 0.75 < ratio < 1.35
+
+
 def test_the_interval_is_no_wider_than_the_noise_calls_for() -> None:
     rng = np.random.default_rng(5)
-    rows, _ = fits.power_law(study(rng, 0.003), 200, rng).log_multiplier("fast", "base")
-    low, high = stats.percentile_interval(rows[1:], 20)
+    fit = fits.power_law(study(rng, 0.003), 200, rng)
+    rows, _ = fit.log_multiplier("fast", "base")
+    low, high = stats.percentile_interval(rows[1:], fit.degrees(rows))
     assert 0.02 < high - low < 0.15
+
+
+def test_the_influence_of_a_run_is_the_jacobians() -> None:
+    """Of a smooth fit: what each parameter moves by when one run's loss does, against refits."""
+    runs = study(np.random.default_rng(2), 0.0, ("base", "fast"))
+    fit = fits.power_law(runs, 0, np.random.default_rng(0))
+    model = fits.PowerLawModel(
+        arm_N=runs.arm_N, u_N=np.log(runs.compute_N) - fit.centre, arms=2, variant="shared"
+    )
+    y_N, step = np.log(runs.value_N), 1e-4
+    lower, upper = model.bounds(y_N + 1)
+    targets = y_N + step * np.concatenate([np.zeros((1, len(y_N))), np.eye(len(y_N))])
+    theta, _ = fits.minimise(
+        np.broadcast_to(fit.theta_RP[0], (len(targets), 5)), targets, model,
+        lower_P=lower, upper_P=upper, delta=1.0, tolerance=1e-14,
+    )  # fmt: skip
+    moved_PN = ((theta[1:] - theta[0]) / step).T
+    assert fit.influence_PN == pytest.approx(moved_PN, abs=0.02 * np.abs(moved_PN).max())
+
+
+def test_degrees_are_satterthwaites_and_no_more_than_a_median_allows() -> None:
+    rng = np.random.default_rng(3)
+    fit = fits.power_law(study(rng, 0.01, ("base", "fast")), 300, rng)
+    # A parameter's own gradient is one, its influence a row of the Jacobian's inverse.
+    whole = fit.runs.effective_degrees(fit.influence_PN[3])
+    assert fit.degrees(fit.alpha("base")) == pytest.approx(min(whole, fits.DEGREES * 30**0.5))
+    many = fits.power_law(study(rng, 0.01, ("base", "fast"), seeds=12), 300, rng)
+    assert many.degrees(many.alpha("base")) == pytest.approx(fits.DEGREES * 120**0.5)
+    lone = fits.power_law(study(rng, 0.01, ("base", "fast"), seeds=1), 50, rng)
+    assert lone.degrees(lone.alpha("base")) == 0
 
 
 def test_a_planted_sigmoid_is_recovered_with_its_interval() -> None:

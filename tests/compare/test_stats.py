@@ -32,6 +32,25 @@ def test_a_single_run_borrows_the_spread_of_its_arm_only() -> None:
     assert sorted(set(np.round(lone - 5, 6))) == pytest.approx([-math.sqrt(0.5), math.sqrt(0.5)], abs=1e-5)
 
 
+def test_flipping_puts_each_run_on_either_side_of_the_fit_by_its_own_deviation() -> None:
+    # Deviations -3, -1, 4 of mean 3, times sqrt(3 / 2), about a fit at 10 that is not that mean.
+    values, strata, centre = np.array([0.0, 2.0, 7.0]), np.zeros(3, dtype=np.int64), np.full(3, 10.0)
+    drawn = stats.flip(values, strata, strata, centre, 4000, np.random.default_rng(0))
+    for i, size in enumerate((3.0, 1.0, 4.0)):
+        assert np.unique(np.round(drawn[:, i], 9)) == pytest.approx(
+            [10 - size * math.sqrt(1.5), 10 + size * math.sqrt(1.5)]
+        )
+    assert drawn.mean(axis=0) == pytest.approx(centre, abs=0.3)
+    assert abs(np.corrcoef(drawn.T)[0, 1]) < 0.06  # signs are drawn run by run
+
+
+def test_a_single_run_is_flipped_by_what_it_borrows() -> None:
+    values, strata = np.array([0.0, 1.0, 5.0, 100.0, 200.0]), np.array([0, 0, 1, 2, 2])
+    arms, centre = np.array([0, 0, 0, 1, 1]), np.zeros(5)
+    lone = stats.flip(values, strata, arms, centre, 500, np.random.default_rng(0))[:, 2]
+    assert np.unique(np.round(lone, 6)) == pytest.approx([-math.sqrt(0.5), math.sqrt(0.5)], abs=1e-5)
+
+
 def test_percentiles_are_widened_to_students_t() -> None:
     samples = distributions.norm.ppf((np.arange(100_000) + 0.5) / 100_000)
     low, high = stats.percentile_interval(samples, degrees=20)
@@ -190,23 +209,6 @@ def test_holm_by_hand() -> None:
 )
 def test_verdicts(numbers: tuple[float, float, float, float, float], higher: bool, expected: str) -> None:
     assert stats.verdict(*numbers, higher) == expected
-
-
-def estimate(value: float, low: float, high: float, n: int = 3, degrees: float = 2) -> stats.Estimate:
-    return stats.Estimate(value=value, low=low, high=high, p=1.0, n=n, single_run=False, degrees=degrees)
-
-
-def test_seeds_needed_by_hand() -> None:
-    # Half-width .3 by t(.975, 2 degrees) = 4.3027, power by t(.8) = 1.0607: 3 (.3 * 1.24652 / .1)^2 = 41.95.
-    assert stats.seeds_needed(estimate(0.1, -0.2, 0.4), 0.0) == 42
-    # Three comparisons left: t at .05 / 6 is 7.6488, so 3 (.3 * (7.6488 + 1.0607) / 4.3027 / .1)^2 = 110.6.
-    assert stats.seeds_needed(estimate(0.1, -0.2, 0.4), 0.0, comparisons=3) == 111
-    # Equivalence at no difference needs t(.9) = 1.8856 for the power: 3 (.3 * 1.43824 / .2)^2 = 13.96.
-    assert stats.seeds_needed(estimate(0.0, -0.3, 0.3), 0.2) == 14
-    assert stats.seeds_needed(estimate(0.5, -0.01, 1.01), 0.0) == 5
-    assert stats.seeds_needed(estimate(9.0, -0.2, 0.4), 0.0) == 4
-    assert stats.seeds_needed(estimate(0.1, -math.inf, math.inf), 0.05) is None
-    assert stats.seeds_needed(estimate(0.0, -1.0, 1.0), 0.0) is None
 
 
 def test_degrees_of_freedom_by_hand() -> None:
