@@ -23,10 +23,6 @@ from compare.stats import flip, resample, satterthwaite
 DELTA = 1e-3
 """Huber's threshold on log loss (Hoffmann et al. 2022)."""
 
-DEGREES = 1.2
-"""Of the draws' spread, over the root of the number of runs. What a median's spread is known by is how
-many runs lie near it, of N about the root; 1.2 by simulation (docs/calibration.md)."""
-
 BUDGETS_NEEDED = 3
 """A power law has three parameters an arm; fewer budgets cannot tell it from anything."""
 
@@ -165,12 +161,13 @@ class PowerLaw:
         """Degrees of freedom of a quantity of the fit, given as the fit's value and its draws (R,).
 
         Its gradient in the parameters is that of the draws, by least squares; with it the influence of
-        every run, and Satterthwaite's degrees. No more than DEGREES allow.
+        every run, and Satterthwaite's degrees. No more than the root of the number of runs: what a
+        median's spread is known by is how many lie near it (measured in docs/calibration.md).
         """
         moves_BP = self.theta_RP[1:] - self.theta_RP[0]
         gradient_P = np.linalg.lstsq(moves_BP, rows_R[1:] - rows_R[0], rcond=None)[0]
-        most = DEGREES * np.sqrt(len(self.runs.value_N))
-        return min(self.runs.effective_degrees(gradient_P @ self.influence_PN), float(most))
+        most = float(np.sqrt(len(self.runs.value_N)))
+        return min(self.runs.effective_degrees(gradient_P @ self.influence_PN), most)
 
     def log_loss(self, arm: str, compute_G: Array) -> Array:
         """Fitted log loss (R, G)."""
