@@ -166,6 +166,9 @@ def write(
 ) -> Path:
     """Write the file of a choice, replacing an older one at once; return its path.
 
+    A file that says the same is left as it is: it names the command that ran the trials, not a later one
+    that only looked at them again.
+
     Raises:
         ConfigError: nothing was chosen, a name is no plain file name, or the file cannot be written.
     """
@@ -191,6 +194,8 @@ def write(
         command=command,
         records=list(chosen.cells),
     )
+    if path.exists() and _says(path, tuned):
+        return path
     content = dataclasses.asdict(tuned)
     text = "# Written by a search; used wherever this task, size and arm meet, unless settings=none.\n"
     text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
@@ -205,6 +210,14 @@ def write(
         reason = f"{_named(path)}: cannot be written ({error.strerror})"
         raise ConfigError(f"{reason}; the same command with settings=FOLDER writes it elsewhere") from error
     return path
+
+
+def _says(path: Path, tuned: Tuned) -> bool:
+    """Whether a file holds this, whichever command wrote it; one that cannot be read does not."""
+    try:
+        return dataclasses.replace(read(path), command=tuned.command) == tuned
+    except ConfigError:
+        return False
 
 
 def in_words(study: str, cell: Cell, tuned: Tuned) -> Settings:

@@ -32,8 +32,10 @@ from tests.conftest import TINY
 # Files.
 
 
-def written(folder: Path, arm: Cell = PLAIN) -> Path:
-    runs = [run(1, 0, 1.0, arm=arm.arm.name), run(3, 0, 0.5, arm=arm.arm.name)]
+def written(
+    folder: Path, arm: Cell = PLAIN, command: str = "python -m compare +experiment=tune", best: float = 0.5
+) -> Path:
+    runs = [run(1, 0, 1.0, arm=arm.arm.name), run(3, 0, best, arm=arm.arm.name)]
     (choice,) = choices(evidence(runs))
     choice = dataclasses.replace(choice, size=TINY.name)
     return tuned.write(
@@ -43,7 +45,7 @@ def written(folder: Path, arm: Cell = PLAIN) -> Path:
         ranges={"size.lr": [1e-3, 1e-2]},
         search_seed=0,
         commit="abc",
-        command="python -m compare +experiment=tune",
+        command=command,
     )
 
 
@@ -61,6 +63,15 @@ def test_a_file_tells_what_was_chosen_and_on_what_grounds(tmp_path: Path) -> Non
     )
     assert found.records == ["transformer-3-0"]
     assert str(tmp_path) not in path.read_text()
+
+
+def test_a_file_names_the_command_that_ran_its_trials(tmp_path: Path) -> None:
+    before = written(tmp_path).read_text()
+    assert written(tmp_path, command="python -m compare +experiment=tune task=text").read_text() == before
+    anew = written(tmp_path, command="python -m compare +experiment=tune arm=transformer", best=0.4)
+    assert tuned.read(anew).command.endswith("arm=transformer")
+    anew.write_text("no such file")
+    assert written(tmp_path).read_text() == before  # what cannot be read is replaced
 
 
 def test_a_cell_gets_what_was_tuned_for_its_task_size_and_arm(tmp_path: Path) -> None:
