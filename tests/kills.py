@@ -26,10 +26,11 @@ from arena.config import Addition, Budget, Cell, Size, TrainerConfig
 from compare import run as pool
 from compare import stop
 from compare.config import Logger
-from compare.plan import Planned, identity
+from compare.plan import Planned
 from compare.store import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm, TransformerArm
+from tests.compare.cells import alone
 
 ARMS: tuple[Any, ...] = (
     TransformerArm(name="transformer"),
@@ -53,18 +54,7 @@ def study(cells: int, flops: float) -> list[Planned]:
             trainer=TrainerConfig(accelerator="cpu", problems=16, checkpoint_minutes=0.0),
             seed=i // len(ARMS),
         )
-        name = identity(cell, {})
-        planned.append(
-            Planned(
-                identity=name,
-                study="s",
-                cell=cell,
-                data={},
-                parameters=0,
-                non_embedding=0,
-                flops=cell.budget.flops,
-            )
-        )
+        planned.append(alone(cell))
     return planned
 
 

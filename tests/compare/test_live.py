@@ -23,13 +23,14 @@ from compare.config import Logger
 from compare.display import Display
 from compare.live import law_so_far, live_forecast
 from compare.mirror import log_history
-from compare.plan import Planned, identity
+from compare.plan import Planned
 from compare.store import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm
 from rl_baseline.module import RLModule
 from rl_baseline.probe import Probe
 from tests.compare import planted_ceiling as planted
+from tests.compare.cells import alone
 
 
 def test_the_line_holds_ceiling_interval_and_where_the_run_stands() -> None:
@@ -78,15 +79,7 @@ def lucky(monkeypatch: pytest.MonkeyPatch) -> None:
 def planned(tiny_cell: Callable) -> Callable[..., Planned]:
     def build(arm: object, **settings: object) -> Planned:
         cell = tiny_cell(arm, Addition(name="addition", min_digits=2, batch=16), **settings)
-        return Planned(
-            identity=identity(cell, {}),
-            study="s",
-            cell=cell,
-            data={},
-            parameters=0,
-            non_embedding=0,
-            flops=cell.budget.flops,
-        )
+        return alone(cell)
 
     return build
 

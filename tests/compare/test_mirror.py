@@ -14,11 +14,12 @@ from compare import mirror as module
 from compare.cell import run_cell
 from compare.config import Logger
 from compare.mirror import Mirror, check, draw
-from compare.plan import Planned, identity
+from compare.plan import Planned
 from compare.record import Record
 from compare.store import Store
 from ebt.config import EBTArm
 from rl_baseline.config import TransformerArm
+from tests.compare.cells import alone
 
 
 @pytest.fixture
@@ -29,15 +30,7 @@ def planned(tiny_cell) -> Callable[..., Planned]:
             Addition(name="addition", min_digits=2, batch=16),
             **{"flops": 2e8, **settings},
         )
-        return Planned(
-            identity=identity(cell, {}),
-            study="sums",
-            cell=cell,
-            data={},
-            parameters=0,
-            non_embedding=0,
-            flops=cell.budget.flops,
-        )
+        return alone(cell, "sums")
 
     return build
 

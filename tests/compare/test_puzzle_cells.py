@@ -13,13 +13,13 @@ from arena.tasks.sudoku import Sudoku
 from compare.arms import family
 from compare.cell import run_cell
 from compare.config import Logger
-from compare.plan import Planned, identity
 from compare.store import Store
 from ebt.config import EBTArm
 from ebt.parallel_config import ParallelArm
 from rl_baseline.config import RLArm, TransformerArm
 from rl_baseline.diffusion_config import DiffusionArm
 from rl_baseline.looped_config import LoopedArm
+from tests.compare.cells import alone
 
 TASKS: list[TaskConfig] = [
     Sudoku(name="sudoku_chain", chain=True, batch=8),
@@ -60,15 +60,7 @@ def test_a_puzzle_trains_and_is_evaluated(arm, task: TaskConfig, tiny_cell, tmp_
     cell = tiny_cell(arm, task)
     cell = tiny_cell(arm, task, flops=1.1 * family(cell).minimum_flops(cell, build_task(task)))
     cell.validate()
-    planned = Planned(
-        identity=identity(cell, {}),
-        study="s",
-        cell=cell,
-        data={},
-        parameters=0,
-        non_embedding=0,
-        flops=cell.budget.flops,
-    )
+    planned = alone(cell)
     store = Store(tmp_path)
     store.prepare()
     record = run_cell(planned, store, "abc", Logger(name="none"), lambda spent: None)

@@ -25,6 +25,7 @@ from ebt.parallel_config import ParallelArm
 from rl_baseline.config import RLArm, TransformerArm
 from rl_baseline.diffusion_config import DiffusionArm
 from rl_baseline.looped_config import LoopedArm
+from tests.compare.cells import alone
 
 ADDITION = Addition(name="addition", min_digits=2, max_digits=2, batch=8)
 RL: dict[str, Any] = {"prompts": 4, "group": 4, "probe": 4, "probe_samples": 2}
@@ -57,15 +58,7 @@ def planned(tiny_cell) -> Callable[..., Planned]:
         cell = tiny_cell(arm, task, flops=flops)
         trainer = dataclasses.replace(cell.trainer, checkpoint_minutes=0.0, accelerator="cpu", problems=8)
         cell = dataclasses.replace(cell, trainer=trainer)
-        return Planned(
-            identity=identity(cell, {}),
-            study="s",
-            cell=cell,
-            data={},
-            parameters=0,
-            non_embedding=0,
-            flops=cell.budget.flops,
-        )
+        return alone(cell)
 
     return build
 

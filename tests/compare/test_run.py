@@ -8,10 +8,11 @@ import pytest
 from arena.config import Addition, Budget
 from compare import run as module
 from compare.config import Logger
-from compare.plan import Planned, identity
+from compare.plan import Planned
 from compare.run import Outcome, run
 from compare.store import Store
 from rl_baseline.config import TransformerArm
+from tests.compare.cells import alone
 
 DEADLY, LOSING = 3, 5
 
@@ -34,17 +35,7 @@ def test_a_cell_that_kills_its_worker_fails_alone(tmp_path, tiny_cell, monkeypat
     for seed in range(6):
         cell = tiny_cell(TransformerArm(name="transformer"), Addition(name="addition"), seed=seed)
         cell = dataclasses.replace(cell, budget=Budget(flops=1e9))
-        plan.append(
-            Planned(
-                identity=identity(cell, {}),
-                study="s",
-                cell=cell,
-                data={},
-                parameters=0,
-                non_embedding=0,
-                flops=cell.budget.flops,
-            )
-        )
+        plan.append(alone(cell))
     seen: list[Outcome] = []
     outcomes = run(
         plan,

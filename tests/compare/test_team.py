@@ -21,12 +21,13 @@ from compare import run as pool
 from compare import stop, team, watch
 from compare.cell import run_cell
 from compare.config import Logger
-from compare.plan import Planned, identity
+from compare.plan import Planned
 from compare.record import Record
 from compare.resume import Resume, Snapshots
 from compare.store import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm
+from tests.compare.cells import alone
 from tests.compare.test_cli import ROOT, records
 from tests.compare.test_resume import same, weights
 from tests.conftest import TINY
@@ -61,15 +62,7 @@ def plan(arm: Any, devices: int, **settings: Any) -> Planned:
         seed=0,
     )
     cell.validate()
-    return Planned(
-        identity=identity(cell, {}),
-        study="s",
-        cell=cell,
-        data={},
-        parameters=0,
-        non_embedding=0,
-        flops=cell.budget.flops,
-    )
+    return alone(cell)
 
 
 def run(planned: Planned, folder: Path) -> Record:

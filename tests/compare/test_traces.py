@@ -18,13 +18,14 @@ from arena.tasks.base import Problem, Verdict
 from compare import stop, tracing, watch
 from compare.cell import run_cell
 from compare.config import Logger
-from compare.plan import Planned, identity
+from compare.plan import Planned
 from compare.record import Record, RecordError, dump, load
 from compare.store import Store
 from compare.traces import restored
 from ebt.config import EBTArm
 from rl_baseline.config import TransformerArm
 from tests.compare import planted_traces as planted
+from tests.compare.cells import alone
 from tests.compare.test_record import doctor
 
 
@@ -169,15 +170,7 @@ def planned(tiny_cell):
     def build(arm: Any, seed: int = 0) -> Planned:
         task = Addition(name="addition", min_digits=1, max_digits=2, batch=16)
         cell = tiny_cell(arm, task, flops=4e8, seed=seed)
-        return Planned(
-            identity=identity(cell, {}),
-            study="s",
-            cell=cell,
-            data={},
-            parameters=0,
-            non_embedding=0,
-            flops=4e8,
-        )
+        return alone(cell)
 
     return build
 
