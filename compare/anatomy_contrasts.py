@@ -6,11 +6,12 @@ import numpy as np
 
 from arena.token_classes import PLAN
 from compare.anatomy import UNMANAGED, AnatomyStudy, ArmAnatomy
+from compare.crossed import over_seeds_and_problems
 from compare.evidence import Run
 from compare.findings import Draft
 from compare.manifest import ALL_TOKENS, EXECUTE_TOKENS, WARM_START
 from compare.record import Evaluation
-from compare.stats import Array, Estimate, over_seeds, over_seeds_and_problems
+from compare.stats import Array, Estimate, over_seeds
 
 LAGS = {"entropy_lag": "entropy", "error_lag": "error"}
 """Quantity -> what is followed over time."""

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from compare.ceiling import ArmCeiling, CeilingStudy, RunFit
+from compare.crossed import over_seeds_and_problems
 from compare.entropy_law import possible
 from compare.evidence import Run
 from compare.findings import Draft
 from compare.manifest import FORECASTS, WARM_START
 from compare.record import Evaluation
-from compare.stats import from_normal, over_seeds, over_seeds_and_problems
+from compare.stats import from_normal, over_seeds
 
 UNMANAGED = "rl_grpo"
 """Nothing done about its entropy: what exploratory comparisons of the others are made against."""

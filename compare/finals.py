@@ -3,16 +3,17 @@
 Runs are paired by seed (same problems in the same order), answers also by problem.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from compare.crossed import over_seeds_and_problems, over_seeds_and_sets
 from compare.evidence import Run
 from compare.findings import Draft
 from compare.manifest import WARM_START
 from compare.record import Evaluation
-from compare.stats import Array, Estimate, from_normal, over_seeds, over_seeds_and_problems
+from compare.stats import Array, Estimate, from_normal, over_seeds
 
 UNEQUAL_COST = 1.1
 """Ratio of FLOPs an answer up to which two arms count as equally expensive."""
@@ -123,10 +124,41 @@ def shift_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str,
     if not keys:
         return _unmeasured(blank, "no budget and seed that both were measured at under shift")
     keys = [key for key in keys if key[0] == keys[-1][0]]
-    a1, a0, b1, b0 = (np.array([side[key][1].value for key in keys]) for side in sides)
     cells = tuple(side[key][0].planned.cell for side in (sides[0], sides[2]) for key in keys)
-    estimate = over_seeds(sign * ((a1 - a0) - (b1 - b0)))
+    a1, a0, b1, b0 = ([side[key][1] for key in keys] for side in sides)
+    if metric == "exact" and len({(e.n, f.n) for e, f in zip(a1 + b1, a0 + b0, strict=True)}) == 1:
+        sets = [outcomes(b1) - outcomes(a1), outcomes(b0) - outcomes(a0)]
+        return replace(blank, estimate=over_seeds_and_sets(sets, np.array([1.0, -1.0])), records=cells)
+    moved = [
+        [shift.value - at.value for shift, at in zip(*pair, strict=True)] for pair in ((a1, a0), (b1, b0))
+    ]
+    estimate = over_seeds(sign * (np.array(moved[0]) - np.array(moved[1])))
     return replace(blank, estimate=estimate, records=cells)
+
+
+def level(found: Sequence[Evaluation]) -> Estimate:
+    """A metric's mean over seeds, with the variance of problems where these are recorded."""
+    if found[0].metric == "exact" and len({e.n for e in found}) == 1:
+        return over_seeds_and_problems(outcomes(found))
+    return over_seeds(np.array([e.value for e in found]))
+
+
+def complement(share: Estimate) -> Estimate:
+    """1 less a share; p stays that of the share."""
+    return replace(share, value=1 - share.value, low=1 - share.high, high=1 - share.low)
+
+
+def decay(within: Sequence[Evaluation], shifted: Sequence[Evaluation]) -> Estimate:
+    """What a metric worsens by from one set of problems to another: answers lost, or nats added."""
+    if within[0].metric == "exact" and len({(e.n, f.n) for e, f in zip(within, shifted, strict=True)}) == 1:
+        return over_seeds_and_sets([outcomes(within), outcomes(shifted)], np.array([1.0, -1.0]))
+    sign = -1 if within[0].metric == "exact" else 1
+    return over_seeds(sign * np.array([b.value - a.value for a, b in zip(within, shifted, strict=True)]))
+
+
+def outcomes(found: Sequence[Evaluation]) -> Array:
+    """(S, P): 1 for a right answer."""
+    return np.array([_bits(e.outcomes) for e in found])
 
 
 def _by_seed(runs: tuple[Run, ...], arm: str, look: Look) -> dict[tuple[float, int], tuple[Run, Evaluation]]:
@@ -158,8 +190,8 @@ def exact_difference(pairs: list[Pair], *, sign: int) -> Estimate:
     """Difference in exact answers times sign, over seeds and problems."""
     if len({e.n for pair in pairs for e in pair}) > 1:
         return over_seeds(np.array([sign * (a.value - b.value) for a, b in pairs]))
-    outcomes = np.array([[_bits(e.outcomes) for e in pair] for pair in pairs])
-    return over_seeds_and_problems(sign * (outcomes[:, 0] - outcomes[:, 1]))
+    mine, theirs = (outcomes([pair[i] for pair in pairs]) for i in (0, 1))
+    return over_seeds_and_problems(sign * (mine - theirs))
 
 
 def _bits(outcomes: str) -> Array:

@@ -13,13 +13,15 @@ Shapes (suffixes): S seeds, K severities, P problems.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from compare.crossed import over_seeds_and_sets, over_seeds_of_means
 from compare.evidence import Run
+from compare.finals import complement, level, outcomes
 from compare.record import Evaluation
-from compare.stats import Array, Estimate, over_seeds, over_seeds_and_problems, over_seeds_and_sets
+from compare.stats import Array, Estimate, over_seeds
 from compare.thinking_shift import Thinking, places, thinking
 
 DECAYS = ("exact", "loss")
@@ -187,39 +189,52 @@ def mean_slope(mine: Sequence[Track], theirs: Sequence[Track] | None = None) -> 
     sides = [mine] if theirs is None else [mine, theirs]
     counts = {tuple(e.n for e in track.at) for side in sides for track in side}
     if mine[0].at[0].metric == "exact" and len(counts) == 1:
-        first, *other = ([_misses(side, k) for k in range(len(severities))] for side in sides)
+        first, *other = (
+            [1 - outcomes([track.at[k] for track in side]) for k in range(len(severities))] for side in sides
+        )
         sets = [a - b for a, b in zip(first, other[0], strict=True)] if other else first
         return over_seeds_and_sets(sets, slope_weights(severities))
     first, *other = (np.array([track.slope for track in side]) for side in sides)
     return over_seeds(first - other[0] if other else first)
 
 
-def _misses(tracks: Sequence[Track], k: int) -> Array:
-    """(S, P): 1 for a wrong answer at the k-th severity."""
-    return np.array([[float(bit == "0") for bit in track.at[k].outcomes] for track in tracks])
+def misses(tracks: Sequence[Track]) -> list[Array]:
+    """By severity, (S, P): 1 for a wrong answer."""
+    return [1 - outcomes(at) for at in zip(*(track.at for track in tracks), strict=True)]
+
+
+def retained_share(sides: Sequence[Sequence[Track]]) -> Estimate:
+    """Share of the answers in distribution that is kept, over seeds; of two sides the difference.
+
+    Every run has right answers in distribution.
+    """
+    if len({tuple(e.n for e in track.at) for side in sides for track in side}) > 1:
+        kept = np.array([[track.retained for track in side] for side in sides], dtype=float)
+        return over_seeds(kept[0] - kept[1:].sum(axis=0))
+
+    def share(means_KDSB: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kept_DSB = means_KDSB[1:].mean(axis=0) / means_KDSB[0]
+        return kept_DSB[0] - kept_DSB[1:].sum(axis=0)
+
+    wrong = zip(*(misses(side) for side in sides), strict=True)
+    return over_seeds_of_means(share, [1 - np.stack(each) for each in wrong])
 
 
 def _decay(runs: Iterable[Run], metric: str, axis: str, severities: tuple[int, ...]) -> Decay | None:
     found = tracks(runs, metric, axis, severities)
     if not found:
         return None
-    kept = [t.retained for t in found] if metric == "exact" else []
+    kept = [t for t in found if t.retained is not None] if metric == "exact" else []
     return Decay(
         axis=axis,
         metric=metric,
         severities=severities,
         tracks=tuple(found),
-        levels=tuple(_level([t.at[k] for t in found]) for k in range(len(severities))),
+        levels=tuple(level([t.at[k] for t in found]) for k in range(len(severities))),
         slope=mean_slope(found),
-        retained=mean([share for share in kept if share is not None]),
+        retained=retained_share([kept]) if kept else None,
     )
-
-
-def _level(found: Sequence[Evaluation]) -> Estimate:
-    """A metric's mean over seeds, with the variance of problems where these are recorded."""
-    if found[0].metric == "exact" and len({e.n for e in found}) == 1:
-        return over_seeds_and_problems(np.array([[float(b) for b in e.outcomes] for e in found]))
-    return over_seeds(np.array([e.value for e in found]))
 
 
 def _errors(runs: Iterable[Run], axis: str, severity: int) -> Errors:
@@ -228,20 +243,15 @@ def _errors(runs: Iterable[Run], axis: str, severity: int) -> Errors:
         return [e for e in each if e is not None]
 
     shares = {name: found("exact" if name == "answer" else name) for name in ERRORS}
-    levels = {name: _level(each) for name, each in shares.items() if each}
+    levels = {name: level(each) for name, each in shares.items() if each}
     plan, execution = shares["plan"], shares["execution"]
     differences = [e.value - p.value for p, e in zip(plan, execution, strict=False)]
     return Errors(
         axis=axis,
         severity=severity,
-        of={name: e if name == "edit" else _complement(e) for name, e in levels.items()},
+        of={name: e if name == "edit" else complement(e) for name, e in levels.items()},
         planning=mean(differences) if len(plan) == len(execution) else None,
     )
-
-
-def _complement(share: Estimate) -> Estimate:
-    """1 less a share; p stays that of the share."""
-    return replace(share, value=1 - share.value, low=1 - share.high, high=1 - share.low)
 
 
 def mean(values: Sequence[float]) -> Estimate | None:

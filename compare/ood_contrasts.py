@@ -7,15 +7,16 @@ import numpy as np
 from compare.evidence import Run
 from compare.findings import Draft
 from compare.manifest import DECAY_QUANTITIES, SEVERITY, THINKING_SHIFT_QUANTITIES
-from compare.ood import OodStudy, Track, mean_slope, tracks
-from compare.stats import over_seeds
-from compare.thinking_shift import correlate, gain, places, uncorrelated
+from compare.ood import OodStudy, Track, mean_slope, retained_share, tracks
+from compare.thinking_shift import correlate, gain, places, rank, uncorrelated
 
 FLOOR = 0.02
 """Exact answers below which nothing is left to lose."""
 
 WEAK = 0.2
 """Exact answers in distribution below which there is little to lose."""
+
+UNRECORDED = "no problem's own loss is recorded: what other problems would give is not in the interval"
 
 
 def compare(
@@ -69,8 +70,7 @@ def _retained(blank: Draft, mine: list[Track], theirs: list[Track], caveats: tup
     if not both:
         return replace(blank, caveats=lost)
     mine, theirs = ([pair[i] for pair in both] for i in (0, 1))
-    shares_2S = np.array([[track.retained for track in side] for side in (mine, theirs)], dtype=float)
-    estimate = over_seeds(shares_2S[0] - shares_2S[1])
+    estimate = retained_share([mine, theirs])
     return replace(blank, estimate=estimate, caveats=caveats + lost, records=_cells(mine, theirs))
 
 
@@ -102,9 +102,13 @@ def _thinking(blank: Draft, section: OodStudy) -> Draft:
     gains = [found for run in own if (found := gain(run, metric, where)) is not None]
     if not gains:
         return replace(blank, caveats=(f"{blank.arm}: not answered at two efforts of thinking",))
-    cells = tuple(each.run.planned.cell for each in gains if each.rank is not None)
-    estimate = correlate(gains, lambda each: each.rank)
-    return replace(blank, estimate=estimate, caveats=uncorrelated(gains), records=cells)
+    cells = tuple(each.run.planned.cell for each in gains if each.varies)
+    caveats = uncorrelated(gains)
+    if metric == "loss" and cells:
+        caveats += (
+            "no problem's own loss is recorded: what other problems would give is not in the interval",
+        )
+    return replace(blank, estimate=correlate(gains, rank), caveats=caveats, records=cells)
 
 
 def _cells(mine: list[Track], theirs: list[Track]) -> tuple[str, ...]:

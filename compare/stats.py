@@ -9,7 +9,6 @@ the truth about 80 times in 100, not 95, so:
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -200,63 +199,6 @@ def over_seeds(values_S: Array) -> Estimate:
     if n < 2:
         return Estimate(value=mean, low=-math.inf, high=math.inf, p=1.0, n=n, single_run=True)
     return from_normal(mean, float(np.var(values_S, ddof=1)) / n, n - 1, n=n)
-
-
-def over_seeds_and_problems(differences_SP: Array) -> Estimate:
-    """Mean of paired differences, one for each seed and problem, problems shared by the seeds.
-
-    Crossed random effects: the variance of the mean is seeds/S + problems/P - residual/(S P), where
-    each term is the variance of row means, of column means, and of what both leave (Owen 2007, "The
-    pigeonhole bootstrap", equation 7; the residual is in both of the first two). The subtraction also
-    removes the problems' part where seeds were tested on different problems. Degrees of freedom as in
-    `over_seeds_and_sets`. With one seed only the problems' part is known, and `single_run` says so.
-    """
-    if differences_SP.shape[1] < 2:
-        return over_seeds(differences_SP.mean(axis=1))
-    return over_seeds_and_sets([differences_SP], np.ones(1))
-
-
-def over_seeds_and_sets(sets_KSP: Sequence[Array], weights_K: Array) -> Estimate:
-    """Weighted sum of the means of several sets of problems, each shared by the seeds: a contrast of them.
-
-    The variance is that of `over_seeds_and_problems`: seeds enter through the weighted sum of each, and
-    what problems add beyond the residual adds up over the sets, weights squared. Degrees of freedom are
-    the seeds' alone. Satterthwaite's, of a problems' part cut at 0, decided 6 to 8 of 100 comparisons of
-    an arm with itself at three seeds; seeds without problems 5, but 8 where problems tell arms apart; this
-    at most 4 (docs/ood.md).
-
-    Args:
-        sets_KSP: one (S, P) array a set; P may differ between sets.
-    """
-    pairs = list(zip(weights_K, sets_KSP, strict=True))
-    rows_S = np.sum([w * each.mean(axis=1) for w, each in pairs], axis=0)
-    S, value = len(rows_S), float(rows_S.mean())
-    by_problem_K = np.array([w**2 * _sampling(each.mean(axis=0)) for w, each in pairs])
-    # No two outcomes differ, yet P problems cannot show more than the rule of three: +-3/P.
-    unseen = sum(w**2 * (3 / each.shape[1] / 1.96) ** 2 for w, each in pairs)
-    of_problems = max(min(each.shape[1] for each in sets_KSP) - 1, 1)
-    if S < 2:
-        return from_normal(value, float(by_problem_K.sum()) or unseen, of_problems, n=1)
-    residual_K = np.array([w**2 * _residual(each) for w, each in pairs])
-    variance = _sampling(rows_S) + float(np.maximum(by_problem_K - residual_K, 0.0).sum())
-    if variance == 0:
-        return from_normal(value, unseen, of_problems, n=S)
-    return from_normal(value, variance, S - 1, n=S)
-
-
-def _sampling(values_N: Array) -> float:
-    """Variance of a mean; 0 of a single value, of which nothing is known."""
-    return float(values_N.var(ddof=1)) / len(values_N) if len(values_N) > 1 else 0.0
-
-
-def _residual(differences_SP: Array) -> float:
-    """The residual's share in the variance of the mean: what rows and columns leave, over S P."""
-    S, P = differences_SP.shape
-    if P < 2:
-        return 0.0
-    rows, columns = differences_SP.mean(axis=1), differences_SP.mean(axis=0)
-    left = differences_SP - rows[:, None] - columns[None, :] + differences_SP.mean()
-    return float((left**2).sum()) / ((S - 1) * (P - 1)) / (S * P)
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from compare.axes import READ
 from compare.evidence import Run
+from compare.finals import complement, decay, level
 from compare.fits import NotEnough, PowerLaw, Runs, gather, slope_degrees
 from compare.manifest import Manifest
 from compare.record import Evaluation
@@ -232,7 +233,7 @@ def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]
         for (metric, axis, severity, effort), same in found.items():
             if len({other for m, _, _, other in found if m == metric}) < 2:
                 continue
-            values = np.array([e.value for _, e in same])
+            value = level([e for _, e in same])
             rows.append(
                 EffortRow(
                     arm=arm,
@@ -241,7 +242,7 @@ def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]
                     axis=axis,
                     severity=severity,
                     effort=effort,
-                    value=over_seeds(values if metric == "loss" else 1 - values),
+                    value=value if metric == "loss" else complement(value),
                     flops=float(np.mean([e.flops for _, e in same])),
                     records=tuple(cell for cell, _ in same),
                 )
@@ -297,10 +298,8 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
                 whole = [(run, a, b) for run, a, b in pairs if a is not None and b is not None]
                 if not whole:
                     continue
-                within = np.array([a.value for _, a, _ in whole])
-                shifted = np.array([b.value for _, _, b in whole])
-                if metric == "exact":
-                    within, shifted = 1 - within, 1 - shifted
+                within, shifted = [a for _, a, _ in whole], [b for _, _, b in whole]
+                error = complement if metric == "exact" else lambda e: e
                 rows.append(
                     ShiftRow(
                         arm=arm,
@@ -308,9 +307,9 @@ def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
                         metric=label,
                         axis=axis,
                         severity=severity,
-                        within=over_seeds(within),
-                        shifted=over_seeds(shifted),
-                        decay=over_seeds(shifted - within),
+                        within=error(level(within)),
+                        shifted=error(level(shifted)),
+                        decay=decay(within, shifted),
                         records=tuple(run.planned.cell for run, _, _ in whole),
                     )
                 )

@@ -18,9 +18,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from compare.crossed import over_seeds_and_problems
 from compare.evidence import Run
+from compare.finals import level
 from compare.record import Evaluation
-from compare.stats import Array, Estimate, over_seeds, over_seeds_and_problems
+from compare.stats import Array, Estimate, over_seeds
 from compare.tables import oracle
 
 EQUAL = 1e-9
@@ -201,9 +203,9 @@ def _ladder(
     best_EP = np.zeros((len(lasts), scores_EP.shape[1]))
     chosen: list[str] = []
     for mask_P, elsewhere_E in parts:
-        for level, last in enumerate(lasts):
+        for number, last in enumerate(lasts):
             pick = int(np.argmax(elsewhere_E[: last + 1]))
-            best_EP[level, mask_P] = scores_EP[pick, mask_P]
+            best_EP[number, mask_P] = scores_EP[pick, mask_P]
             if last == lasts[-1]:
                 chosen.append(evaluations[pick].effort)
     return Ladder(
@@ -264,7 +266,7 @@ def _curve(arm: str, runs: list[Run], metric: str, place: Place) -> Curve:
             Effort(
                 name=name,
                 flops=float(np.mean([e.flops for e in same])),
-                value=over_seeds(np.array([e.value for e in same])),
+                value=level(same),
                 deployable=not oracles,
             )
             for name, same in found.items()

@@ -8,17 +8,23 @@ everything or nothing right, has no correlation, which is said and not replaced 
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
 
+from compare.crossed import over_seeds_of_means
 from compare.evidence import Run
+from compare.finals import exact_difference, outcomes
+from compare.record import Evaluation
 from compare.stats import Array, Estimate, over_seeds
 
 THINKING = re.compile(r"start|think_\d+(x\d+)?|unmask_\d+|loop_\d+")
 """Efforts that differ in thinking alone: the head's start, steps of descent, restarts; and, of the controls
 without an energy, steps of unmasking and loops."""
+
+DIGITS = 12
+"""Gains are rounded so that equal counts are equal, whatever their floats did."""
 
 LEAST_PLACES = 3
 """Places of which a correlation with severity can say anything."""
@@ -31,18 +37,26 @@ class Gain:
     run: Run
     places: tuple[tuple[str, int], ...]
     """(axis, severity); severity 0 once."""
-    gains: tuple[float, ...]
-    """Exact answers gained, or nats saved."""
+    ends: tuple[tuple[Evaluation, Evaluation], ...]
+    """Least and most thinking at each place."""
 
     @property
-    def rank(self) -> float | None:
-        """Spearman's correlation of gain and severity; None where the gain is the same everywhere."""
-        return _correlation(rankdata([s for _, s in self.places]), rankdata(self.gains))
+    def gains(self) -> tuple[float, ...]:
+        """Exact answers gained, or nats saved."""
+        sign = 1 if self.ends[0][0].metric == "exact" else -1
+        return tuple(sign * (most.value - least.value) for least, most in self.ends)
 
     @property
-    def pearson(self) -> float | None:
-        """Pearson's."""
-        return _correlation(np.array([float(s) for _, s in self.places]), np.array(self.gains))
+    def severities(self) -> Array:
+        """Of the places, as numbers."""
+        return np.array([float(severity) for _, severity in self.places])
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is a correlation: three places, and a gain that is not the same everywhere."""
+        return len(self.places) >= LEAST_PLACES and bool(
+            np.isfinite(rank(self.severities, np.array(self.gains)))
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +100,7 @@ def gain(run: Run, metric: str, where: Sequence[tuple[str, int]]) -> Gain | None
     found = rungs(run, metric)
     if found is None:
         return None
-    gains: list[float] = []
+    ends: list[tuple[Evaluation, Evaluation]] = []
     for axis, severity in where:
         least, most = (
             run.find(metric, severity=severity, effort=effort, axis=axis if severity else "")
@@ -94,22 +108,55 @@ def gain(run: Run, metric: str, where: Sequence[tuple[str, int]]) -> Gain | None
         )
         if least is None or most is None:
             return None
-        sign = 1 if metric == "exact" else -1
-        # Shares are rounded so that equal counts are equal, whatever their floats did.
-        gains.append(round(sign * (most.value - least.value), 12))
-    return Gain(run=run, places=tuple(where), gains=tuple(gains))
+        ends.append((least, most))
+    return Gain(run=run, places=tuple(where), ends=tuple(ends))
 
 
-def correlate(gains: Sequence[Gain], look: Callable[[Gain], float | None]) -> Estimate | None:
-    """Mean of the runs' correlations, its interval cut to [-1, 1]; None where no run has one."""
-    values = [value for each in gains if (value := look(each)) is not None]
-    if not values:
+def rank(severity_K: Array, gain_KX: Array) -> Array:
+    """Spearman's correlation along the first axis; not a number where the gain is the same everywhere."""
+    return pearson(rankdata(severity_K), rankdata(gain_KX.round(DIGITS), axis=0))
+
+
+def pearson(severity_K: Array, gain_KX: Array) -> Array:
+    """Pearson's."""
+    x_K = severity_K - severity_K.mean()
+    y_KX = (gain_KX - gain_KX.mean(axis=0)).round(DIGITS)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.clip(np.tensordot(x_K, y_KX, 1) / np.sqrt((x_K @ x_K) * (y_KX**2).sum(axis=0)), -1, 1)
+
+
+def correlate(gains: Sequence[Gain], look: Callable[[Array, Array], Array]) -> Estimate | None:
+    """Mean of the runs' correlations, its interval cut to [-1, 1]; None where no run has one.
+
+    Seeds share their held-out problems, of which one severity may happen to have those that thinking helps
+    with: exact answers bring the variance of problems with them. Of a loss no problem is recorded by itself.
+
+    Args:
+        look: `rank` or `pearson`.
+    """
+    having = [each for each in gains if each.varies]
+    if not having:
         return None
-    e = over_seeds(np.array(values))
+    severity_K = having[0].severities
+    if _shared(having):
+        sets = [
+            np.stack([outcomes([each.ends[k][i] for each in having]) for i in (0, 1)])
+            for k in range(len(severity_K))
+        ]
+        e = over_seeds_of_means(
+            lambda means_KDSB: look(severity_K, means_KDSB[:, 1] - means_KDSB[:, 0]), sets
+        )
+    else:
+        e = over_seeds(np.array([float(look(severity_K, np.array(each.gains))) for each in having]))
     if e.single_run:
         return e
-    low, high = max(e.low, -1.0), min(e.high, 1.0)
-    return Estimate(value=e.value, low=low, high=high, p=e.p, n=e.n, single_run=False)
+    return replace(e, low=max(e.low, -1.0), high=min(e.high, 1.0))
+
+
+def _shared(gains: Sequence[Gain]) -> bool:
+    """Whether all runs were measured by outcomes of as many problems, place by place."""
+    counts = {tuple((a.n, b.n) for a, b in each.ends) for each in gains}
+    return gains[0].ends[0][0].metric == "exact" and len(counts) == 1 and all(a == b for a, b in counts.pop())
 
 
 def uncorrelated(gains: Sequence[Gain]) -> tuple[str, ...]:
@@ -122,7 +169,7 @@ def uncorrelated(gains: Sequence[Gain]) -> tuple[str, ...]:
             else f"thinking gains the same, {each.gains[0]:.3g}, at every severity"
         )
         for each in gains
-        if each.rank is None
+        if not each.varies
     )
 
 
@@ -139,16 +186,17 @@ def thinking(runs: Sequence[Run], metric: str, axes: dict[str, tuple[int, ...]])
         least=efforts[0],
         most=efforts[1],
         gains=tuple(
-            (axis, severity, over_seeds(np.array([each.gains[i] for each in gains])))
+            (axis, severity, _gained([each.ends[i] for each in gains]))
             for i, (axis, severity) in enumerate(where)
         ),
-        rank=correlate(gains, lambda each: each.rank),
-        pearson=correlate(gains, lambda each: each.pearson),
+        rank=correlate(gains, rank),
+        pearson=correlate(gains, pearson),
         reasons=uncorrelated(gains),
     )
 
 
-def _correlation(x: Array, y: Array) -> float | None:
-    if len(x) < LEAST_PLACES or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    return float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
+def _gained(ends: Sequence[tuple[Evaluation, Evaluation]]) -> Estimate:
+    """What the most thinking has over the least, over seeds."""
+    if ends[0][0].metric == "exact":
+        return exact_difference([(most, least) for least, most in ends], sign=1)
+    return over_seeds(np.array([least.value - most.value for least, most in ends]))

@@ -12,7 +12,7 @@ from compare.findings import Finding, judge
 from compare.manifest import OOD_QUANTITIES
 from compare.ood import OodStudy, mean_slope, slope_weights, study_ood, tracks
 from compare.stats import over_seeds
-from compare.thinking_shift import correlate, gain, places, rungs, uncorrelated
+from compare.thinking_shift import correlate, gain, pearson, places, rank, rungs, uncorrelated
 from tests.compare import planted_ood as planted
 from tests.compare import synthetic
 
@@ -254,8 +254,10 @@ def test_the_gain_is_the_dearest_over_the_cheapest_effort(metric: str) -> None:
     assert found.gains == pytest.approx(tuple(GAINS.values()))
     severities = [s for _, s in GAINS]
     ranks = rankdata(severities), rankdata(found.gains)
-    assert found.rank == pytest.approx(np.corrcoef(*ranks)[0, 1])
-    assert found.pearson == pytest.approx(np.corrcoef(severities, found.gains)[0, 1])
+    assert float(rank(found.severities, np.array(found.gains))) == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert float(pearson(found.severities, np.array(found.gains))) == pytest.approx(
+        np.corrcoef(severities, found.gains)[0, 1]
+    )
 
 
 def test_a_correlation_by_hand() -> None:
@@ -263,7 +265,7 @@ def test_a_correlation_by_hand() -> None:
     run = thought(0, {("a", 0): 0.0, ("a", 1): 0.2, ("a", 2): 0.1, ("a", 3): 0.3})
     found = gain(run, "exact", places({"a": (0, 1, 2, 3)}))
     assert found is not None
-    assert found.rank == pytest.approx(0.8)
+    assert float(rank(found.severities, np.array(found.gains))) == pytest.approx(0.8)
 
 
 def test_a_gain_that_never_changes_has_no_correlation() -> None:
@@ -273,9 +275,8 @@ def test_a_gain_that_never_changes_has_no_correlation() -> None:
     assert 0.6 - 0.5 != 0.4 - 0.3
     rising = thought(1, {("a", 0): 0.0, ("a", 1): 0.1, ("a", 2): 0.2})
     gains = [found for run in (flat, rising) if (found := gain(run, "exact", places(axes))) is not None]
-    assert gains[0].rank is None
-    assert gains[0].pearson is None
-    e = correlate(gains, lambda each: each.rank)
+    assert [each.varies for each in gains] == [False, True]
+    e = correlate(gains, rank)
     assert e is not None
     assert (e.value, e.single_run) == (pytest.approx(1.0), True)
     assert uncorrelated(gains) == ("ebt_s1, seed 0: thinking gains the same, 0.1, at every severity",)

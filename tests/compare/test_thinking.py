@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from compare.crossed import over_seeds_and_problems
 from compare.evidence import Run
 from compare.findings import Draft
 from compare.manifest import CHEAPEST, Contrast, ManifestError, check_contrasts, dump
-from compare.stats import over_seeds, over_seeds_and_problems
+from compare.stats import over_seeds
 from compare.thinking import Ladder, estimate_of, ladders, shared_range, study_thinking
 from compare.thinking_contrasts import compare, explore, named
 from tests.compare import planted_thinking as planted
