@@ -23,6 +23,10 @@ from compare.stats import flip, resample, satterthwaite
 DELTA = 1e-3
 """Huber's threshold on log loss (Hoffmann et al. 2022)."""
 
+SPREAD = 1.2
+"""Degrees of freedom of the draws' spread over the root of the number of runs: what a median's spread is
+known by is how many runs lie near it. Measured by `python -m benchmarks.spread` (docs/calibration.md)."""
+
 BUDGETS_NEEDED = 3
 """A power law has three parameters an arm; fewer budgets cannot tell it from anything."""
 
@@ -50,13 +54,13 @@ class Runs:
     """Number of the run's (arm, budget) stratum."""
     value_N: Array
 
-    def degrees(self, *names: str) -> int:
-        """Runs beyond one in each stratum of the named arms: what is left to judge spread by."""
-        inside = np.isin(self.arm_N, [self.arms.index(name) for name in names])
+    def degrees(self, name: str) -> int:
+        """Runs beyond one in each stratum of an arm: what is left to judge its spread by."""
+        inside = self.arm_N == self.arms.index(name)
         return int(inside.sum()) - len(np.unique(self.stratum_N[inside]))
 
     def effective_degrees(self, influence_N: Array) -> float:
-        """Degrees of freedom of a least-squares quantity, whose change with each run's value is given."""
+        """Degrees of freedom of a quantity whose change with each run's value is given."""
         _, number_N, sizes = np.unique(self.stratum_N, return_inverse=True, return_counts=True)
         return satterthwaite(np.bincount(number_N, weights=influence_N).astype(float), sizes)
 
@@ -123,7 +127,9 @@ def slopes(runs: Runs, draws: int, rng: np.random.Generator) -> Array:
 
 
 def slope_degrees(runs: Runs, slope_A: Array, *arms: str) -> float:
-    """Degrees of freedom of an arm's slope, or of the ratio of two arms' slopes."""
+    """Degrees of freedom of an arm's slope, or of the ratio of two; 0 as in `PowerLaw.degrees`."""
+    if not all(runs.degrees(arm) for arm in arms):
+        return 0.0
     influence_N = np.zeros(len(runs.arm_N))
     for arm in arms:
         i = runs.arms.index(arm)
@@ -157,16 +163,20 @@ class PowerLaw:
     influence_PN: Array
     """How far each run's log loss moves each parameter, by the fit's Jacobian."""
 
-    def degrees(self, rows_R: Array) -> float:
-        """Degrees of freedom of a quantity of the fit, given as the fit's value and its draws (R,).
+    def degrees(self, rows_R: Array, *arms: str) -> float:
+        """Degrees of freedom of a quantity of the named arms, given as the fit's value and its draws (R,).
 
-        Its gradient in the parameters is that of the draws, by least squares; with it the influence of
-        every run, and Satterthwaite's degrees. No more than the root of the number of runs: what a
-        median's spread is known by is how many lie near it (measured in docs/calibration.md).
+        Its gradient in the parameters is that of the draws, by least squares; with it come every run's
+        influence (taken as that of least squares) and Satterthwaite's degrees. No more than SPREAD times the
+        root of the arms' runs. 0 if one of the arms has single runs only, whose spread nothing tells.
         """
-        moves_BP = self.theta_RP[1:] - self.theta_RP[0]
-        gradient_P = np.linalg.lstsq(moves_BP, rows_R[1:] - rows_R[0], rcond=None)[0]
-        most = float(np.sqrt(len(self.runs.value_N)))
+        if not all(self.runs.degrees(arm) for arm in arms):
+            return 0.0
+        moves_BP, moved_B = self.theta_RP[1:] - self.theta_RP[0], rows_R[1:] - rows_R[0]
+        finite = np.isfinite(moved_B)
+        gradient_P = np.linalg.lstsq(moves_BP[finite], moved_B[finite], rcond=None)[0]
+        named = np.isin(self.runs.arm_N, [self.runs.arms.index(arm) for arm in arms])
+        most = SPREAD * float(np.sqrt(named.sum()))
         return min(self.runs.effective_degrees(gradient_P @ self.influence_PN), most)
 
     def log_loss(self, arm: str, compute_G: Array) -> Array:

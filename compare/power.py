@@ -1,6 +1,7 @@
 """How many seeds would decide an undecided finding."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import special
@@ -18,20 +19,18 @@ def seeds_needed(estimate: Estimate, margin: float, comparisons: int = 1) -> int
     """Seeds at which a verdict would come with a chance of POWER, if the effect is what it looks like.
 
     The fewest at which either is so: an interval that leaves out 0, at the level that `comparisons` leave
-    it in Holm's correction; or one inside +-margin, for which both of its ends must lie inside. None where
-    it cannot be said: an open interval, or neither effect nor margin.
+    it in Holm's correction; or one inside +-margin. Problems are taken to grow with the seeds. None where it
+    cannot be said: an open interval, or neither effect nor margin.
     """
     half = (estimate.high - estimate.low) / 2
     if not math.isfinite(half):
         return None
-    tail = (1 - LEVEL) / 2
+    tail, effect = (1 - LEVEL) / 2, abs(estimate.value)
     # The half-width's factor is the t of its degrees, or without any the normal's.
     error = half / beyond(tail, estimate.degrees)
-    cases = (
-        (abs(estimate.value), tail / comparisons, POWER),
-        (margin - abs(estimate.value), tail, (1 + POWER) / 2),
-    )
-    needed = [_fewest(estimate, gap, error, level, power) for gap, level, power in cases if gap > 0]
+    needed = [_fewest(estimate, error, (effect,), tail / comparisons)] if effect else []
+    if margin > effect:
+        needed.append(_fewest(estimate, error, (margin - effect, margin + effect), tail))
     return min(needed) if needed else None
 
 
@@ -40,26 +39,30 @@ def beyond(upper: float, degrees: float) -> float:
     return -float(special.stdtrit(degrees, upper)) if degrees else -float(special.ndtri(upper))
 
 
-def chance(apart: float, degrees: float, level: float, final_degrees: float) -> float:
-    """Chance that a second study tells a gap from 0 (one-sided, at `level`), given a first one's spread.
+def chance(apart: Sequence[float], degrees: float, level: float, final_degrees: float) -> float:
+    """Chance that a second study tells every one of some gaps from 0 (one-sided, at `level`), given a first.
 
-    The gap is `apart` standard errors of the second study, as the first one's spread has them. Neither
-    spread is the true one: that of the first lies about it like the root of a mean of `degrees` squares, and
-    the second study is judged by its own. Averaged over both, what is certain at a known spread is not
-    (Stein 1945 has the first half; the second is the t test's own).
+    A gap is in standard errors of the second study, as the first one's spread has them; two are the ways to
+    the ends of a margin, and what tells both cannot miss both. Neither spread is the true one: that of the
+    first lies about it like the root of a mean of `degrees` squares, and the second study is judged by its
+    own. Averaged over both, what is certain at a known spread is not (Stein 1945 has the first half; the
+    second is the t test's own).
     """
     first, second = _spreads(degrees), _spreads(final_degrees)
-    return float(special.ndtr(apart * first[:, None] - beyond(level, final_degrees) * second[None, :]).mean())
+    wide = beyond(level, final_degrees) * second[None, :]
+    told = sum(special.ndtr(gap * first[:, None] - wide) for gap in apart) - (len(apart) - 1)
+    return float(np.maximum(told, 0.0).mean())
 
 
-def _fewest(estimate: Estimate, gap: float, error: float, level: float, power: float) -> int:
-    """Fewest seeds, more than there are, at which `chance` reaches the power."""
+def _fewest(estimate: Estimate, error: float, gaps: tuple[float, ...], level: float) -> int:
+    """Fewest seeds, more than there are, at which `chance` reaches POWER."""
 
     def enough(seeds: int) -> bool:
-        apart = gap / error * math.sqrt(seeds / estimate.n) if error else math.inf
-        # More seeds bring degrees: a difference has one less than seeds, and a fit no fewer than it had.
-        final = max(estimate.degrees, seeds - 1.0) if estimate.degrees else 0.0
-        return chance(apart, estimate.degrees, level, final) >= power
+        if not error:
+            return True
+        more = math.sqrt(seeds / estimate.n)
+        final = _later(estimate.degrees, estimate.n, seeds)
+        return chance([gap / error * more for gap in gaps], estimate.degrees, level, final) >= POWER
 
     low = high = estimate.n + 1
     while not enough(high):
@@ -68,6 +71,11 @@ def _fewest(estimate: Estimate, gap: float, error: float, level: float, power: f
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle + 1, high)
     return low
+
+
+def _later(degrees: float, seeds: int, more: int) -> float:
+    """Degrees with more seeds: of a difference one less than these; those of a fit grow as the root."""
+    return more - 1.0 if degrees == seeds - 1 else degrees * math.sqrt(more / seeds)
 
 
 def _spreads(degrees: float) -> Array:

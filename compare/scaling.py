@@ -292,7 +292,7 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str, axis: str = "
     else:
         rows_R, outside = fit.log_multiplier(arm, baseline)
         caveats = ("extrapolated beyond the measured range",) if outside else ()
-    return _fitted(blank, study, fit.runs, rows_R, fit.degrees(rows_R), caveats)
+    return _fitted(blank, study, fit.runs, rows_R, fit.degrees(rows_R, arm, baseline), caveats)
 
 
 def _slope_ratio(blank: Draft, study: Study) -> Draft:

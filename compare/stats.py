@@ -3,9 +3,10 @@
 Runs are few (three to five seeds), problems are many. A percentile bootstrap over three seeds covers
 the truth about 80 times in 100, not 95, so:
 * final differences get Student's t over seeds, with the problems' own sampling variance added;
-* fitted quantities, which pool many (arm, budget) strata, get a stratified bootstrap of runs whose
-  deviations are inflated to be unbiased and whose percentiles are expanded to Student's t
-  (Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.3 and table 5).
+* fitted quantities, which pool many (arm, budget) strata, get a bootstrap of runs within their stratum
+  (`resample` for least squares, `flip` for fits that follow medians) whose deviations are inflated to be
+  unbiased and whose percentiles are expanded to Student's t (Hesterberg 2015, "What Teachers Should Know
+  About the Bootstrap", section 5.3 and table 5).
 """
 
 import math
@@ -22,6 +23,9 @@ Array = NDArray[np.float64]
 
 LEVEL = 0.95
 """Confidence of every interval in a report."""
+
+RESOLVED = 5
+"""Draws beyond an end of an interval that make it a percentile."""
 
 VERDICTS = ("ahead", "behind", "equivalent", "undecided")
 
@@ -69,7 +73,7 @@ def resample(
     """Stratified bootstrap of runs: (draws, N) values, each stratum's deviations redrawn from itself.
 
     A stratum of one run has no spread of its own; it borrows the deviations of its group (the arm's
-    other budgets), if they have any.
+    other budgets), or of all if that has none either.
     """
     means_N, deviations_N = _spread(values_N, strata_N)
     pools = _pools(strata_N, groups_N)
@@ -89,10 +93,11 @@ def flip(
 ) -> Array:
     """Wild bootstrap of runs: (draws, N) values, each run's own deviation put on either side of the fit.
 
-    For fits that follow medians (Feng, He and Hu 2011, "Wild bootstrap for quantile regression"; weights
-    +-1 at the median). Redrawing the few runs of a stratum instead makes a median scatter too widely:
-    deviations of three runs are never near 0. Deviations are from the stratum's mean, as `resample` has
-    them, so that a curve that does not fit adds nothing.
+    For fits that follow medians, after Feng, He and Hu 2011 ("Wild bootstrap for quantile regression",
+    weights +-1 at the median). Redrawing a stratum's few runs instead repeats some deviations and leaves out
+    others, and a median scatters too widely. Deviations are from the stratum's mean and not from the fit, so
+    that a curve that does not fit adds nothing; of normal noise each is distributed as the noise, of heavier
+    tails too wide (docs/calibration.md).
 
     Args:
         centre_N: the fitted values.
@@ -113,13 +118,14 @@ def _spread(values_N: Array, strata_N: NDArray[np.int64]) -> tuple[Array, Array]
 
 
 def _pools(strata_N: NDArray[np.int64], groups_N: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    """Whose deviations a stratum's runs are given: its own, or for a lone run those of its group."""
-    sizes_N = np.array([(strata_N == stratum).sum() for stratum in strata_N])
+    """Whose deviations a stratum's runs are given: its own; for a lone run those of its group, or of all."""
+    repeated_N = np.array([(strata_N == stratum).sum() > 1 for stratum in strata_N])
     pools = {}
     for stratum in np.unique(strata_N):
         inside = np.flatnonzero(strata_N == stratum)
-        others = np.flatnonzero((groups_N == groups_N[inside[0]]) & (sizes_N > 1))
-        pools[int(stratum)] = others if len(inside) == 1 and len(others) else inside
+        group = np.flatnonzero(repeated_N & (groups_N == groups_N[inside[0]]))
+        borrowed = group if len(group) else np.flatnonzero(repeated_N)
+        pools[int(stratum)] = borrowed if len(inside) == 1 and len(borrowed) else inside
     return pools
 
 
@@ -144,11 +150,16 @@ def satterthwaite(weights_K: Array, sizes_K: NDArray[np.int64]) -> float:
 def percentile_interval(samples_B: Array, degrees: float, level: float = LEVEL) -> tuple[float, float]:
     """Bootstrap interval at the percentiles that Student's t with `degrees` would call for.
 
-    The whole line if there are no degrees of freedom: nothing was repeated.
+    The whole line if there are no degrees of freedom: nothing was repeated. With so few degrees that draws
+    do not resolve the percentiles, t on their standard deviation stands in, as in `bootstrap_p`.
     """
     if degrees < 1:
         return -math.inf, math.inf
-    tail = float(special.ndtr(special.stdtrit(degrees, (1 - level) / 2)))
+    t = float(special.stdtrit(degrees, (1 - level) / 2))
+    tail = float(special.ndtr(t))
+    if tail * len(samples_B) < RESOLVED:
+        centre, half = float(samples_B.mean()), -t * float(samples_B.std())
+        return centre - half, centre + half
     low, high = np.quantile(samples_B, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -189,8 +189,8 @@ def law_rows(fit: PowerLaw) -> list[FitRow]:
         row = FitRow(
             variant=fit.variant,
             arm=arm,
-            floor=None if fit.variant == "zero" else exp_interval(floor_R, fit.degrees(floor_R)),
-            exponent=interval(alpha_R, fit.degrees(alpha_R)),
+            floor=None if fit.variant == "zero" else exp_interval(floor_R, fit.degrees(floor_R, arm)),
+            exponent=interval(alpha_R, fit.degrees(alpha_R, arm)),
             caveats=("exponent at its bound",) if fit.at_bound(arm) else (),
         )
         rows.append(row if arm == BASELINE or BASELINE not in fit.runs.arms else _against(row, fit))
@@ -198,21 +198,22 @@ def law_rows(fit: PowerLaw) -> list[FitRow]:
 
 
 def _against(row: FitRow, fit: PowerLaw) -> FitRow:
-    multiplier, outside = fit.log_multiplier(row.arm, BASELINE)
+    pair = (row.arm, BASELINE)
+    multiplier, outside = fit.log_multiplier(*pair)
     apart = fit.alpha(row.arm) - fit.alpha(BASELINE)
-    gain = interval(apart, fit.degrees(apart))
+    gain = interval(apart, fit.degrees(apart, *pair))
     crossover, caveats = None, (*row.caveats, *(["multiplier extrapolated"] if outside else []))
     if fit.variant == "shared" and gain.low <= 0 <= gain.high:
         # Curves whose exponents may be equal may never cross: no number then.
         caveats = (*caveats, "crossover undecided, the exponents are not told apart")
     elif fit.variant == "shared":
-        cross, beyond = fit.log_crossover(row.arm, BASELINE)
+        cross, beyond = fit.log_crossover(*pair)
         # It hangs on the difference of the exponents, and is not finite where a draw has none.
-        crossover = exp_interval(cross, fit.degrees(apart))
+        crossover = exp_interval(cross, fit.degrees(apart, *pair))
         caveats = (*caveats, *(["crossover beyond the measured range"] if beyond else []))
     return replace(
         row,
-        multiplier=exp_interval(multiplier, fit.degrees(multiplier)),
+        multiplier=exp_interval(multiplier, fit.degrees(multiplier, *pair)),
         exponent_gain=gain,
         crossover=crossover,
         caveats=caveats,

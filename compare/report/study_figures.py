@@ -39,7 +39,7 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
             elif fit is not None and arm in fit.runs.arms:
                 grid = np.geomspace(*fit.runs.span(arm), 60)
                 rows = np.exp(fit.log_loss(arm, grid))
-                ends = [percentile_interval(row[1:], fit.degrees(row)) for row in rows.T]
+                ends = [percentile_interval(row[1:], fit.degrees(row, arm)) for row in rows.T]
                 low, high = (np.array(end) for end in zip(*ends, strict=True))
                 if np.isfinite(low).all():
                     ax.fill_between(grid, low, high, color=colour, alpha=0.18, linewidth=0)

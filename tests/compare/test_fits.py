@@ -1,5 +1,7 @@
 """Scaling fits recover what was planted, with the coverage they claim, and refuse what they cannot know."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad, minimize
@@ -153,10 +155,10 @@ def test_intervals_cover_the_planted_truth_and_a_against_a_is_rarely_decided() -
     for _ in range(studies):
         fit = fits.power_law(study(rng, 0.01), 200, rng)
         rows, _ = fit.log_multiplier("fast", "base")
-        low, high = stats.percentile_interval(rows[1:], fit.degrees(rows))
+        low, high = stats.percentile_interval(rows[1:], fit.degrees(rows, "fast", "base"))
         multiplier += low <= true_log_multiplier() <= high
         rows = fit.alpha("fast") - fit.alpha("base")
-        low, high = stats.percentile_interval(rows[1:], fit.degrees(rows))
+        low, high = stats.percentile_interval(rows[1:], fit.degrees(rows, "fast", "base"))
         exponent += low <= 0.04 <= high
         rows, _ = fit.log_multiplier("same", "base")
         e = stats.from_bootstrap(float(rows[0]), rows[1:], degrees=fit.degrees(rows), n=3)
@@ -166,22 +168,35 @@ def test_intervals_cover_the_planted_truth_and_a_against_a_is_rarely_decided() -
     assert false_alarms / studies <= 0.10
 
 
-def test_draws_scatter_as_far_as_studies_do() -> None:
-    rng = np.random.default_rng(5)
-    estimates, spreads = [], []
-    for _ in range(80):
-        rows, _ = fits.power_law(study(rng, 0.005, ("base", "fast")), 100, rng).log_multiplier("fast", "base")
-        estimates.append(rows[0])
-        spreads.append(rows[1:].std())
-    ratio = np.sqrt(np.mean(np.square(spreads))) / np.std(estimates, ddof=1)
-    assert 0.75 < ratio < 1.35
+def test_draws_scatter_as_far_as_the_noise_makes_refits_scatter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the same studies, so that what one study happens to be cancels; redrawing runs scatters further."""
+
+    def fresh(y: np.ndarray, strata: Any, groups: Any, curve: np.ndarray, draws: int, rng: Any) -> np.ndarray:
+        return curve + 0.005 * rng.standard_normal((draws, len(y)))
+
+    def redrawn(
+        y: np.ndarray, strata: Any, groups: Any, curve: np.ndarray, draws: int, rng: Any
+    ) -> np.ndarray:
+        means = np.array([y[strata == stratum].mean() for stratum in strata])
+        return curve + stats.resample(y, strata, groups, draws, rng) - means
+
+    def spread(draw: Any) -> float:
+        monkeypatch.setattr(fits, "flip", draw)
+        rng = np.random.default_rng(5)
+        studies = [study(rng, 0.005, ("base", "fast")) for _ in range(40)]
+        rows = [fits.power_law(each, 150, rng).log_multiplier("fast", "base")[0] for each in studies]
+        return float(np.mean([each[1:].var() for each in rows]) ** 0.5)
+
+    own, noise, again = spread(stats.flip), spread(fresh), spread(redrawn)
+    assert 0.95 < own / noise < 1.18
+    assert again / own > 1.04
 
 
 def test_the_interval_is_no_wider_than_the_noise_calls_for() -> None:
     rng = np.random.default_rng(5)
     fit = fits.power_law(study(rng, 0.003), 200, rng)
     rows, _ = fit.log_multiplier("fast", "base")
-    low, high = stats.percentile_interval(rows[1:], fit.degrees(rows))
+    low, high = stats.percentile_interval(rows[1:], fit.degrees(rows, "fast", "base"))
     assert 0.02 < high - low < 0.15
 
 
@@ -206,13 +221,49 @@ def test_the_influence_of_a_run_is_the_jacobians() -> None:
 def test_degrees_are_satterthwaites_and_no_more_than_a_median_allows() -> None:
     rng = np.random.default_rng(3)
     fit = fits.power_law(study(rng, 0.01, ("base", "fast")), 300, rng)
-    # A parameter's own gradient is one, its influence a row of the Jacobian's inverse.
-    whole = fit.runs.effective_degrees(fit.influence_PN[3])
-    assert fit.degrees(fit.alpha("base")) == pytest.approx(min(whole, 30**0.5))
-    many = fits.power_law(study(rng, 0.01, ("base", "fast"), seeds=12), 300, rng)
-    assert many.degrees(many.alpha("base")) == pytest.approx(120**0.5)
-    lone = fits.power_law(study(rng, 0.01, ("base", "fast"), seeds=1), 50, rng)
-    assert lone.degrees(lone.alpha("base")) == 0
+    assert fit.degrees(fit.alpha("base"), "base") == pytest.approx(1.2 * 15**0.5)
+    both = fit.alpha("fast") - fit.alpha("base")
+    assert fit.degrees(both, "fast", "base") == pytest.approx(1.2 * 30**0.5)
+    # Two runs at the ends of twenty: what is read off has the degrees of the ends.
+    points = [("base", float(b), float(b), float(loss("base", b))) for b in BUDGETS[[0, 2, 4]]]
+    noisy = [(*p[:3], p[3] * np.exp(0.01 * rng.standard_normal())) for p in points for _ in range(2)]
+    noisy += [(*points[1][:3], points[1][3] * np.exp(0.01 * rng.standard_normal())) for _ in range(18)]
+    uneven = fits.power_law(fits.gather(noisy), 300, rng, "zero")
+    u = np.log(BUDGETS[[0, 2, 4]]) - uneven.centre
+    sizes = np.array([2, 20, 2])
+    # Two parameters, a line in log compute: the slope's weight of each budget by least squares.
+    x = u - (sizes * u).sum() / sizes.sum()
+    weight = sizes * x / (sizes * x**2).sum()
+    share = weight**2 / sizes / (weight**2 / sizes).sum()
+    expected = 1 / (share**2 / (sizes - 1)).sum()
+    assert expected < 0.6 * 1.2 * 24**0.5
+    assert uneven.degrees(uneven.alpha("base"), "base") == pytest.approx(expected, rel=0.02)
+
+
+def test_an_arm_of_single_runs_has_no_degrees_and_leaves_the_others_theirs() -> None:
+    rng = np.random.default_rng(3)
+    points = [
+        (arm, b, b, float(loss(arm, b)) * float(np.exp(0.01 * rng.standard_normal())))
+        for arm in LAWS
+        for b in BUDGETS
+        for _ in range(1 if arm == "fast" else 3)
+    ]
+    fit = fits.power_law(fits.gather(points), 200, rng)
+    assert fit.degrees(fit.alpha("fast"), "fast") == 0
+    assert fit.degrees(fit.alpha("fast") - fit.alpha("base"), "fast", "base") == 0
+    assert fit.degrees(fit.alpha("same") - fit.alpha("base"), "same", "base") > 3
+    assert fit.alpha("fast")[1:].std() > 0
+    slope = fits.slopes(fit.runs, 10, rng)[0]
+    assert fits.slope_degrees(fit.runs, slope, "fast", "base") == 0
+    assert fits.slope_degrees(fit.runs, slope, "same", "base") > 3
+
+
+def test_draws_without_a_value_do_not_enter_the_degrees() -> None:
+    rng = np.random.default_rng(3)
+    fit = fits.power_law(study(rng, 0.01, ("base", "fast")), 200, rng)
+    rows = fit.alpha("base").copy()
+    rows[5] = np.inf
+    assert fit.degrees(rows, "base") == fit.degrees(fit.alpha("base"), "base")
 
 
 def test_a_planted_sigmoid_is_recovered_with_its_interval() -> None:

@@ -51,6 +51,28 @@ def test_a_single_run_is_flipped_by_what_it_borrows() -> None:
     assert np.unique(np.round(lone, 6)) == pytest.approx([-math.sqrt(0.5), math.sqrt(0.5)], abs=1e-5)
 
 
+def test_an_arm_of_single_runs_borrows_of_all_others() -> None:
+    values, strata = np.array([0.0, 1.0, 5.0, 7.0]), np.array([0, 0, 1, 2])
+    arms = np.array([0, 0, 1, 1])
+    for drawn in (
+        stats.resample(values, strata, arms, 500, np.random.default_rng(0)) - values,
+        stats.flip(values, strata, arms, values, 500, np.random.default_rng(0)) - values,
+    ):
+        for i in (2, 3):
+            assert np.unique(np.round(drawn[:, i], 6)) == pytest.approx(
+                [-math.sqrt(0.5), math.sqrt(0.5)], abs=1e-5
+            )
+
+
+def test_where_draws_do_not_resolve_the_percentiles_t_stands_in() -> None:
+    samples = distributions.norm.ppf((np.arange(2000) + 0.5) / 2000) + 3
+    low, high = stats.percentile_interval(samples, degrees=2)
+    assert (low, high) == pytest.approx((3 - 4.303, 3 + 4.303), abs=0.01)
+    # Of as many draws as resolve them both are the same.
+    many = distributions.norm.ppf((np.arange(2_000_000) + 0.5) / 2_000_000) + 3
+    assert stats.percentile_interval(many, degrees=2) == pytest.approx((low, high), abs=0.02)
+
+
 def test_percentiles_are_widened_to_students_t() -> None:
     samples = distributions.norm.ppf((np.arange(100_000) + 0.5) / 100_000)
     low, high = stats.percentile_interval(samples, degrees=20)
