@@ -2,7 +2,8 @@
 
 Records with a planted truth go through the analysis of every experiment (compare/scaling.py), many
 times over. Checked are
-* coverage: 95% intervals hold the planted truth in 93 to 97% of the studies;
+* coverage: 95% intervals hold the planted truth in 93 to 97% of the studies, of decay and of gains from
+  thinking in at least 93%;
 * false alarms: an arm against itself is called ahead or behind in at most 5%;
 * power: a planted effect of 10% is found in at least 80% at the seeds that a pilot of three names;
 * restraint: where nothing can be resolved, the verdict is `undecided`.
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from compare.stats import Estimate
 
 COVERAGE = (0.93, 0.97)
+AT_LEAST = (0.93, 1.0)
+"""Where seeds and problems are crossed: intervals are wide by choice (compare/crossed.py)."""
 ALARMS = (0.0, 0.05)
 FOUND = (0.8, 1.0)
 EFFECT = 0.10
@@ -138,11 +141,16 @@ def covering_differences(seeds: int) -> Scenario:
     return scenario
 
 
-def _covered(findings: "tuple[Finding, ...]", truth: dict[str, float], seeds: int) -> Iterator[Outcome]:
+def _covered(
+    findings: "tuple[Finding, ...]",
+    truth: dict[str, float],
+    seeds: int,
+    bar: tuple[float, float] = COVERAGE,
+) -> Iterator[Outcome]:
     for finding in findings:
-        if finding.primary:
+        if finding.primary and finding.quantity in truth:
             held = finding.low <= truth[finding.quantity] <= finding.high
-            yield f"interval of {finding.quantity}, {seeds} seeds", COVERAGE, held
+            yield f"interval of {finding.quantity}, {seeds} seeds", bar, held
 
 
 def against_itself(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
@@ -170,6 +178,37 @@ def differing_from_itself(rng: "np.random.Generator", draws: int) -> Iterator[Ou
     for finding in analyse(evidence, draws=draws, variants=FITTED).findings:
         if finding.quantity in quantities:
             yield f"false alarm of {finding.quantity} alone, A/A", ALARMS, _decided_alone(finding)
+
+
+def shifting(seeds: int) -> Scenario:
+    """An arm that decays slower, and gains more from thinking the further the shift, against another."""
+
+    def scenario(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
+        from compare.planted_shift import CONTRASTS, Shifted, study
+        from compare.scaling import analyse
+
+        arm, baseline = Shifted(cheapest=(0.6, 0.55, 0.5, 0.45), gain=(0.05, 0.1, 0.15, 0.2)), Shifted()
+        found = analyse(study(arm, baseline, CONTRASTS, rng, seeds=seeds), draws=draws, variants=FITTED)
+        truth = {
+            "decay_slope": arm.slope - baseline.slope,
+            "retained_share": arm.retained - baseline.retained,
+            "thinking_gain": arm.gain[0],
+        }
+        yield from _covered(found.findings, truth, seeds, AT_LEAST)
+
+    return scenario
+
+
+def shifting_alike(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
+    """One arm under two names, whose gain from thinking is the same at every shift; one that has none."""
+    from compare.planted_shift import CONTRASTS, Shifted, study
+    from compare.scaling import analyse
+
+    for truth, gains in ((Shifted(), False), (Shifted(gain=(0.0,) * 4), True)):
+        found = analyse(study(truth, truth, CONTRASTS, rng), draws=draws, variants=FITTED).findings
+        for finding in found:
+            if finding.primary and (finding.quantity == "thinking_gain") == gains:
+                yield f"false alarm of {finding.quantity} alone, A/A", ALARMS, _decided_alone(finding)
 
 
 def unresolved(rng: "np.random.Generator", draws: int) -> Iterator[Outcome]:
@@ -279,6 +318,9 @@ SCENARIOS: tuple[tuple[Scenario, int], ...] = (
     (covering_differences(3), CHEAP),
     (covering_differences(5), CHEAP),
     (differing_from_itself, CHEAP),
+    (shifting(3), 1),
+    (shifting(5), 1),
+    (shifting_alike, 1),
 )
 """Each with how many times as many studies as were asked for."""
 

@@ -8,6 +8,7 @@ Shapes (suffixes): S seeds, P problems, K sets of problems, D quantities measure
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -85,16 +86,21 @@ def over_seeds_of_means(statistic: Callable[[Array], Array], sets_KDSP: Sequence
     S = len(values_S)
     if S < 2:
         return over_seeds(values_S)
-    rng = np.random.default_rng(0)
     together_KDSB, apart_KDSB = [], []
-    for each in sets_KDSP:
-        P = each.shape[-1]
-        weights_SBP = rng.multinomial(P, np.full(P, 1 / P), size=(S, DRAWS)) / P
+    for number, each in enumerate(sets_KDSP):
+        weights_SBP = _redrawn(S, each.shape[-1], number)
         together_KDSB.append(each @ weights_SBP[0].T)
         apart_KDSB.append(np.einsum("dsp,sbp->dsb", each, weights_SBP, optimize=True))
     together, apart = (_scatter(statistic(np.stack(means))) for means in (together_KDSB, apart_KDSB))
     problems = max(together - apart, 0.0) * S / (S - 1)
     return from_normal(float(values_S.mean()), sampling(values_S) + problems, S - 1, n=S)
+
+
+@lru_cache(maxsize=32)
+def _redrawn(seeds: int, problems: int, number: int) -> Array:
+    """Weights (S, B, P) of problems redrawn with replacement; those of one set alike wherever it is read."""
+    rng = np.random.default_rng((seeds, problems, number))
+    return rng.multinomial(problems, np.full(problems, 1 / problems), size=(seeds, DRAWS)) / problems
 
 
 def sampling(values_N: Array) -> float:

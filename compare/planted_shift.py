@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compare.evidence import Evidence, Run
-from compare.manifest import Contrast, Manifest, PlannedCell
+from compare.manifest import CHEAPEST, SEVERITY, Contrast, Manifest, PlannedCell
 from compare.planted import ARM
 from compare.record import Evaluation, Record
 from compare.stats import Array
@@ -22,6 +22,17 @@ PROBLEMS = 200
 """Held-out problems a severity."""
 EFFORTS = {"think_1": (0.0, 1.0), "think_2": (0.5, 2.0), "think_8": (1.0, 8.0)}
 """Effort -> share of the full gain, FLOPs an answer. The last is the arm's own way to answer."""
+
+CONTRASTS = tuple(
+    Contrast(study="planted", arm=ARM, baseline=baseline, quantity=quantity, margin=0.0)
+    for quantity, baseline in (
+        ("decay_slope", BASELINE),
+        ("retained_share", BASELINE),
+        ("thinking_gain", CHEAPEST),
+        ("thinking_area", BASELINE),
+        ("thinking_shift", SEVERITY),
+    )
+)
 
 
 @dataclass(frozen=True, kw_only=True)

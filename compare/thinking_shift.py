@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import rankdata
 
-from compare.crossed import over_seeds_of_means
+from compare.crossed import over_seeds_and_sets, over_seeds_of_means
 from compare.evidence import Run
 from compare.finals import exact_difference, outcomes
 from compare.record import Evaluation
@@ -130,6 +130,8 @@ def correlate(gains: Sequence[Gain], look: Callable[[Array, Array], Array]) -> E
 
     Seeds share their held-out problems, of which one severity may happen to have those that thinking helps
     with: exact answers bring the variance of problems with them. Of a loss no problem is recorded by itself.
+    A correlation has bounds, near which its spread is small whatever was measured, so that the p-value is the
+    larger of its own and that of the slope of the gain on severity, which has none.
 
     Args:
         look: `rank` or `pearson`.
@@ -138,19 +140,24 @@ def correlate(gains: Sequence[Gain], look: Callable[[Array, Array], Array]) -> E
     if not having:
         return None
     severity_K = having[0].severities
+    weights_K = (severity_K - severity_K.mean()) / np.square(severity_K - severity_K.mean()).sum()
     if _shared(having):
         sets = [
             np.stack([outcomes([each.ends[k][i] for each in having]) for i in (0, 1)])
             for k in range(len(severity_K))
         ]
-        e = over_seeds_of_means(
-            lambda means_KDSB: look(severity_K, means_KDSB[:, 1] - means_KDSB[:, 0]), sets
-        )
+
+        def correlation(means_KDSB: Array) -> Array:
+            return look(severity_K, means_KDSB[:, 1] - means_KDSB[:, 0])
+
+        e = over_seeds_of_means(correlation, sets)
+        slope = over_seeds_and_sets([most - least for least, most in sets], weights_K)
     else:
         e = over_seeds(np.array([float(look(severity_K, np.array(each.gains))) for each in having]))
+        slope = over_seeds(np.array([weights_K @ np.array(each.gains) for each in having]))
     if e.single_run:
         return e
-    return replace(e, low=max(e.low, -1.0), high=min(e.high, 1.0))
+    return replace(e, low=max(e.low, -1.0), high=min(e.high, 1.0), p=max(e.p, slope.p))
 
 
 def _shared(gains: Sequence[Gain]) -> bool:
