@@ -389,17 +389,24 @@ def main(arguments: list[str] | None = None) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
+    from compare.display import PLAIN_EVERY, clock
+
     console = Console()
     begun = time.monotonic()
     columns = (TextColumn("planted studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("")
-        checks = calibrate(
-            options.studies,
-            seed=options.seed,
-            workers=options.workers,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    errors = Console(stderr=True)
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
+        task, told = bar.add_task(""), begun
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            bar.update(task, completed=done, total=total)
+            now = time.monotonic()
+            if not errors.is_terminal and now - told > PLAIN_EVERY:
+                told, left = now, (now - begun) * (total - done) / done
+                print(f"[{done}/{total}] planted studies  {clock(left)} left", file=sys.stderr, flush=True)
+
+        checks = calibrate(options.studies, seed=options.seed, workers=options.workers, progress=progress)
     table = Table("check", "rate", "95% interval", "bar", "studies", "verdict")
     for check in checks:
         low, high = check.interval

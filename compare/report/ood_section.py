@@ -19,8 +19,8 @@ BEWARE = (
     "ordered but have no unit: slopes compare arms on one axis, not axes with one another.",
     "An arm that starts at 60% cannot lose as much as one that starts at 100%, and one that has nothing left "
     "after the first severity loses nothing more: read slopes beside the retained share and the levels.",
-    "Levels and slopes of exact answers carry the variance of the held-out problems, which seeds share; "
-    "those of the loss, of edit distances and of retained shares are Student's t over seeds alone.",
+    "Levels, slopes, retained shares and correlations of exact answers carry the variance of the held-out "
+    "problems, which seeds share; those of the loss and of edit distances are Student's t over seeds alone.",
     "An answer is right or wrong whatever its chain. A plan is what the chain says is to be done, an "
     "execution what it says has come out, each judged by itself against the reference or whatever the task "
     "accepts.",
