@@ -122,7 +122,8 @@ def main(studies: int = 600, workers: int = 2) -> None:
                 columns = np.array([each[q] for each in every]).T
                 found[f"{name}: {quantity}"] = summary(*columns)
                 print(f"[{done}/{len(DESIGNS)}] {name}: {quantity}", found[f"{name}: {quantity}"], flush=True)
-    last_line("spread", torch.device("cpu"), studies=studies, draws=DRAWS, found=found)
+    ratio = found["3 seeds: multiplier"]["spread"]
+    last_line("spread", torch.device("cpu"), ratio=ratio, studies=studies, draws=DRAWS, found=found)
 
 
 if __name__ == "__main__":

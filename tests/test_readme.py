@@ -16,7 +16,7 @@ COMMANDS = [
     shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines() if line.strip()
 ]
 SET_UP = [c for c in COMMANDS if "venv" in c]
-BENCHMARKS = ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule", "harness", "report")
+BENCHMARKS = ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule", "harness", "report", "spread")
 LAUNCHERS = {
     "joblib": "hydra_joblib_launcher",
     "submitit_slurm": "hydra_submitit_launcher",
@@ -87,7 +87,13 @@ def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
     import json
 
     assert any(c[2] == f"benchmarks.{name}" for c in USE)
-    given = {"alpha_rule": ["3"], "ebt_generate": ["1", "8"], "harness": ["200", "3e9"], "report": ["30"]}
+    given = {
+        "alpha_rule": ["3"],
+        "ebt_generate": ["1", "8"],
+        "harness": ["200", "3e9"],
+        "report": ["30"],
+        "spread": ["4", "1"],
+    }
     short = given.get(name, ["1"])
     result = run(["python", "-m", f"benchmarks.{name}", *short], tmp_path)
     assert result.returncode == 0, result.stderr
