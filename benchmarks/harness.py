@@ -25,7 +25,8 @@ from rich.console import Console
 from benchmarks.common import last_line
 from compare import manifest, status
 from compare import run as pool
-from compare.config import Logger, Root, conf_folder, register
+from compare.config import Logger, Root, register
+from compare.folders import conf_folder
 from compare.plan import Planned, Request, expand
 from compare.record import Record, dump
 from compare.store import Store

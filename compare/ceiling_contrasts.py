@@ -25,6 +25,9 @@ _LOOKS: dict[str, Look] = {
     "final_reward": lambda fit: fit.end_reward,
 }
 
+PASSED = 0.02
+"""Reward above a ceiling that is more than the noise of a tenth of the updates."""
+
 
 def compare(
     study: str, section: CeilingStudy | None, runs: tuple[Run, ...], arm: str, baseline: str, quantity: str
@@ -44,7 +47,8 @@ def compare(
         return _paired(blank, arms, [lambda fit: _excess(fit, baseline)])
     look = _LOOKS[quantity]
     draft = _paired(blank, arms, [look] * len(arms))
-    return replace(draft, caveats=draft.caveats + _impossible(arms)) if quantity == "ceiling" else draft
+    said = _impossible(arms) + _passed(arms) if quantity == "ceiling" else ()
+    return replace(draft, caveats=draft.caveats + said + _coins(arms))
 
 
 def _excess(fit: RunFit, method: str) -> float | None:
@@ -103,7 +107,8 @@ def _above_ceiling(blank: Draft, section: CeilingStudy, runs: tuple[Run, ...]) -
         outcomes_SP = np.array([[float(bit) for bit in e.outcomes] for e in exact])
         estimate = over_seeds_and_problems(outcomes_SP - ceilings_S[:, None])
     cells = tuple(side[seed][0].planned.cell for side in (measured, ceilings) for seed in seeds)
-    return replace(blank, estimate=estimate, caveats=lost + _impossible([rewarded]), records=cells)
+    caveats = lost + _impossible([rewarded]) + _passed([rewarded]) + _coins([rewarded])
+    return replace(blank, estimate=estimate, caveats=caveats, records=cells)
 
 
 def _lost(arms: list[ArmCeiling], seeds: list[int]) -> tuple[str, ...]:
@@ -136,3 +141,26 @@ def explore(study: str, section: CeilingStudy | None, runs: tuple[Run, ...]) -> 
         asked += [(level.arm, arm.arm, "above_ceiling") for level in section.levels]
         asked += [(arm.arm, method, "forecast_error") for method in FORECASTS]
     return [compare(study, section, runs, *names) for names in asked]
+
+
+def _passed(arms: list[ArmCeiling]) -> tuple[str, ...]:
+    """Runs whose reward ended above the ceiling that was fitted on their beginning."""
+    return tuple(
+        f"{arm.arm}, seed {fit.seed}: its reward ended at {fit.end_reward:.2f}, above its own fitted "
+        f"ceiling, {fit.ceiling.value:.2f}"
+        for arm in arms
+        for fit in arm.fits
+        if fit.ceiling is not None and fit.end_reward > fit.ceiling.value + PASSED
+    )
+
+
+def _coins(arms: list[ArmCeiling]) -> tuple[str, ...]:
+    """Arms whose reward is no verified answer."""
+    rewards = {
+        arm.arm: arm.fits[0].run.record.config.get("arm", {}).get("reward") for arm in arms if arm.fits
+    }
+    return tuple(
+        f"{arm}: its reward is a coin, which says nothing of answers"
+        for arm, reward in rewards.items()
+        if reward == "coin"
+    )

@@ -20,9 +20,10 @@ from rich.console import Console
 from arena.config import ConfigError
 from compare import manifest, mirror, stop, tuned
 from compare.axis_switch import switched
-from compare.config import Root, conf_folder, register
+from compare.config import Root, register
 from compare.display import Display, plan_table
 from compare.evidence import collect, without_paths
+from compare.folders import conf_folder
 from compare.plan import Planned, Request, contrasts, expand, narrow
 from compare.record import Record, RecordError
 from compare.redaction import redact

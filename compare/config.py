@@ -1,7 +1,6 @@
 """The root configuration, experiments, and the registration of every schema with Hydra."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
@@ -180,10 +179,3 @@ def register() -> None:
     schemas["experiment"] = Experiment
     for name, schema in schemas.items():
         store_schema(name, schema, "schema")
-
-
-def conf_folder() -> Path:
-    """The folder of YAML files: beside the packages in a checkout, inside `compare` in a wheel."""
-    here = Path(__file__).resolve().parent
-    beside = here.parent / "conf"
-    return beside if (beside / "config.yaml").is_file() else here / "conf"

@@ -3,6 +3,7 @@
 Runs are paired by seed (same problems in the same order), answers also by problem.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -138,9 +139,18 @@ def shift_difference(study: str, runs: tuple[Run, ...], arm: str, baseline: str,
 
 def level(found: Sequence[Evaluation]) -> Estimate:
     """A metric's mean over seeds, with the variance of problems where these are recorded."""
-    if found[0].metric == "exact" and len({e.n for e in found}) == 1:
-        return over_seeds_and_problems(outcomes(found))
-    return over_seeds(np.array([e.value for e in found]))
+    if found[0].metric != "exact":
+        return over_seeds(np.array([e.value for e in found]))
+    same = len({e.n for e in found}) == 1
+    share = (
+        over_seeds_and_problems(outcomes(found)) if same else over_seeds(np.array([e.value for e in found]))
+    )
+    # Student's t knows no bounds, a share has them; one run keeps its open interval.
+    return (
+        share
+        if math.isinf(share.high)
+        else replace(share, low=max(share.low, 0.0), high=min(share.high, 1.0))
+    )
 
 
 def complement(share: Estimate) -> Estimate:

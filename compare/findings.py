@@ -41,12 +41,19 @@ QUANTITIES = {
     "final_error": Quantity(
         label="answer error difference at the largest {point}", unit="", higher_is_better=False
     ),
-    "reward_gain": Quantity(label="exact answers gained over the warm start", unit="", higher_is_better=True),
+    "reward_gain": Quantity(
+        label="exact answers, sampled, gained over the warm start", unit="", higher_is_better=True
+    ),
     "shift_error": Quantity(
-        label="difference in answer error added by the shift", unit="", higher_is_better=False
+        label="difference in answer error added by the shift (less is better)",
+        unit="",
+        higher_is_better=False,
     ),
     "shift_loss": Quantity(
-        label="difference in loss added by the shift", unit=" nats", higher_is_better=False, digits=4
+        label="difference in loss added by the shift (less is better)",
+        unit=" nats",
+        higher_is_better=False,
+        digits=4,
     ),
     "entropy_held": Quantity(
         label="entropy kept through RL, as a ratio", unit="×", higher_is_better=True, ratio=True
@@ -59,10 +66,12 @@ QUANTITIES = {
         label="exact answers less the fitted entropy ceiling", unit="", higher_is_better=True
     ),
     "forecast_error": Quantity(
-        label="difference of mean absolute forecast errors", unit="", higher_is_better=False
+        label="difference of mean absolute forecast errors (less is better)", unit="", higher_is_better=False
     ),
     "extra_gain": Quantity(
-        label="difference of exact answers gained over the warm start", unit="", higher_is_better=True
+        label="difference of exact answers, sampled, gained over the warm start",
+        unit="",
+        higher_is_better=True,
     ),
     "forking_excess": Quantity(
         label="share of planning tokens among the most uncertain fifth less that among all",
@@ -76,10 +85,10 @@ QUANTITIES = {
         label="half-fall of error, difference in shares of RL's compute", unit="", higher_is_better=True
     ),
     "decay_slope": Quantity(
-        label="difference of exact answers lost a severity", unit="", higher_is_better=False
+        label="difference of exact answers lost a severity (less is better)", unit="", higher_is_better=False
     ),
     "decay_slope_loss": Quantity(
-        label="difference of loss added a severity", unit=" nats", higher_is_better=False
+        label="difference of loss added a severity (less is better)", unit=" nats", higher_is_better=False
     ),
     "retained_share": Quantity(
         label="difference of shares of in-distribution answers kept under shift",
@@ -317,9 +326,15 @@ def _claim(finding: Finding) -> str:
         opening = f"{arm} {said} {other}"
     seeds = "a single run" if finding.single_run else f"n = {finding.n} seeds"
     text = f"{opening}: {finding.label} {finding.value_text}, 95% interval {finding.interval_text}, {seeds}"
+    null = 1.0 if finding.ratio else 0.0
+    told = finding.low > null or finding.high < null
+    if finding.verdict == "undecided" and told and not finding.single_run:
+        text += f"; that leaves out {null:g}, but Holm's correction makes p {finding.p_holm:.2g}"
+    if finding.verdict == "equivalent" and told:
+        text += f"; told from {null:g}, and still within the margin"
     if finding.verdict == "undecided" and finding.seeds_needed is not None:
         text += (
-            f"; about {finding.seeds_needed} seeds would decide"
+            f"; about {finding.seeds_needed} seeds would decide if it is what it looks like"
             if finding.seeds_needed <= 1000
             else ("; more than 1000 seeds would be needed to decide")
         )

@@ -33,6 +33,9 @@ BUDGETS_NEEDED = 3
 VARIANTS = ("shared", "free", "zero")
 """What the irreducible loss E is: one for all arms, one for each, or none."""
 
+MISFIT = 0.2
+"""Distance of a budget's mean log loss from the curve beyond which the law does not describe an arm."""
+
 ALPHA = (1e-3, 3.0)
 """Bounds of the exponent. At the lower one a curve is flat over any range a store can hold."""
 
@@ -201,6 +204,18 @@ class PowerLaw:
         """Whether the fit left an exponent at a bound: no curve was resolved."""
         alphas = self.alpha_RA[0, [self.runs.arms.index(arm) for arm in arms]]
         return bool(np.any(alphas <= ALPHA[0] * 1.01) or np.any(alphas >= ALPHA[1] * 0.99))
+
+    def misfit(self, *arms: str) -> float:
+        """Largest distance of a budget's mean log loss from the curve, over the arms' budgets."""
+        worst = 0.0
+        for stratum in np.unique(
+            self.runs.stratum_N[np.isin(self.runs.arm_N, [*map(self.runs.arms.index, arms)])]
+        ):
+            inside = self.runs.stratum_N == stratum
+            arm, compute = self.runs.arms[self.runs.arm_N[inside][0]], self.runs.compute_N[inside][:1]
+            fitted = float(self.log_loss(arm, compute)[0, 0])
+            worst = max(worst, abs(float(np.log(self.runs.value_N[inside]).mean()) - fitted))
+        return worst
 
     def log_multiplier(self, arm: str, baseline: str) -> tuple[Array, bool]:
         """log of C_baseline / C_arm at equal loss, (R,), and whether row 0 leaves the measured range.

@@ -13,6 +13,9 @@ from compare.thinking_shift import correlate, gain, places, rank, uncorrelated
 FLOOR = 0.02
 """Exact answers below which nothing is left to lose."""
 
+UNLIKE = 0.75
+"""Share of the other's exact answers in distribution below which an arm has notably less to lose."""
+
 WEAK = 0.2
 """Exact answers in distribution below which there is little to lose."""
 
@@ -82,6 +85,12 @@ def _limits(mine: list[Track], theirs: list[Track]) -> tuple[str, ...]:
     for name, level_K in zip(names, levels, strict=True):
         if level_K[0] < WEAK:
             said.append(f"{name} has {level_K[0]:.2f} exact in distribution: there is little to lose")
+    starts = [level_K[0] for level_K in levels]
+    if min(starts) < UNLIKE * max(starts):
+        said.append(
+            f"exact in distribution {starts[0]:.2f} against {starts[1]:.2f}: the weaker has less to lose, "
+            "see the retained share"
+        )
     if all(level_K[1:].max() < FLOOR for level_K in levels):
         said.append(
             f"under {FLOOR:g} exact at every shift on both sides: slopes differ only as the levels in "

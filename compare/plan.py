@@ -12,7 +12,8 @@ from arena.config import Cell, ConfigError, TaskConfig, require_choice
 from arena.tasks import build_task
 from arena.tasks.base import Task
 from compare.arms import check, family
-from compare.config import Experiment, Root, conf_folder
+from compare.config import Experiment, Root
+from compare.folders import conf_folder
 from compare.grid import cell_of, key_of, passed_on, points_of
 from compare.manifest import (
     ANATOMY_QUANTITIES,

@@ -17,7 +17,7 @@ from compare.ceiling import CeilingStudy, study_ceiling
 from compare.evidence import Evidence, Run
 from compare.finals import final_difference, reward_gain, shift_difference
 from compare.findings import QUANTITIES, Draft, Finding, judge
-from compare.fits import VARIANTS, PowerLaw, Runs, gather, power_law, slope_degrees, slopes
+from compare.fits import MISFIT, VARIANTS, PowerLaw, Runs, gather, power_law, slope_degrees, slopes
 from compare.isoflop import Parabola, parabolas
 from compare.manifest import (
     ANATOMY_QUANTITIES,
@@ -292,6 +292,11 @@ def _compare(study: Study, arm: str, baseline: str, quantity: str, axis: str = "
     else:
         rows_R, outside = fit.log_multiplier(arm, baseline)
         caveats = ("extrapolated beyond the measured range",) if outside else ()
+    misfit = fit.misfit(arm, baseline)
+    if misfit > MISFIT:
+        caveats += (
+            f"the law does not describe these losses: a budget's mean is {misfit:.2g} off in log loss",
+        )
     return _fitted(blank, study, fit.runs, rows_R, fit.degrees(rows_R, arm, baseline), caveats)
 
 

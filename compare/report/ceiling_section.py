@@ -15,7 +15,8 @@ BEWARE = (
     "The law is no identity: a softmax policy that follows the exact gradient on a one-state bandit fits it "
     "with R² above .9 and can have a ceiling far above the largest reward. A good fit shows nothing; what "
     "counts is the forecast against simpler ones, and a ceiling outside [0, 1] is impossible.",
-    "R is the mean verified reward of an update's rollout at temperature 1 on training problems, H the "
+    "R is the mean reward of an update's rollout at temperature 1 on training problems, verified but for "
+    "rl_random_reward, whose reward is a coin and says nothing of answers; H is the "
     "entropy of the same rollout; levels are exact answers on held-out problems, each arm answering in its "
     "default way. At no entropy sampling and greedy answering are the same, so a ceiling compares with a "
     "level as far as training problems are no easier than held-out ones.",

@@ -19,10 +19,12 @@ from markupsafe import Markup
 from compare import manifest as manifests
 from compare.evidence import Evidence, collect, without_paths
 from compare.findings import Finding
+from compare.folders import conf_folder
 from compare.record import Record
 from compare.report import (
     anatomy_section,
     figures,
+    glossary,
     ood_section,
     pictures_section,
     scaling_figures,
@@ -35,11 +37,14 @@ from compare.report.ceiling_section import BEWARE as CEILING_BEWARE
 from compare.report.ceiling_section import Section, sections
 from compare.report.ceiling_words import possibility
 from compare.scaling import Results, Study, analyse
-from compare.stats import Estimate
+from compare.stats import VERDICTS, Estimate
 from compare.tables import BASELINE, HEADLINES, FitRow, Interval
 from compare.trials import choices, chosen_alone
 
 TEMPLATES = Path(__file__).parent
+
+CONTENTS = "<!-- contents -->"
+"""Where a page's links to its own sections go."""
 
 BEWARE = (
     "Training compute is counted FLOPs, everything in: both streams, inner steps and double backward of an "
@@ -147,7 +152,15 @@ def render(
             for key, (evidence, letter) in marks.items()
         }
         text = _environment(html=html).get_template(f"{template}.{form}.j2").render(context | bases)
+        if html:
+            text = text.replace(CONTENTS, _contents(text), 1)
         write_text(folder / name, text)
+
+
+def _contents(page: str) -> str:
+    """Links to the sections that a page has."""
+    found = re.findall(r'<h2 id="([a-z]+)">([^<]+)</h2>', page)
+    return " · ".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in found)
 
 
 def _context(
@@ -165,6 +178,8 @@ def _context(
         "beware": BEWARE,
         "command": without_paths(plan.command),
         "primary": [f for f in results.findings if f.primary],
+        "tally": _tally([f for f in results.findings if f.primary]),
+        "words": glossary.entries(plan, (e.effort for r in records for e in r.evaluations), conf_folder()),
         "exploratory": [f for f in results.findings if not f.primary],
         "studies": results.studies,
         "figures": drawn,
@@ -185,6 +200,13 @@ def _context(
         "spent": sum(record.flops for record in records),
         "seconds": sum(record.seconds.get("total", 0.0) for record in records),
     }
+
+
+def _tally(primary: list[Finding]) -> str:
+    """How many contrasts came out how, in one sentence."""
+    counts = [(word, sum(f.verdict == word for f in primary)) for word in VERDICTS]
+    said = ", ".join(f"{n} {word}" for word, n in counts if n)
+    return f"Of {len(primary)} contrasts named beforehand: {said}."
 
 
 def _cells(evidence: Evidence) -> list[CellRow]:

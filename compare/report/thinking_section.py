@@ -14,9 +14,10 @@ from compare.thinking_chain import ChainPair, chain_pairs
 
 BEWARE = (
     "FLOPs an answer are counted with everything in: all samples, steps, restarts, prompts and chains.",
-    "The best of several efforts is chosen on one half of the held-out problems and scored on the other, "
-    "both ways round, run by run; for a loss, whose record keeps no problem's own value, on the arm's other "
-    "seeds. So a gain can be negative, and is zero on average where no effort is better than another.",
+    "The best of several efforts is chosen on one half of the held-out problems (the even ones, or the odd) "
+    "and scored on the other, both ways round, run by run; for a loss, whose record keeps no problem's own "
+    "value, on the arm's other seeds. So a gain can be negative, and is zero on average where no effort is "
+    "better than another.",
     "A gain is over the arm's own cheapest effort: an arm whose cheapest effort is one it was hardly trained "
     "for (a single loop, a single step) gains much without being good. The comparison at equal FLOPs an "
     "answer is free of that, within the range of FLOPs that both arms span.",

@@ -9,10 +9,10 @@ import pytest
 from arena.config import ConfigError
 from compare import manifest as manifests
 from compare.axis_switch import switched
-from compare.config import conf_folder
 from compare.evidence import Evidence, Run
 from compare.finals import final_difference
 from compare.findings import judge
+from compare.folders import conf_folder
 from compare.isoflop import parabolas
 from compare.manifest import AXES, Contrast, Manifest, ManifestError, PlannedCell
 from compare.report.figures import colours

@@ -180,7 +180,12 @@ def test_diff_shows_verdicts_estimates_and_cells_side_by_side(tmp_path: Path, ca
     assert lines == [str(tmp_path / "diff/scaling/index.html")]
     text = visible(Path(lines[0]).read_text())
     markdown = (tmp_path / "diff/scaling/report.md").read_text().replace("\\", "")
-    for words in ("ahead → ", "same verdict", "exact answers gained over the warm start", "0.000 ["):
+    for words in (
+        "ahead → ",
+        "same verdict",
+        "exact answers, sampled, gained over the warm start",
+        "0.000 [",
+    ):
         assert words in text
         assert words in markdown
     changed = [cell.cell for cell in manifest.load(other, "scaling").cells if cell.arm == "rl_clip_cov"]

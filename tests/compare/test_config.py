@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 from arena.config import ConfigError, Size, Text
 from compare.arms import FAMILIES
-from compare.config import Root, conf_folder, register
+from compare.config import Root, register
+from compare.folders import conf_folder
 from compare.manifest import ALL_TOKENS, CHEAPEST, EXECUTE_TOKENS, FORECASTS, SEVERITY, WARM_START
 from compare.plan import Request, expand
 from rl_baseline.config import RLArm

@@ -9,7 +9,8 @@ from hydra import initialize_config_dir
 from arena.config import Addition, Budget, Cell, ConfigError, Text, TrainerConfig
 from arena.tasks import build_task
 from compare.arms import family
-from compare.config import conf_folder, register
+from compare.config import register
+from compare.folders import conf_folder
 from compare.plan import Request, blank_record, expand, expected_flops, identity, narrow
 from ebt.config import EBTArm
 from tests.compare.test_config import root

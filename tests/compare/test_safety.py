@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 from arena.config import ConfigError
 from compare import manifest
 from compare.cli import from_hydra
-from compare.config import conf_folder, register
+from compare.config import register
+from compare.folders import conf_folder
 from compare.glance import glance
 from compare.manifest import ManifestError
 from compare.plan import Request, expand

@@ -15,8 +15,9 @@ from arena.config import Addition, Budget, Cell, ConfigError
 from compare import manifest as manifests
 from compare import tuned
 from compare.combine import combine
-from compare.config import conf_folder, register
+from compare.config import register
 from compare.evidence import Run, Trouble, collect
+from compare.folders import conf_folder
 from compare.manifest import Manifest, Settings
 from compare.plan import Request, expand
 from compare.report.settings_section import rows

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from omegaconf import OmegaConf
 
-from compare.config import conf_folder
+from compare.folders import conf_folder
 from ebt.config import EBTArm
 
 

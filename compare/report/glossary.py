@@ -1,0 +1,88 @@
+"""What the words of a page mean: terms, ways to answer, and what the arms and tasks of this program are."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from compare.manifest import Manifest
+
+TERMS = {
+    "ahead, behind, equivalent, undecided": (
+        "Verdicts. Ahead or behind: the 95% interval leaves out no difference and the p-value, by "
+        "Holm's correction over all contrasts named beforehand, is below .05. Equivalent: the "
+        "interval lies within the margin named beforehand, even if it leaves out 0. Undecided: "
+        "neither."
+    ),
+    "Holm's correction": (
+        "With many comparisons some look decided by chance. The smallest p-value is multiplied by "
+        "their number, the next by one less, and so on (Holm 1979). Intervals are not adjusted, so "
+        "one may leave out 0 and the verdict still be undecided."
+    ),
+    "N seeds would decide": (
+        "Seeds at which a verdict would come four times in five, if the true difference is the one "
+        "seen here. One that is 0, or much smaller, is not decided by them."
+    ),
+    "compute multiplier": (
+        "Training FLOPs that the second arm needs for a loss, over those that the first needs: 0.1 "
+        "means that the first needs ten times as many, 10 a tenth."
+    ),
+    "exponent": "How steeply loss falls with training FLOPs; larger is steeper.",
+    "cell": "One training run: arm, task, size, budget of FLOPs and seed. Its record is one file.",
+    "seed": (
+        "What everything random of a run follows from. Runs of one seed see the same problems in the "
+        "same order, whatever the arm, and are compared pair by pair."
+    ),
+    "severity": (
+        "How far held-out problems are from those of training, along an axis such as digits or "
+        "blanks; 0 is in distribution."
+    ),
+    "effort": "A way to answer, cheap or dear: how many steps, restarts or samples.",
+    "exact": "Share of held-out problems whose whole answer is right.",
+    "warm start": (
+        "The part of the budget that an arm trained by reward spends on next-token training first."
+    ),
+    "size": "Layers, width and learning rate of the shared blocks: xs, xxs, 3xs, ... are ever smaller.",
+}
+
+EFFORTS = (
+    (r"greedy", "greedy", "The most probable token, one after the other."),
+    (r"sample", "sample", "Tokens drawn at temperature 1. What is gained by reward is measured so."),
+    (r"likelihood", "likelihood", "Loss of the reference answer, nothing generated."),
+    (r"majority@\d+", "majority@K", "The most frequent of K sampled answers."),
+    (r"likelihood@\d+", "likelihood@K", "The most probable of K sampled answers."),
+    (r"oracle@\d+", "oracle@K", "Right if any of K samples is: a bound, since it looks at the answer."),
+    (r"start", "start", "The head's own prediction, before any step of descent."),
+    (r"think_\d+", "think_K", "K steps of descent on the energy."),
+    (r"think_\d+x\d+", "think_KxR", "K steps from each of R starts, the one of lowest energy taken."),
+    (r"unmask_\d+", "unmask_K", "Masked diffusion in K steps."),
+    (r"loop_\d+", "loop_K", "The same blocks applied K times."),
+)  # fmt: skip
+"""Pattern of an evaluation's effort, how it is listed, and what it is."""
+
+
+def entries(plan: Manifest, efforts: Iterable[str], conf: Path) -> list[tuple[str, str]]:
+    """(word, meaning): the arms and tasks that the plan names, ways to answer that occur, then the terms.
+
+    Args:
+        efforts: of the page's evaluations.
+        conf: folder of configuration files; an arm or task that has none there is left out.
+    """
+    seen = set(efforts)
+    arms = dict.fromkeys(cell.arm for cell in plan.cells)
+    tasks = dict.fromkeys(cell.task for cell in plan.cells)
+    found = [(name, comment(conf / "arm" / f"{name}.yaml")) for name in arms]
+    found += [(f"{name} (task)", comment(conf / "task" / f"{name}.yaml")) for name in tasks]
+    found += [(name, said) for pattern, name, said in EFFORTS if any(re.fullmatch(pattern, e) for e in seen)]
+    return [(word, said) for word, said in (*found, *TERMS.items()) if said]
+
+
+def comment(path: Path) -> str:
+    """The comment at the top of a configuration file, as one line of text; empty if there is none."""
+    if path.name != Path(path.name).name or not path.is_file():
+        return ""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").strip())
+    return " ".join(lines)
