@@ -182,3 +182,38 @@ def test_slopes_are_compared_over_the_same_budgets(tmp_path: Path) -> None:
     findings = scaling.analyse(evidence.collect(store, plan)).findings
     (ratio,) = [f for f in findings if (f.arm, f.quantity) == ("ebt_one_step", "slope_ratio")]
     assert ratio.low <= 0 <= ratio.high
+
+
+def drafted(quantity: str, value: float, half: float, p: float, margin: float = 0.0) -> Draft:
+    e = Estimate(value=value, low=value - half, high=value + half, p=p, n=3, single_run=False, degrees=2)
+    return Draft(study="s", arm="a", baseline="b", quantity=quantity, estimate=e, margin=margin, primary=True)
+
+
+def test_a_claim_says_why_an_interval_without_zero_is_undecided_or_equivalent() -> None:
+    held, lost = judge([drafted("final_loss", 0.2, 0.15, 0.03), drafted("final_loss", 0.1, 0.3, 0.4)])
+    assert "that leaves out 0, but Holm's correction makes p 0.06; about" in held.claim
+    assert "seeds would decide if it is what it looks like" in held.claim
+    assert "leaves out" not in lost.claim
+    (ratio,) = judge([drafted("compute_multiplier", 0.2, 0.15, 0.06)])
+    assert "that leaves out 1, but" in ratio.claim
+    small, none = judge(
+        [drafted("final_loss", 0.01, 0.005, 0.01, 0.02), drafted("final_loss", 0.0, 0.005, 0.9, 0.02)]
+    )
+    assert small.verdict == none.verdict == "equivalent"
+    assert "told from 0, and still within the margin" in small.claim
+    assert "told from" not in none.claim
+
+
+def test_a_level_of_answers_lies_between_none_and_all() -> None:
+    shares = [
+        replace(
+            synthetic.evaluation("exact", b.count("1") / 10), n=10, severity=0, effort="greedy", outcomes=b
+        )
+        for b in ("1111111111", "1111111111", "1100000000")
+    ]
+    e = finals.level(shares)
+    assert (e.low, e.high) == (0.0, 1.0)
+    assert e.value == pytest.approx(22 / 30)
+    assert finals.complement(e).low == 0.0
+    alone = finals.level([replace(share, n=10 + i) for i, share in enumerate(shares[:1])])
+    assert alone.single_run

@@ -324,3 +324,17 @@ def test_bootstrap_lies_around_the_fit_and_not_around_the_means() -> None:
         alpha_R = law.alpha(arm)
         # Around the means of budgets the draws lie .7 to 1 of their own spread beside the fit.
         assert abs(alpha_R[1:].mean() - alpha_R[0]) < 0.35 * alpha_R[1:].std()
+
+
+def test_a_curve_that_the_law_does_not_describe_is_marked() -> None:
+    def points(dent: float) -> list[tuple[str, float, float, float]]:
+        return [
+            ("base", b, b, float(loss("base", b)) * (dent if i == 2 else 1)) for i, b in enumerate(BUDGETS)
+        ]
+
+    clean = fits.power_law(fits.gather(points(1.0)), 0, np.random.default_rng(0))
+    assert clean.misfit("base") < 0.01
+    dented = fits.power_law(fits.gather(points(1.5)), 0, np.random.default_rng(0))
+    # The Huber loss follows the other four: the fifth is log 1.5 off.
+    assert dented.misfit("base") == pytest.approx(np.log(1.5), abs=0.02)
+    assert dented.misfit("base") > fits.MISFIT

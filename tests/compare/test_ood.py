@@ -333,3 +333,13 @@ def test_everything_is_explored_once() -> None:
     assert len(set(keys)) == len(keys) == 2 * 2 * 3 + 2
     assert {d.quantity for d in drafts} == set(OOD_QUANTITIES)
     assert ood_contrasts.explore("letters", None, "transformer") == []
+
+
+def test_an_arm_that_has_less_to_lose_is_said_to() -> None:
+    runs = [planted.exact_run("transformer", s, {"element": (0.8, 0.5)}) for s in range(3)]
+    weaker = [planted.exact_run("ebt_s1", s, {"element": (0.5, 0.4)}) for s in range(3)]
+    near = [planted.exact_run("looped", s, {"element": (0.7, 0.4)}) for s in range(3)]
+    draft = ood_contrasts.compare("letters", section(*runs, *weaker), "ebt_s1", "transformer", "decay_slope")
+    assert any("0.50 against 0.80: the weaker has less to lose" in caveat for caveat in draft.caveats)
+    draft = ood_contrasts.compare("letters", section(*runs, *near), "looped", "transformer", "decay_slope")
+    assert draft.caveats == ()
