@@ -87,7 +87,7 @@ def _thinking(findings: list[Finding]) -> str:
     for quantity, what in zip(THINKING_SHIFT_QUANTITIES, ("exact answers", "loss"), strict=True):
         pairs = [(_placed(f), _word(f, GROWTH)) for f in findings if f.quantity == quantity]
         if pairs:
-            said.append(f"In {what}, the gain {grouped(pairs)}")
+            said.append(f"Gain in {what}: {grouped(pairs)}")
     return " ".join(said)
 
 

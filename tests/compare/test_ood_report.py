@@ -55,7 +55,7 @@ def test_the_answers_are_words_first(part: Section) -> None:
     assert "Along element: less (rl_grpo); more (ebt_s1)." in shares.answer
     # All losses rise alike, to the last digit of a float.
     assert losses.answer.startswith("Of 4 comparisons: 4 undecided. ")
-    assert gains.answer == "In exact answers, the gain grows with the shift (ebt_s1)."
+    assert gains.answer == "Gain in exact answers: grows with the shift (ebt_s1)."
     assert "Along element: rather the plan (transformer, ebt_s1, rl_grpo)." in plans.answer
     for answer in (slopes, shares, gains):
         assert any("named beforehand" in ground for ground in answer.grounds)
