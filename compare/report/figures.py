@@ -149,6 +149,10 @@ def draw_panels(
     )
 
 
+WIDE = 400
+"""Points of width beyond which a figure does not shrink to a narrow screen."""
+
+
 def _accessible(svg: str, name: str, title: str, summary: str) -> str:
     """An SVG element alone, with a text alternative, neutral colours and ids of its own.
 
@@ -160,4 +164,8 @@ def _accessible(svg: str, name: str, title: str, summary: str) -> str:
     text = escape(f"{title}. {summary}", quote=True)
     head, body = svg.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*pt"', "", head)
+    found = re.search(r'viewBox="0 0 ([\d.]+) ', head)
+    if found and float(found[1]) > WIDE:
+        # On a phone its letters would be too small to read: it keeps its width, and its frame scrolls.
+        head += f' style="min-width: {float(found[1]):.0f}px"'
     return f'{head} role="img" aria-label="{text}"><title>{text}</title>{body}'

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from compare import scaling
 from compare.folders import conf_folder
-from compare.report import glossary
+from compare.report import figures, glossary
 from compare.report.compose import markdown_text
 from tests.compare import synthetic
 from tests.compare.reading import visible
@@ -50,3 +50,11 @@ def test_a_page_explains_its_words_and_leads_to_its_sections(
     assert ahead > 0
     assert tally in text
     assert tally in markdown
+
+
+def test_a_wide_figure_keeps_its_width_on_a_narrow_screen() -> None:
+    def drawn(width: str) -> str:
+        return figures._accessible(f'<svg viewBox="0 0 {width} 200"><g/></svg>', "f", "Title", "Words")
+
+    assert 'style="min-width: 539px"' in drawn("538.56")
+    assert "min-width" not in drawn("360")
