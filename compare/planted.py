@@ -103,36 +103,43 @@ def study(
     )
     difficulty = rng.uniform(-noise.difficulty, noise.difficulty, PROBLEMS)
     suits = {name: difficulty + rng.uniform(-noise.affinity, noise.affinity, PROBLEMS) for name in truths}
-    return Evidence(
-        manifest=Manifest(
-            name="planted",
-            title="Planted",
-            question="Is what was planted found?",
-            command="python -m compare.calibrate",
-            commit="",
-            contrasts=tuple(
-                Contrast(study="planted", arm=ARM, baseline=BASELINE, quantity=quantity, margin=0.0)
-                for quantity in quantities
-            ),
-            cells=cells,
-        ),
-        runs=tuple(
-            Run(planned=cell, record=_record(cell, truths[cell.arm], suits[cell.arm], noise, rng))
-            for cell in cells
-        ),
-        troubles=(),
+    runs = (
+        Run(
+            planned=cell,
+            record=record(cell, _evaluations(cell, truths[cell.arm], suits[cell.arm], noise, rng)),
+        )
+        for cell in cells
     )
+    contrasts = (
+        Contrast(study="planted", arm=ARM, baseline=BASELINE, quantity=quantity, margin=0.0)
+        for quantity in quantities
+    )
+    return finished(tuple(contrasts), tuple(runs))
 
 
-def _record(
+def finished(contrasts: tuple[Contrast, ...], runs: tuple[Run, ...]) -> Evidence:
+    """An experiment all of whose cells are done."""
+    manifest = Manifest(
+        name="planted",
+        title="Planted",
+        question="Is what was planted found?",
+        command="python -m compare.calibrate",
+        commit="",
+        contrasts=contrasts,
+        cells=tuple(run.planned for run in runs),
+    )
+    return Evidence(manifest=manifest, runs=runs, troubles=())
+
+
+def _evaluations(
     cell: PlannedCell, truth: Truth, suits_P: Array, noise: Noise, rng: np.random.Generator
-) -> Record:
+) -> tuple[Evaluation, ...]:
     loss = truth.loss(cell.budget) * float(np.exp(noise.loss * rng.standard_normal()))
     chance_P = truth.exact(cell.budget) + noise.exact * rng.standard_normal() + suits_P
     outcomes = "".join("1" if draw else "0" for draw in rng.random(PROBLEMS) < chance_P)
     common = {"stage": "final", "axis": "planted", "severity": 0, "n": PROBLEMS}
     share = outcomes.count("1") / PROBLEMS
-    evaluations = (
+    return (
         Evaluation(**common, effort="likelihood", metric="loss", value=loss, sd=0.0),
         Evaluation(
             **common,
@@ -143,6 +150,10 @@ def _record(
             outcomes=outcomes,
         ),
     )
+
+
+def record(cell: PlannedCell, evaluations: tuple[Evaluation, ...]) -> Record:
+    """What a cell leaves that spent its budget and was evaluated so."""
     return Record(
         cell=cell.cell,
         arm=cell.arm,

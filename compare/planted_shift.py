@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from compare.evidence import Evidence, Run
-from compare.manifest import CHEAPEST, SEVERITY, Contrast, Manifest, PlannedCell
-from compare.planted import ARM
-from compare.record import Evaluation, Record
+from compare.manifest import CHEAPEST, SEVERITY, Contrast, PlannedCell
+from compare.planted import ARM, finished, record
+from compare.record import Evaluation
 from compare.stats import Array
 from compare.tables import BASELINE
 
@@ -109,19 +109,7 @@ def study(
                 for effort, (share, flops) in EFFORTS.items()
             )
             runs.append(_run(name, seed, evaluations))
-    return Evidence(
-        manifest=Manifest(
-            name="planted",
-            title="Planted",
-            question="Is what was planted found?",
-            command="python -m compare.calibrate",
-            commit="",
-            contrasts=contrasts,
-            cells=tuple(run.planned for run in runs),
-        ),
-        runs=tuple(runs),
-        troubles=(),
-    )
+    return finished(contrasts, tuple(runs))
 
 
 def _answered(right_P: Array, severity: int, effort: str, flops: float) -> Evaluation:
@@ -144,19 +132,4 @@ def _run(arm: str, seed: int, evaluations: tuple[Evaluation, ...]) -> Run:
     planned = PlannedCell(
         cell=f"{arm}-{seed}", study="planted", arm=arm, task="planted", size="6xs", budget=BUDGET, seed=seed
     )
-    record = Record(
-        cell=planned.cell,
-        arm=arm,
-        task="planted",
-        size="6xs",
-        budget=BUDGET,
-        seed=seed,
-        status="done",
-        config={},
-        data={},
-        commit="",
-        environment={},
-        flops=BUDGET,
-        evaluations=evaluations,
-    )
-    return Run(planned=planned, record=record)
+    return Run(planned=planned, record=record(planned, evaluations))

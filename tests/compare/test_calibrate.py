@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compare import calibrate, planted
+from compare import calibrate, planted, scenarios
 
 
 def test_a_bar_is_held_missed_or_not_told_apart() -> None:
@@ -39,7 +39,7 @@ def test_whatever_is_not_held_is_an_error(
 
 
 def test_differences_are_counted_many_times() -> None:
-    cheap = [s for s, (_, times) in enumerate(calibrate.SCENARIOS) if times == calibrate.CHEAP]
+    cheap = [s for s, (_, times) in enumerate(scenarios.SCENARIOS) if times == scenarios.CHEAP]
     names = [name for s in cheap for name, _, _ in calibrate._one((s, 0, 0, 50))]
     assert "false alarm of final_loss alone, A/A" in names
     assert "interval of final_error, 3 seeds" in names
@@ -65,7 +65,7 @@ def test_the_machinery_holds_at_a_reduced_count() -> None:
 
 
 def test_a_verdict_on_what_cannot_be_resolved_is_never_given() -> None:
-    outcomes = list(calibrate.unresolved(np.random.default_rng(0), 100))
+    outcomes = list(scenarios.unresolved(np.random.default_rng(0), 100))
     assert [name for name, _, _ in outcomes] == [
         "a verdict on flat curves",
         "a verdict on two budgets",

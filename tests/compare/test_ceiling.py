@@ -1,7 +1,6 @@
 """The entropy law and its forecasts find what was planted, and say why where nothing can be found."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,13 +8,13 @@ from scipy.stats import linregress
 
 from compare import ceiling_contrasts
 from compare.ceiling import ArmCeiling, CeilingStudy, study_ceiling
-from compare.entropy_law import bootstrap_ceilings, ceiling_of_one_run, fit_law, possible, surely_impossible
+from compare.entropy_law import bootstrap_ceilings, ceiling_of_one_run, fit_law, possible
 from compare.evidence import Run
 from compare.findings import Finding, judge
 from compare.forecast import METHODS, errors
 from compare.manifest import FORECASTS
-from compare.stats import Estimate, over_seeds
-from compare.trace import Trace, Unfit, rl_trace, stretches
+from compare.stats import over_seeds
+from compare.trace import Unfit, rl_trace, stretches
 from tests.compare import planted_ceiling as planted
 from tests.compare import synthetic
 
@@ -359,52 +358,3 @@ def test_a_trace_is_the_rows_with_reward_and_its_compute_starts_at_zero() -> Non
     assert without.compute_T.tolist() == [7, 14]
     with pytest.raises(Unfit, match="no row"):
         rl_trace({name: values[:2] for name, values in columns.items()})
-
-
-def test_estimates_outside_are_impossible_only_by_their_value() -> None:
-    inside = Estimate(value=0.9, low=0.5, high=1.3, p=1.0, n=3, single_run=False)
-    assert possible(inside)
-    assert not possible(replace(inside, value=1.01))
-    assert not possible(replace(inside, value=-0.01))
-    assert isinstance(planted.trace(FALL, FALL), Trace)
-
-
-def test_a_ceiling_is_surely_impossible_only_by_its_whole_interval() -> None:
-    above = Estimate(value=1.2, low=1.01, high=1.4, p=1.0, n=3, single_run=False)
-    assert surely_impossible(above)
-    assert not surely_impossible(replace(above, low=0.99))
-    assert surely_impossible(replace(above, value=-0.2, low=-0.4, high=-0.01))
-    assert not surely_impossible(replace(above, value=-0.2, low=-0.4, high=0.01))
-
-
-def test_a_run_above_its_own_ceiling_is_named() -> None:
-    """The law holds on what is seen of it, .3 less than what comes after."""
-    entropy = planted.falling(0.5)
-    rewards = planted.lawful(entropy)
-    late = rewards.copy()
-    late[int(0.6 * len(late)) :] = 0.95
-    runs = planted.runs("rl_grpo", lambda seed: planted.history(entropy, rewards if seed else late))
-    runs += planted.runs("rl_kl_cov", lambda seed: planted.history(entropy, rewards))
-    judged = finding(section(runs), runs, "rl_kl_cov", "rl_grpo", "ceiling")
-    said = [caveat for caveat in judged.caveats if "above its own fitted ceiling" in caveat]
-    assert [caveat.split(":")[0] for caveat in said] == ["rl_grpo, seed 0"]
-    assert "ended at 0.95" in said[0]
-
-
-def test_a_coins_ceiling_is_said_to_be_none_of_answers() -> None:
-    entropy = planted.falling(0.5)
-    honest = planted.runs("rl_grpo", lambda seed: planted.history(entropy, planted.lawful(entropy)))
-    coins = tuple(
-        replace(run, record=replace(run.record, config={"arm": {"reward": "coin"}}))
-        for run in planted.runs(
-            "rl_random_reward", lambda seed: planted.history(entropy, planted.lawful(entropy))
-        )
-    )
-    runs = honest + coins
-    coin = "rl_random_reward: its reward is a coin, which says nothing of answers"
-    for quantity in ("ceiling", "final_reward"):
-        assert coin in finding(section(runs), runs, "rl_random_reward", "rl_grpo", quantity).caveats
-    answered = with_levels(runs)
-    assert coin in finding(section(answered), answered, "ebt_s1", "rl_random_reward", "above_ceiling").caveats
-    own = finding(section(answered), answered, "ebt_s1", "rl_grpo", "above_ceiling")
-    assert coin not in own.caveats
