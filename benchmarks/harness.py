@@ -23,13 +23,13 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from benchmarks.common import last_line
-from compare import manifest, status
-from compare import run as pool
-from compare.config import Logger, Root, register
 from compare.folders import conf_folder
-from compare.plan import Planned, Request, expand
-from compare.record import Record, dump
-from compare.store import Store
+from compare.plan.cells import Planned, Request, expand
+from compare.plan.config import Logger, Root, register
+from compare.run import pool, status
+from compare.store import manifest
+from compare.store.claims import Store
+from compare.store.record import Record, dump
 
 ARMS = ("transformer", "ebt_s1", "rl_grpo")
 SETTINGS = ("task=addition", "size=6xs", "trainer.checkpoint_minutes=0.15")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import last_line
-from tests.compare import synthetic
+from tests.compare.planted import synthetic
 
 BAR = 5.0
 """Seconds that the whole may take."""
@@ -42,7 +42,7 @@ def main(cells: int = 500) -> None:
             synthetic.write(store, synthetic.finished(cell, rng))
         imports = {
             name: round(seconds("-c", f"import {name}")[0], 2)
-            for name in ("numpy", "scipy.special", "matplotlib.pyplot", "compare.report.compose")
+            for name in ("numpy", "scipy.special", "matplotlib.pyplot", "compare.report.page")
         }
         runs = [seconds("-m", "compare.report", str(store)) for _ in range(3)]
         wall, processor = min(runs)

@@ -1,7 +1,8 @@
 """What the joint fit's bootstrap knows: its spread over the true one, and how surely it knows that.
 
-python -m benchmarks.spread [studies] [workers]; the last line is JSON. compare/fits.py's SPREAD, the table of
-docs/calibration.md and the choice of compare/stats.py's `flip` over `resample` rest on it.
+python -m benchmarks.spread [studies] [workers]; the last line is JSON. On it rest SPREAD of
+compare/stats/power_law.py, the table of docs/calibration.md, and the choice of `flip` over `resample` in
+compare/stats/intervals.py.
 """
 
 import math
@@ -16,9 +17,9 @@ import numpy as np
 import torch
 
 from benchmarks.common import last_line
-from compare import planted
-from compare.fits import gather, power_law
-from compare.stats import percentile_interval
+from compare.calibrate import planted
+from compare.stats.intervals import percentile_interval
+from compare.stats.power_law import gather, power_law
 
 DRAWS = 500
 ARM, BASELINE = planted.Truth(alpha=0.34), planted.Truth()

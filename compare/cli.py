@@ -18,19 +18,21 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from arena.config import ConfigError
-from compare import manifest, mirror, stop, tuned
-from compare.axis_switch import switched
-from compare.config import Root, register
-from compare.display import Display, plan_table
-from compare.evidence import collect, without_paths
+from compare.analysis.search.choice import choices
 from compare.folders import conf_folder
-from compare.plan import Planned, Request, contrasts, expand, narrow
-from compare.record import Record, RecordError
-from compare.redaction import redact
-from compare.run import run, workers_by_default
-from compare.search import ranges_of
-from compare.store import SNAPSHOT, Store
-from compare.trials import choices
+from compare.plan import tuned
+from compare.plan.axis_switch import switched
+from compare.plan.cells import Planned, Request, contrasts, expand, narrow
+from compare.plan.config import Root, register
+from compare.plan.trials import ranges_of
+from compare.run import mirror, stop
+from compare.run.display import Display, plan_table
+from compare.run.pool import run, workers_by_default
+from compare.store import manifest
+from compare.store.claims import SNAPSHOT, Store
+from compare.store.evidence import collect, without_paths
+from compare.store.record import Record, RecordError
+from compare.store.redaction import redact
 
 
 class CellsFailed(Exception):
@@ -77,7 +79,7 @@ def _task(config: DictConfig) -> None:
         return
     mirror.check(root.logger)
     if any(p.cell.trainer.devices > 1 for p in plan):
-        from compare import team
+        from compare.run import team
 
         for settings in {p.cell.trainer for p in plan}:
             team.check(settings)
@@ -255,7 +257,7 @@ def main() -> None:
     Ctrl-C, 143 by SIGTERM, 138 or 140 by SIGUSR1 or SIGUSR2.
     """
     if sys.argv[1:2] == ["status"]:
-        from compare import status
+        from compare.run import status
 
         sys.exit(status.main(sys.argv[2:]))
     # Hydra would print a traceback's tail and exit with 1; errors are told apart here instead.

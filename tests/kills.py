@@ -23,14 +23,13 @@ import torch
 # Imported here, they need not be in every fork.
 import rl_baseline.module  # noqa: F401
 from arena.config import Addition, Budget, Cell, Size, TrainerConfig
-from compare import run as pool
-from compare import stop
-from compare.config import Logger
-from compare.plan import Planned
-from compare.store import Store
+from compare.plan.cells import Planned
+from compare.plan.config import Logger
+from compare.run import pool, stop
+from compare.store.claims import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm, TransformerArm
-from tests.compare.cells import alone
+from tests.compare.planted.cells import alone
 
 ARMS: tuple[Any, ...] = (
     TransformerArm(name="transformer"),

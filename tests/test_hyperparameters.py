@@ -17,11 +17,11 @@ CLASSES = (
     ("arena/config.py", "Budget", "budget", "Compute"),
     ("arena/config.py", "TrainerConfig", "trainer", "Training, the same for every arm"),
     ("ebt/config.py", "EBTArm", "arm", "Energy-based arms"),
-    ("ebt/parallel_config.py", "ParallelArm", "arm", "One energy for a whole answer"),
-    ("ebt/verifier_config.py", "VerifierArm", "arm", "The verifier"),
+    ("ebt/parallel/config.py", "ParallelArm", "arm", "One energy for a whole answer"),
+    ("ebt/verifier/config.py", "VerifierArm", "arm", "The verifier"),
     ("rl_baseline/config.py", "RLArm", "arm", "Arms trained by reward"),
-    ("rl_baseline/looped_config.py", "LoopedArm", "arm", "The looped transformer"),
-    ("rl_baseline/diffusion_config.py", "DiffusionArm", "arm", "Masked diffusion"),
+    ("controls/looped/config.py", "LoopedArm", "arm", "The looped transformer"),
+    ("controls/diffusion/config.py", "DiffusionArm", "arm", "Masked diffusion"),
 )
 NAMED = {
     r"EBT paper|S1\b|S2\b|released code|Eq\. 1|the paper's text": "2507.02092",
@@ -144,7 +144,7 @@ def test_whatever_cites_a_paper_has_one_in_the_index() -> None:
 
 def test_the_classes_listed_are_those_of_the_arms() -> None:
     """A new family of arms belongs into the index."""
-    from compare.arms import FAMILIES
+    from compare.plan.families import FAMILIES
 
     assert {family.config.__name__ for family in FAMILIES.values()} - {"TransformerArm"} == {
         name for _, name, group, _ in CLASSES if group == "arm"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def build(store: Path, name: str, *, progress: Callable[[str], None] | None = None) -> Path:
-    """Write `<store>/reports/<name>/` and return its page; see compare/report/compose.py.
+    """Write `<store>/reports/<name>/` and return its page; see compare/report/page.py.
 
     Raises:
-        compare.manifest.ManifestError: the store has no such experiment, or its manifest is unreadable.
+        compare.store.manifest.ManifestError: the store has no such experiment, or its manifest is unreadable.
     """
-    from compare.report.compose import compose  # Here, so that importing the harness stays light.
+    from compare.report.page import compose  # Here, so that importing the harness stays light.
 
     return compose(store, name, progress=progress)

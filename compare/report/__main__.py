@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         stores, settings = _read(options.runs)
         # Only now: `--help` should not wait for numpy and matplotlib.
-        from compare.manifest import ManifestError
+        from compare.store.manifest import ManifestError
 
         try:
             if options.diff:
@@ -86,9 +86,9 @@ def _read(given: list[str]) -> tuple[list[Path], dict[str, str]]:
 
 
 def _build(stores: list[Path], settings: dict[str, str]) -> int:
-    from compare import manifest
-    from compare.combine import combine
-    from compare.manifest import ManifestError
+    from compare.store import manifest
+    from compare.store.combine import combine
+    from compare.store.manifest import ManifestError
 
     for store in stores:
         if not manifest.names(store):
@@ -138,9 +138,9 @@ def _say(name: str, remarks: tuple[str, ...]) -> None:
 
 def _page(store: Path, name: str, tell: Callable[[str], None]) -> Path:
     """Build one report, and say of each record that cannot be used why not."""
-    from compare import manifest
-    from compare.evidence import collect
-    from compare.report.compose import write
+    from compare.report.page import write
+    from compare.store import manifest
+    from compare.store.evidence import collect
 
     evidence = collect(store, manifest.load(store, name), tell)
     for trouble in evidence.troubles:
@@ -150,8 +150,8 @@ def _page(store: Path, name: str, tell: Callable[[str], None]) -> Path:
 
 
 def _diff(given: list[Path], settings: dict[str, str]) -> int:
-    from compare import manifest
     from compare.report.diff import diff
+    from compare.store import manifest
 
     if len(given) != 2:
         raise BadRequest(f"--diff: compares two studies, {len(given)} given; give --diff A B")

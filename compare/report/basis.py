@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from compare.evidence import Evidence
-from compare.manifest import PlannedCell
+from compare.store.evidence import Evidence
+from compare.store.manifest import PlannedCell
 
 
 @dataclass(frozen=True, kw_only=True)

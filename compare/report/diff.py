@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from compare import manifest as manifests
-from compare.combine import difference
-from compare.evidence import Evidence, collect, without_paths
-from compare.findings import Finding
-from compare.report.compose import render
-from compare.scaling import analyse
+from compare.analysis.findings import Finding
+from compare.analysis.scaling.measure import analyse
+from compare.report.page import render
+from compare.store import manifest as manifests
+from compare.store.combine import difference
+from compare.store.evidence import Evidence, collect, without_paths
 
 SIDES = ("A", "B")
 
@@ -70,7 +70,7 @@ def diff(
     """Compare two studies, each a store and the name of an experiment; write a page and Markdown to `folder`.
 
     Raises:
-        compare.manifest.ManifestError: a store has no such experiment, or its manifest is unreadable.
+        compare.store.manifest.ManifestError: a store has no such experiment, or its manifest is unreadable.
     """
     evidence = [collect(store, manifests.load(store, name), progress) for store, name in (a, b)]
     results = [analyse(one, progress=progress) for one in evidence]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from compare.manifest import Manifest
+from compare.store.manifest import Manifest
 
 TERMS = {
     "ahead, behind, equivalent, undecided": (

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from compare import manifest as manifests
+from compare.store import manifest as manifests
 
 PROJECT = "ebt-arena"
 """Where `logger=wandb` logs unless told otherwise."""
@@ -117,7 +117,7 @@ def _words(api: Any, sections: dict[str, str], names: Sequence[str]) -> list[Any
 
 
 def _panels(api: Any, expressions: Any, entity: str, project: str, name: str, study: str) -> Any:
-    """Panels over the runs of one study; their metrics are those of compare/mirror.py."""
+    """Panels over the runs of one study; their metrics are those of compare/run/mirror.py."""
     arm = api.Config("arm.name")
     runs = api.Runset(
         entity=entity,

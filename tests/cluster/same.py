@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from compare.record import Record
-from compare.store import Store
+from compare.store.claims import Store
+from compare.store.record import Record
 from tests.cluster.engines import Engine
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from compare.store import SNAPSHOT
+from compare.store.claims import SNAPSHOT
 from tests.cluster import slurm
 from tests.cluster.engines import ENGINES
 from tests.cluster.same import ROOT, differing, ran, run_both

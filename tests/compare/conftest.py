@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from compare import evidence, manifest, scaling
-from compare.report import build, figures
+from compare.analysis import drawing as figures
+from compare.analysis.scaling import measure as scaling
+from compare.report import build
+from compare.store import evidence, manifest
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
-from compare.report.ceiling_words import Answer
-from compare.report.figures import Figure
+from compare.analysis.ceiling.words import Answer
+from compare.analysis.drawing import Figure
 
 
 def visible(page: str) -> str:

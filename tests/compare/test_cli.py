@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compare.store import Store, running
+from compare.store.claims import Store, running
 
 ROOT = Path(__file__).resolve().parents[2]
 

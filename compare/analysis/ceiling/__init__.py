@@ -1,0 +1,1 @@
+"""Does entropy foretell where reward ends?"""

@@ -1,0 +1,171 @@
+"""Drawing a figure as SVG text: inline in the page, and a file beside the Markdown.
+
+Text is drawn as paths, so it looks the same everywhere. What is neutral (axes, text, the baseline) is
+drawn in `currentColor` and follows the page into dark mode; arms keep one colour and one marker over
+all figures, from Okabe and Ito's palette, which survives colour blindness.
+"""
+
+import io
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib
+
+from compare.analysis.tables import BASELINE
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+NEUTRAL = "#010203"
+"""Stands for currentColor while matplotlib draws; no arm has it."""
+
+PALETTE = {
+    BASELINE: NEUTRAL,
+    "ebt_s1": "#0072B2",
+    "ebt_one_step": "#56B4E9",
+    "rl_grpo": "#D55E00",
+    "rl_clip_cov": "#E69F00",
+    "rl_kl_cov": "#009E73",
+    "rl_gppo": "#CC79A7",
+}
+SPARE = ("#999933", "#882255", "#44AA99", "#AA4499", "#8C8C8C", "#B8860B")
+"""For other arms, in order of name."""
+
+MARKERS = "osD^vP*X<>ph"
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.18,
+    "grid.color": NEUTRAL,
+    "text.color": NEUTRAL,
+    "axes.labelcolor": NEUTRAL,
+    "axes.edgecolor": NEUTRAL,
+    "xtick.color": NEUTRAL,
+    "ytick.color": NEUTRAL,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "figure.figsize": (5.0, 3.7),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure, ready to be put in a page."""
+
+    name: str
+    """File name without its ending."""
+    title: str
+    caption: str
+    svg: str
+    records: tuple[str, ...] = ()
+    """Cells that it shows; empty: those of its study or section."""
+
+
+def standalone(figure: Figure) -> str:
+    """SVG text for a file of its own: a viewer gives no colour to inherit, so it brings paper and ink."""
+    return figure.svg.replace("<title>", "<style>:root{color:#1b1f24;background:#fff}</style><title>", 1)
+
+
+def colours(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each arm, the same whatever subset a figure shows."""
+    names = sorted(
+        set(arms), key=lambda arm: (list(PALETTE).index(arm) if arm in PALETTE else len(PALETTE), arm)
+    )
+    others = [name for name in names if name not in PALETTE]
+    out = {}
+    for name in names:
+        colour = PALETTE.get(name) or SPARE[others.index(name) % len(SPARE)]
+        order = list(PALETTE).index(name) if name in PALETTE else len(PALETTE) + others.index(name)
+        out[name] = (colour, MARKERS[order % len(MARKERS)])
+    return out
+
+
+def draw_figure(
+    name: str,
+    title: str,
+    caption: str,
+    draw: Callable[[Axes], None],
+    summary: str,
+    records: tuple[str, ...] = (),
+) -> Figure:
+    """A figure of one plot.
+
+    Args:
+        name: file name; what a file name cannot hold becomes a dash.
+        draw: puts everything into the axes; labelled artists become the legend.
+        summary: the figure in words, for those who cannot see it.
+        records: cells that it shows, if not all of its study or section.
+    """
+    return draw_panels(name, title, caption, lambda panels: draw(panels[0]), summary, records)
+
+
+def draw_panels(
+    name: str,
+    title: str,
+    caption: str,
+    draw: Callable[[list[Axes]], None],
+    summary: str,
+    records: tuple[str, ...] = (),
+    *,
+    rows: int = 1,
+    columns: int = 1,
+    height: float | None = None,
+) -> Figure:
+    """A figure of several plots, row by row; the first one's labelled artists become the legend.
+
+    Args:
+        height: inches at a width of 5; none: that of every figure.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+    width, usual = STYLE["figure.figsize"]
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": safe}):
+        figure, grid = plt.subplots(
+            rows, columns, squeeze=False, figsize=(width, height or usual), layout="constrained"
+        )
+        draw(list(grid.flat))
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        if labels:
+            # Some 66 characters go into a line; six are the sign's.
+            fit = max(1, min(len(labels), 3, 66 // (max(map(len, labels)) + 6)))
+            figure.legend(handles, labels, loc="outside upper center", ncols=fit, fontsize=9)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        plt.close(figure)
+    return Figure(
+        name=safe,
+        title=title,
+        caption=caption,
+        svg=_accessible(buffer.getvalue(), safe, title, summary),
+        records=records,
+    )
+
+
+WIDE = 400
+"""Points of width beyond which a figure does not shrink to a narrow screen."""
+
+
+def _accessible(svg: str, name: str, title: str, summary: str) -> str:
+    """An SVG element alone, with a text alternative, neutral colours and ids of its own.
+
+    Several figures share a page, and matplotlib gives each the same ids.
+    """
+    svg = svg[svg.index("<svg") :].replace(NEUTRAL, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    text = escape(f"{title}. {summary}", quote=True)
+    head, body = svg.split(">", 1)
+    head = re.sub(r' (width|height)="[^"]*pt"', "", head)
+    found = re.search(r'viewBox="0 0 ([\d.]+) ', head)
+    if found and float(found[1]) > WIDE:
+        # On a phone its letters would be too small to read: it keeps its width, and its frame scrolls.
+        head += f' style="min-width: {float(found[1]):.0f}px"'
+    return f'{head} role="img" aria-label="{text}"><title>{text}</title>{body}'

@@ -1,0 +1,1 @@
+"""Does low energy mean right?"""

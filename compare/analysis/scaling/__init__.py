@@ -1,0 +1,1 @@
+"""Who learns more from the same compute?"""

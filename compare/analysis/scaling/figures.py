@@ -1,0 +1,247 @@
+"""The figures of a study: loss and error against its axis, entropy and reward over training by reward."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from compare.analysis.drawing import Figure, draw_figure
+from compare.analysis.scaling.axes import READ
+from compare.analysis.scaling.measure import Line, Study
+from compare.analysis.tables import Means
+from compare.stats.intervals import percentile_interval
+
+
+def of_study(study: Study, look: dict[str, tuple[str, str]]) -> list[Figure]:
+    """Every figure that the study has data for."""
+    makers = [loss_figure, error_figure, entropy_figure, reward_figure]
+    if study.axis == "isoflop":
+        # Its figure is scaling_figures'; by FLOPs, sizes at one budget would stand on one another.
+        makers = []
+    if study.ceiling is not None:
+        makers.remove(entropy_figure)  # the section on the ceiling has one, against compute
+    return [figure for figure in (make(study, look) for make in makers) if figure is not None]
+
+
+def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+    """Loss against training FLOPs, log-log: runs, means, the joint fit and its bootstrap band."""
+    if not study.loss:
+        return None
+    fit = study.fits.get("shared")
+    axis = READ[study.axis]
+
+    def draw(ax: Axes) -> None:
+        for arm, points in _by_arm(study.loss):
+            colour, marker = look[arm]
+            if study.line is not None and study.axis != "flops" and arm in study.line.runs.arms:
+                _straight_line(ax, study.line, arm, colour)
+            elif fit is not None and arm in fit.runs.arms:
+                grid = np.geomspace(*fit.runs.span(arm), 60)
+                rows = np.exp(fit.log_loss(arm, grid))
+                ends = [percentile_interval(row[1:], fit.degrees(row, arm)) for row in rows.T]
+                low, high = (np.array(end) for end in zip(*ends, strict=True))
+                if np.isfinite(low).all():
+                    ax.fill_between(grid, low, high, color=colour, alpha=0.18, linewidth=0)
+                ax.plot(grid, rows[0], color=colour)
+            else:
+                ax.plot(
+                    [p.compute for p in points],
+                    [p.estimate.value for p in points],
+                    color=colour,
+                    linestyle=":",
+                )
+            _scatter(ax, points, colour, marker)
+            ax.plot(
+                [p.compute for p in points],
+                [p.estimate.value for p in points],
+                linestyle="none",
+                marker=marker,
+                color=colour,
+                markersize=6,
+                label=arm,
+            )
+        ax.set_xscale("log")
+        _label_one_budget(ax, study.loss)
+        if study.axis != "flops":
+            ax.xaxis.set_major_locator(FixedLocator(sorted({round(m.compute) for m in study.loss})))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+            ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        # Within a decade or so every step earns a label; over several only the powers of ten do.
+        steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+        ax.yaxis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.set_xlabel(axis.label)
+        ax.set_ylabel("held-out loss, nats a token")
+
+    lines = (
+        "L = E + A C^-alpha, one E for all arms, with the 95% bootstrap band"
+        if study.axis == "flops"
+        else "least squares of log loss on the log of the axis"
+    )
+    return draw_figure(
+        f"{study.name}-loss",
+        f"{study.name}: loss against {'training compute' if study.axis == 'flops' else axis.short}",
+        f"Small points: runs. Large points: means over seeds. Lines: {lines}; dotted: no fit.",
+        draw,
+        _summary(study.loss, axis.short),
+        _having(study, "loss"),
+    )
+
+
+def _straight_line(ax: Axes, line: Line, arm: str, colour: str) -> None:
+    """The paper's reading of one arm, through the mean of its points."""
+    i = line.runs.arms.index(arm)
+    inside = line.runs.arm_N == i
+    x, y = np.log(line.runs.compute_N[inside]), np.log(line.runs.value_N[inside])
+    ends = np.array([x.min(), x.max()])
+    ax.plot(np.exp(ends), np.exp(y.mean() + line.slope_RA[0, i] * (ends - x.mean())), color=colour)
+
+
+def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+    """Answer error against training FLOPs: runs, means with intervals over seeds, fitted sigmoids."""
+    if not study.error:
+        return None
+    groups = _by_arm(study.error)
+
+    def draw(ax: Axes) -> None:
+        for k, (arm, points) in enumerate(groups):
+            colour, marker = look[arm]
+            # Arms share their budgets; a small shift in log compute keeps their bars apart.
+            nudge = 1.05 ** (k - (len(groups) - 1) / 2)
+            x = np.array([p.compute * nudge for p in points])
+            mean = np.array([p.estimate.value for p in points])
+            low = np.clip([p.estimate.low for p in points], 0, 1)
+            high = np.clip([p.estimate.high for p in points], 0, 1)
+            known = np.array([not p.estimate.single_run for p in points])
+            if arm in study.accuracy:
+                grid = np.geomspace(points[0].compute, points[-1].compute, 80)
+                ax.plot(grid * nudge, 1 - study.accuracy[arm].accuracy(grid)[0], color=colour, linewidth=1.2)
+            else:
+                ax.plot(x, mean, color=colour, linestyle=":", linewidth=1.2)
+            if known.any():
+                bars = np.maximum(np.array([mean - low, high - mean]), 0)[:, known]
+                ax.errorbar(
+                    x[known],
+                    mean[known],
+                    yerr=bars,
+                    linestyle="none",
+                    color=colour,
+                    elinewidth=1.1,
+                    capsize=2,
+                    alpha=0.7,
+                )
+            _scatter(ax, points, colour, marker, nudge)
+            ax.plot(x, mean, linestyle="none", marker=marker, color=colour, markersize=6, label=arm)
+        ax.set_xscale("log")
+        _label_one_budget(ax, study.error)
+        ax.set_ylim(-0.03, 1.03)
+        ax.set_xlabel(READ[study.axis].label)
+        ax.set_ylabel("answer error, 1 - exact")
+
+    caption = (
+        "Small points: runs. Large points: means over seeds, with 95% Student's t intervals "
+        "(three seeds make them wide). Lines: fitted sigmoid; dotted: no fit. Arms shifted sideways a little."
+    )
+    return draw_figure(
+        f"{study.name}-error",
+        f"{study.name}: answer error against "
+        f"{'training compute' if study.axis == 'flops' else READ[study.axis].short}",
+        caption,
+        draw,
+        _summary(study.error, READ[study.axis].short),
+        _having(study, "exact"),
+    )
+
+
+def entropy_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+    """Entropy of the policy against RL steps."""
+    return _trace(study, look, "entropy", "policy entropy, nats a token")
+
+
+def reward_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+    """Reward in training against RL steps."""
+    return _trace(study, look, "reward", "reward in training")
+
+
+def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: str) -> Figure | None:
+    """A history column against optimiser steps since RL began: mean over seeds, band from min to max."""
+    traces: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    shown: list[str] = []
+    for arm in study.arms:
+        own = [run for run in study.runs if run.planned.arm == arm and "reward" in run.record.history]
+        top = [run for run in own if run.rung == max(r.rung for r in own)]
+        found = [(run.planned.cell, _series(run.record.history, column)) for run in top]
+        series = [s for _, s in found if s is not None]
+        shown += [cell for cell, s in found if s is not None]
+        if series:
+            grid = np.linspace(0, min(float(x[-1]) for x, _ in series), 120)
+            traces[arm] = grid, np.array([np.interp(grid, x, y) for x, y in series])
+    if not traces:
+        return None
+
+    def draw(ax: Axes) -> None:
+        for arm, (grid, values) in traces.items():
+            colour, marker = look[arm]
+            ax.fill_between(
+                grid, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0
+            )
+            ax.plot(
+                grid, values.mean(axis=0), color=colour, label=arm, marker=marker, markevery=24, markersize=5
+            )
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set_xlabel("optimiser steps since reinforcement learning began")
+        ax.set_ylabel(label)
+
+    point = "budget" if study.axis == "flops" else "rung"
+    caption = f"Largest {point}. Lines: mean over seeds. Bands: smallest to largest seed, no interval."
+    ends = "; ".join(
+        f"{arm} from {v[:, 0].mean():.3g} to {v[:, -1].mean():.3g}" for arm, (_, v) in traces.items()
+    )
+    title = f"{study.name}: {column} over reinforcement learning"
+    return draw_figure(f"{study.name}-{column}", title, caption, draw, ends, tuple(shown))
+
+
+def _having(study: Study, metric: str) -> tuple[str, ...]:
+    return tuple(run.planned.cell for run in study.runs if run.find(metric) and run.record.flops > 0)
+
+
+def _series(history: dict[str, list[float | None]], column: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Steps since the first entry of a column, and its values; None if fewer than two were logged."""
+    pairs = [
+        (step, value)
+        for step, value in zip(history.get("step", []), history.get(column, []), strict=False)
+        if step is not None and value is not None and math.isfinite(value)
+    ]
+    if len(pairs) < 2:
+        return None
+    steps, values = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
+    return steps - steps[0], values
+
+
+def _label_one_budget(ax: Axes, means: tuple[Means, ...]) -> None:
+    """Where all runs have one budget, name that one: the steps of a decade would cover one another."""
+    budgets = {m.budget for m in means}
+    if len(budgets) == 1:
+        ax.xaxis.set_major_locator(FixedLocator([m.compute for m in means][:1]))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e+", "e")))
+        ax.xaxis.set_minor_locator(NullLocator())
+
+
+def _by_arm(means: tuple[Means, ...]) -> list[tuple[str, list[Means]]]:
+    return [(arm, [m for m in means if m.arm == arm]) for arm in dict.fromkeys(m.arm for m in means)]
+
+
+def _scatter(ax: Axes, points: list[Means], colour: str, marker: str, nudge: float = 1.0) -> None:
+    x = [p.compute * nudge for p in points for _ in p.values]
+    y = [value for p in points for value in p.values]
+    ax.plot(x, y, linestyle="none", marker=marker, markersize=2.5, color=colour, alpha=0.55)
+
+
+def _summary(means: tuple[Means, ...], unit: str = "FLOPs") -> str:
+    """The last mean of every arm in words, for those who cannot see the figure."""
+    last = {m.arm: m for m in means}
+    return "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.3g} {unit}" for arm, m in last.items())

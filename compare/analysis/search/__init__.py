@@ -1,0 +1,1 @@
+"""Which settings did a search choose?"""

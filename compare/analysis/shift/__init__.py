@@ -1,0 +1,1 @@
+"""Who decays slower away from the training distribution?"""

@@ -1,0 +1,1 @@
+"""Which tokens hold entropy, and which settle first?"""

@@ -1,0 +1,1 @@
+"""Planted truths: how often is the analysis right?"""

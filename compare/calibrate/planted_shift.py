@@ -1,0 +1,135 @@
+"""Studies of shift and of thinking with a known truth, for the analysis to be judged by.
+
+Two arms at one budget, each answering at three efforts on the problems of four severities. What runs differ
+in, what problems differ in (shared by all runs, as held-out problems are), what suits one arm and what
+thinking makes of single problems are planted apart.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compare.analysis.tables import BASELINE
+from compare.calibrate.planted import ARM, finished, record
+from compare.stats.intervals import Array
+from compare.store.evidence import Evidence, Run
+from compare.store.manifest import CHEAPEST, SEVERITY, Contrast, PlannedCell
+from compare.store.record import Evaluation
+
+BUDGET = 1e12
+AXIS = "planted"
+PROBLEMS = 200
+"""Held-out problems a severity."""
+EFFORTS = {"think_1": (0.0, 1.0), "think_2": (0.5, 2.0), "think_8": (1.0, 8.0)}
+"""Effort -> share of the full gain, FLOPs an answer. The last is the arm's own way to answer."""
+
+CONTRASTS = tuple(
+    Contrast(study="planted", arm=ARM, baseline=baseline, quantity=quantity, margin=0.0)
+    for quantity, baseline in (
+        ("decay_slope", BASELINE),
+        ("retained_share", BASELINE),
+        ("thinking_gain", CHEAPEST),
+        ("thinking_area", BASELINE),
+        ("thinking_shift", SEVERITY),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shifted:
+    """What one arm is planted with, by severity from 0 up."""
+
+    cheapest: tuple[float, ...] = (0.6, 0.5, 0.4, 0.3)
+    """Exact answers at the cheapest effort."""
+    gain: tuple[float, ...] = (0.1, 0.1, 0.1, 0.1)
+    """What the dearest adds."""
+
+    @property
+    def level_K(self) -> Array:
+        """Exact answers at the arm's own way to answer."""
+        return np.array(self.cheapest) + np.array(self.gain)
+
+    @property
+    def slope(self) -> float:
+        """Answers lost a severity."""
+        return -float(np.polyfit(np.arange(len(self.cheapest)), self.level_K, 1)[0])
+
+    @property
+    def retained(self) -> float:
+        """Share of the answers in distribution that is kept."""
+        return float(self.level_K[1:].mean() / self.level_K[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """How much runs and problems differ, in chances of a right answer."""
+
+    run: float = 0.02
+    """Standard deviation from run to run, the same at every severity."""
+    run_shift: float = 0.01
+    """Standard deviation from run to run at each severity."""
+    difficulty: float = 0.15
+    """Half-width of what a problem adds to every run's chance, uniform."""
+    affinity: float = 0.05
+    """Half-width of what it adds to one arm's."""
+    thinking: float = 0.05
+    """Half-width of what thinking adds to it, for all runs of an arm."""
+
+
+def study(
+    arm: Shifted,
+    baseline: Shifted,
+    contrasts: tuple[Contrast, ...],
+    rng: np.random.Generator,
+    *,
+    spread: Spread | None = None,
+    seeds: int = 3,
+) -> Evidence:
+    """A finished experiment: ARM against BASELINE."""
+    spread = spread or Spread()
+    truths = {BASELINE: baseline, ARM: arm}
+    severities = len(arm.cheapest)
+    difficulty_KP = rng.uniform(-1, 1, (severities, PROBLEMS)) * spread.difficulty
+    runs = []
+    for name, truth in truths.items():
+        suits_KP = difficulty_KP + rng.uniform(-1, 1, (severities, PROBLEMS)) * spread.affinity
+        thinks_KP = rng.uniform(-1, 1, (severities, PROBLEMS)) * spread.thinking
+        for seed in range(seeds):
+            own_K = spread.run * rng.standard_normal() + spread.run_shift * rng.standard_normal(severities)
+            luck_KP = rng.random((severities, PROBLEMS))
+            evaluations = tuple(
+                _answered(
+                    luck_KP[k]
+                    < truth.cheapest[k] + own_K[k] + suits_KP[k] + share * (truth.gain[k] + thinks_KP[k]),
+                    k,
+                    effort,
+                    flops,
+                )
+                for k in range(severities)
+                for effort, (share, flops) in EFFORTS.items()
+            )
+            runs.append(_run(name, seed, evaluations))
+    return finished(contrasts, tuple(runs))
+
+
+def _answered(right_P: Array, severity: int, effort: str, flops: float) -> Evaluation:
+    share = float(right_P.mean())
+    return Evaluation(
+        stage="final",
+        axis=AXIS,
+        severity=severity,
+        effort=effort,
+        metric="exact",
+        value=share,
+        sd=float(np.sqrt(share * (1 - share))),
+        n=len(right_P),
+        outcomes="".join("1" if right else "0" for right in right_P),
+        flops=flops,
+    )
+
+
+def _run(arm: str, seed: int, evaluations: tuple[Evaluation, ...]) -> Run:
+    planned = PlannedCell(
+        cell=f"{arm}-{seed}", study="planted", arm=arm, task="planted", size="6xs", budget=BUDGET, seed=seed
+    )
+    return Run(planned=planned, record=record(planned, evaluations))

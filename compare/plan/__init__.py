@@ -1,0 +1,1 @@
+"""What is to be run: an experiment's file to cells."""

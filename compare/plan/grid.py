@@ -1,0 +1,134 @@
+"""The grid of a study: its arms, rungs and trials as cells under one seed, with tuned settings."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from omegaconf import OmegaConf
+
+from arena.config import Cell, ConfigError, Size, require_choice
+from compare.plan.config import Experiment, Root, Rung, Study
+from compare.plan.families import FAMILIES
+from compare.plan.trials import trials, with_settings
+from compare.plan.tuned import apply, in_words
+from compare.store.manifest import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One cell of a study under its first seed, and where it stands in the grid."""
+
+    cell: Cell
+    rung: int
+    """Its number; 0 where FLOPs are the axis."""
+    trial: int = 0
+    settings: Settings | None = None
+
+
+def points_of(
+    name: str, study: Study, experiment: Experiment, given: list[str], folder: Path | None
+) -> list[Point]:
+    """One cell an arm, rung and trial, with tuned settings from `folder` if there are any.
+
+    Args:
+        given: overrides of the command line that hold for every cell.
+
+    Raises:
+        ConfigError: the study is empty, or an override sets what it may not.
+    """
+    if not (study.arms and study.rungs and experiment.seeds):
+        raise ConfigError(f"experiment.studies.{name}: needs at least one arm, one rung and one seed")
+    for override in study.overrides:
+        if not override.startswith(("task.", "trainer.")):
+            raise ConfigError(
+                f"experiment.studies.{name}.overrides: {override} sets neither task. nor trainer.; what "
+                "concerns one arm belongs in a file of conf/arm"
+            )
+    for kind, overrides in study.family_overrides.items():
+        require_choice(f"experiment.studies.{name}.family_overrides", kind, FAMILIES)
+        for override in overrides:
+            if not override.startswith("arm.") or override.startswith(("arm.name", "arm.kind")):
+                raise ConfigError(
+                    f"experiment.studies.{name}.family_overrides: {override} sets no setting of an arm; give "
+                    "keys such as arm.warm_until, they hold for every arm of the family"
+                )
+    points: list[Point] = []
+    sizes: dict[str, Size] = {}
+    for arm in study.arms:
+        choices = [f"arm={arm}", f"task={study.task}", f"size={study.rungs[0].size}"]
+        choices += [*study.overrides, *given]
+        root = _compose(choices)
+        of_family = study.family_overrides.get(root.arm.kind, [])
+        if of_family:
+            root = _compose([*choices, *of_family])
+        own: list[Point] = []
+        for number, rung in enumerate(study.rungs, start=1):
+            if rung.size not in sizes:
+                # No other group says anything of the size, so one arm's is every arm's.
+                same = rung.size == study.rungs[0].size
+                sizes[rung.size] = root.size if same else _compose([f"size={rung.size}"]).size
+            cell = cell_of(root, experiment.seeds[0])
+            budget = dataclasses.replace(cell.budget, flops=rung.flops, problems=rung.problems)
+            cell = dataclasses.replace(cell, budget=budget, size=sizes[rung.size])
+            cell = dataclasses.replace(cell, **_shape(cell, rung))
+            place = 0 if experiment.axis == "flops" else number
+            if experiment.search is not None:
+                own += [
+                    Point(cell=with_settings(cell, settings), rung=place, trial=trial)
+                    for trial, settings in enumerate(trials(cell, experiment.search), start=1)
+                ]
+            else:
+                own.append(Point(cell=cell, rung=place))
+        points += _with_tuned(name, own, folder, set(map(key_of, of_family)))
+    return points
+
+
+def _with_tuned(study: str, points: list[Point], folder: Path | None, set_elsewhere: set[str]) -> list[Point]:
+    """An arm's points with tuned settings, if all of its sizes have them.
+
+    A curve over sizes of which one is tuned would bend there.
+    """
+    found = [apply(point.cell, folder, set_elsewhere) for point in points]
+    if any(tuned is None for _, tuned in found):
+        return points
+    return [
+        dataclasses.replace(point, cell=cell, settings=tuned and in_words(study, cell, tuned))
+        for point, (cell, tuned) in zip(points, found, strict=True)
+    ]
+
+
+def _shape(cell: Cell, rung: Rung) -> dict[str, Any]:
+    """Size and task of a rung that names its own depth, width or batch; a changed size gets its own name."""
+    changed = {key: value for key in ("layers", "width") if (value := getattr(rung, key)) is not None}
+    parts: dict[str, Any] = {}
+    if changed:
+        name = "-".join([cell.size.name, *(f"{key}{value}" for key, value in changed.items())])
+        parts["size"] = dataclasses.replace(cell.size, name=name, **changed)
+    if rung.batch is not None:
+        parts["task"] = dataclasses.replace(cell.task, batch=rung.batch)
+    return parts
+
+
+def _compose(overrides: list[str]) -> Root:
+    root = OmegaConf.to_object(compose(config_name="config", overrides=overrides))
+    assert isinstance(root, Root)
+    return root
+
+
+def cell_of(root: Root, seed: int) -> Cell:
+    """The one cell that a composed configuration names."""
+    return Cell(
+        arm=root.arm, task=root.task, size=root.size, budget=root.budget, trainer=root.trainer, seed=seed
+    )
+
+
+def key_of(override: str) -> str:
+    """What a Hydra override sets."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def passed_on(overrides: tuple[str, ...]) -> list[str]:
+    """Overrides of the command line that hold for every cell: those of the trainer."""
+    return [o for o in overrides if key_of(o).split(".")[0] == "trainer"]

@@ -1,0 +1,1 @@
+"""Running cells: a plan to records."""

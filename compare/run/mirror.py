@@ -1,0 +1,187 @@
+"""A cell mirrored elsewhere: Weights & Biases, TensorBoard or CSV, through Lightning's loggers.
+
+The record in the store is the truth; nothing reads a mirror back, and a mirror that breaks costs no cell
+its result. Every cell is a run of its own, also when many share a process.
+"""
+
+import contextlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from arena.config import ConfigError
+from compare.plan.cells import Planned, portable
+from compare.plan.config import Logger
+from compare.store.evidence import Run
+from compare.store.manifest import PlannedCell
+from compare.store.record import Evaluation, Record
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger as LightningLogger
+
+    from compare.run.live_law import LawSoFar
+
+DRAWN = {"loss": "loss, nats a token", "reward": "reward in training", "entropy": "entropy, nats a token"}
+"""Columns of the history that a cell's figures show, against training FLOPs."""
+
+
+def check(settings: Logger) -> None:
+    """Raise ConfigError, before anything is trained, if this logger cannot work here."""
+    if settings.name == "tensorboard" and not any(
+        importlib.util.find_spec(name) for name in ("tensorboard", "tensorboardX")
+    ):
+        raise ConfigError(
+            "logger=tensorboard: TensorBoard is not installed; pip install 'ebt-arena[tensorboard]' (from a "
+            "checkout: pip install -e '.[tensorboard]')"
+        )
+    if settings.name == "wandb" and settings.mode == "online":
+        import wandb
+
+        if wandb.api.api_key is None:
+            raise ConfigError(
+                "logger.mode=online: nobody is logged in to Weights & Biases here; run wandb login, or leave "
+                "logger.mode=offline and wandb sync later"
+            )
+
+
+class Mirror:
+    """Where one cell is mirrored; does nothing for logger=none."""
+
+    def __init__(self, planned: Planned, settings: Logger, folder: Path) -> None:
+        self.planned, self.settings, self.folder = planned, settings, folder
+        self.logger: LightningLogger | None = None
+
+    def __enter__(self) -> "Mirror":
+        return self
+
+    def __exit__(self, *trouble: object) -> None:
+        """End a run that is still open: its cell is on its way out without a record."""
+        with contextlib.suppress(Exception):  # what stops the cell must get through
+            self.close(failed=True)
+
+    def open(self) -> "LightningLogger | None":
+        """The logger for the trainer; one a cell."""
+        if self.settings.name != "none" and self.logger is None:
+            self.logger = self._build()
+        return self.logger
+
+    def _build(self) -> "LightningLogger":
+        # Here, since importing them takes seconds.
+        from lightning.pytorch import loggers
+
+        cell, settings = self.planned.cell, self.settings
+        if settings.name == "csv":
+            return loggers.CSVLogger(self.folder, name="csv", version="")
+        if settings.name == "tensorboard":
+            return loggers.TensorBoardLogger(self.folder, name="tensorboard", version="")
+        return loggers.WandbLogger(
+            project=settings.project,
+            save_dir=self.folder,
+            name=f"{cell.task.name}-{cell.arm.name}-{cell.budget.flops:g}-{cell.seed}",
+            id=self.planned.identity,
+            resume="allow",
+            mode=settings.mode,
+            group=settings.group or self.planned.study,
+            job_type=cell.arm.name,
+            tags=[self.planned.study, cell.task.name],
+            config={
+                **portable(cell),
+                "cell": self.planned.identity,
+                "study": self.planned.study,
+                "budget_flops": cell.budget.flops,
+            },
+        )
+
+    def keep(self, record: Record, path: Path, forecasts: "list[tuple[int, LawSoFar]]") -> None:
+        """Log a record that has been written to `path`: history, evaluations, figures, and the file."""
+        if self.logger is None:
+            return
+        log_history(self.logger, record.history, record.evaluations, forecasts)
+        self.logger.log_metrics(headline(self.planned, record))
+        figures = draw(record.history)
+        run: Any = self.logger.experiment  # pyright: ignore[reportAttributeAccessIssue]
+        if self.settings.name == "tensorboard":
+            for name, figure in figures.items():
+                run.add_figure(name, figure)
+        if self.settings.name == "wandb":
+            import wandb
+
+            run.log({f"figures/{name}": wandb.Image(figure) for name, figure in figures.items()})
+            run.summary["status"] = record.status
+            artifact = wandb.Artifact(
+                f"cell-{record.cell}", type="record", metadata={"digest": record.digest}
+            )
+            artifact.add_file(str(path), name="record.json")
+            run.log_artifact(artifact)
+
+    def close(self, failed: bool) -> None:
+        """End the run, so that the next cell of this process starts its own."""
+        if self.logger is None:
+            return
+        self.logger.save()
+        self.logger.finalize("failed" if failed else "success")
+        if self.settings.name == "wandb":
+            import wandb
+
+            wandb.finish(exit_code=int(failed))
+        self.logger = None
+
+
+def headline(planned: Planned, record: Record) -> dict[str, float]:
+    """Loss and answer error in distribution, each arm in its default way: one name for all arms."""
+    cell = PlannedCell(
+        cell=record.cell,
+        study=planned.study,
+        arm=record.arm,
+        task=record.task,
+        size=record.size,
+        budget=record.budget,
+        seed=record.seed,
+    )
+    run = Run(planned=cell, record=record)
+    loss, exact = run.find("loss"), run.find("exact")
+    found = {"headline/training_flops": record.flops}
+    found |= {"headline/loss": loss.value} if loss else {}
+    return found | ({"headline/answer_error": 1 - exact.value} if exact else {})
+
+
+def log_history(
+    logger: "LightningLogger",
+    columns: dict[str, list[float | None]],
+    evaluations: tuple[Evaluation, ...],
+    forecasts: "list[tuple[int, LawSoFar]]",
+) -> None:
+    """Rows of the history at their steps, forecasts among them, and every evaluation at the end."""
+    waiting = list(forecasts)
+    for i, step in enumerate(columns.get("step", [])):
+        row = {k: c[i] for k, c in columns.items() if k != "step" and c[i] is not None}
+        # A mirror takes steps in rising order only, so a forecast goes with the first row after it.
+        while waiting and waiting[0][0] <= (step or 0):
+            e = waiting.pop(0)[1].ceiling
+            row |= {
+                f"entropy_law/{k}": v for k, v in (("ceiling", e.value), ("low", e.low), ("high", e.high))
+            }
+        logger.log_metrics({k: v for k, v in row.items() if v is not None}, step=int(step or 0))
+    last = {f"{e.stage}/{e.metric}/{e.effort}/{e.axis}_{e.severity}": e.value for e in evaluations}
+    logger.log_metrics(last)
+
+
+def draw(columns: dict[str, list[float | None]]) -> dict[str, Any]:
+    """Figures of a history: each column of DRAWN that was logged at least twice."""
+    from matplotlib.figure import Figure
+
+    figures = {}
+    for name, label in DRAWN.items():
+        points = [
+            (x, y)
+            for x, y in zip(columns.get("flops", []), columns.get(name, []), strict=False)
+            if x is not None and y is not None
+        ]
+        if len(points) > 1:
+            figure = Figure(figsize=(5.0, 3.2), layout="constrained")
+            ax = figure.subplots()
+            ax.plot(*zip(*points, strict=True), color="#0072B2")
+            ax.set_xlabel("training FLOPs, counted")
+            ax.set_ylabel(label)
+            figures[name] = figure
+    return figures

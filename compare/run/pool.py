@@ -1,0 +1,342 @@
+"""Run a plan: a pool of workers, claims on the store, one display with the time left."""
+
+import contextlib
+import dataclasses
+import math
+import multiprocessing
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compare.plan.cells import Planned, blank_record
+from compare.plan.config import Logger
+from compare.run import stop
+from compare.store.claims import SNAPSHOT, Store, mark_retry, retried_by_a_living
+from compare.store.record import Record
+
+RETRY_AFTER = 2.0
+"""Seconds before a cell that another process runs is looked at again."""
+DEATHS = 3
+"""Workers that may die on a cell without getting it any further, before it counts as failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one cell ended."""
+
+    planned: Planned
+    status: str
+    """done, failed, busy: another process is on it, stopped: it was asked to, or died: its worker did, or
+    another of its processes."""
+    reason: str = ""
+    headline: str = ""
+    """Its main metric, for the display."""
+    seconds: float = 0.0
+
+
+class Notice(str):
+    """News of a cell that must not be dropped."""
+
+
+_progress: Any = None
+
+
+def _start_worker(channel: Any, threads: int) -> None:
+    global _progress
+    _progress = channel
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    stop.listen()
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+
+
+def leave_with_parent() -> None:
+    """End this process when the one that started it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(planned: Planned, root: str, commit: str, logger: Logger, failed: Record | None) -> Outcome:
+    """Body of a worker: claim a cell, run it, say how it went.
+
+    Args:
+        failed: the record to run it again for; any other was written since then and is its result.
+    """
+    try:
+        return _claim_and_run(planned, Store(root), commit, logger, failed)
+    except (stop.Stopped, SystemExit):  # the latter is Lightning's, if it heard of the request first
+        return Outcome(planned=planned, status="stopped")
+    except stop.Lost as error:
+        return Outcome(planned=planned, status="died", reason=str(error))
+
+
+def _claim_and_run(
+    planned: Planned, store: Store, commit: str, logger: Logger, failed: Record | None
+) -> Outcome:
+    with store.claim(planned.identity) as ours:
+        if not ours:
+            return Outcome(planned=planned, status="busy")
+        record = store.record(planned.identity)
+        retry = record is not None and record == failed and not retried_by_a_living(store, planned.identity)
+        if record is None or retry:
+            from compare.run.cell import run_cell
+
+            def tell(what: float | str) -> None:
+                _progress.put((planned.identity, what))
+
+            record = run_cell(planned, store, commit, logger, tell, tell)
+            if retry:
+                mark_retry(store, planned.identity)
+    return Outcome(
+        planned=planned,
+        status=record.status,
+        reason=record.reason,
+        headline=_headline(record),
+        seconds=record.seconds.get("total", 0.0),
+    )
+
+
+def _headline(record: Any) -> str:
+    exact, loss = record.find("exact"), record.find("loss")
+    parts = [f"loss {loss.value:.3f}"] if loss else []
+    return ", ".join([*parts, f"exact {exact.value:.1%}"] if exact else parts)
+
+
+def workers_by_default(threads: int) -> int:
+    """As many workers as the CPU cores allow at so many threads each, those of all its processes; with a GPU,
+    which cells would share, one in all."""
+    gpu = any(os.path.exists(p) for p in ("/dev/nvidia0", "/dev/kfd"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):
+        # A container may see every core of its host and be allowed a few.
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    return 1 if gpu else max(1, cores // threads)
+
+
+class _Lane:
+    """One worker process and its channel: when it dies, it is known which cell it was on."""
+
+    def __init__(self, threads: int) -> None:
+        # Within a job of joblib the default is joblib's own, of which a fresh interpreter has not heard.
+        if multiprocessing.get_start_method(allow_none=True) not in (None, "fork", "forkserver", "spawn"):
+            multiprocessing.set_start_method("spawn", force=True)
+        self._context, self._threads = multiprocessing.get_context("spawn"), threads
+        self.planned: Planned | None = None
+        self.future: Future[Outcome] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start a fresh worker, with a channel that no dead one can have locked."""
+        with stop.deaf_children():  # a first channel starts a process that keeps track of them
+            self.channel: Any = self._context.Queue()
+        self.executor = ProcessPoolExecutor(
+            1, self._context, initializer=_start_worker, initargs=(self.channel, self._threads)
+        )
+
+    def submit(self, planned: Planned, *arguments: Any) -> None:
+        """Put a cell on this lane; a worker that died while idle is replaced first."""
+        with stop.deaf_children():
+            try:
+                self.future = self.executor.submit(_work, planned, *arguments)
+            except BrokenProcessPool:
+                self.start()
+                self.future = self.executor.submit(_work, planned, *arguments)
+        self.planned = planned
+
+    def replace(self) -> None:
+        """A fresh worker for one that was asked to stop."""
+        self.executor.shutdown(wait=False)
+        self.start()
+
+    def ask_to_stop(self) -> None:
+        """The worker saves its cell after the step it is in, and leaves it."""
+        for process in list((self.executor._processes or {}).values()):
+            process.terminate()
+
+    def kill(self) -> None:
+        """End the worker now, whatever it does."""
+        for process in list((self.executor._processes or {}).values()):
+            process.kill()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+
+def run(
+    plan: list[Planned],
+    store: Store,
+    *,
+    commit: str,
+    logger: Logger,
+    workers: int,
+    again: dict[str, Record],
+    ended: Callable[[Outcome], None],
+    spent: Callable[[str, float], None],
+    said: Callable[[str, str], None],
+) -> list[Outcome]:
+    """Run every cell of a plan once, most expensive first, and return how each ended.
+
+    A worker that dies takes no other cell down: it is replaced, and its cell goes on from its snapshot, or
+    becomes a failed record if it has got no further several times. A cell that another process claims is
+    waited for.
+
+    Args:
+        again: failed records to replace, by cell.
+        ended: called as each cell ends.
+        spent: called with (identity, FLOPs) as cells progress.
+        said: called with (identity, line) when a cell has news.
+    Raises:
+        stop.Interrupted: by Ctrl-C, SIGTERM or SIGUSR; running cells have been saved.
+    """
+    asked = stop.Asked()
+    try:
+        with asked:
+            return _run(plan, store, commit, logger, workers, again, ended, spent, said, asked)
+    except stop.Interrupted:
+        asked.pass_on()
+        raise
+
+
+def _run(
+    plan: list[Planned],
+    store: Store,
+    commit: str,
+    logger: Logger,
+    workers: int,
+    again: dict[str, Record],
+    ended: Callable[[Outcome], None],
+    spent: Callable[[str, float], None],
+    said: Callable[[str, str], None],
+    asked: stop.Asked,
+) -> list[Outcome]:
+    # The longest first, so that no worker is left alone with a long cell at the end.
+    waiting = deque(sorted(plan, key=lambda p: p.flops, reverse=True))
+    not_before: dict[str, float] = {}
+    outcomes: list[Outcome] = []
+    deaths = _Deaths(store)
+    told, saved = False, 0
+    lanes = [_Lane(plan[0].cell.trainer.threads) for _ in range(workers)]
+    try:
+        while waiting or any(lane.future for lane in lanes):
+            if asked.number and not told:
+                told = True
+                waiting.clear()
+                for lane in lanes:
+                    lane.ask_to_stop()
+            for lane in lanes:
+                planned = _next(waiting, not_before) if lane.future is None else None
+                if planned is not None:
+                    lane.submit(planned, str(store.root), commit, logger, again.get(planned.identity))
+            futures = [lane.future for lane in lanes if lane.future is not None]
+            if futures:
+                wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
+            else:
+                time.sleep(0.25)
+            for lane in lanes:
+                _drain(lane.channel, spent, said)
+                if lane.future is None or not lane.future.done():
+                    continue
+                outcome = _outcome(lane)
+                identity, lane.future = outcome.planned.identity, None
+                if outcome.status == "died" and not asked.number and deaths.too_many(identity):
+                    outcome = _record_death(outcome, store, commit)
+                if outcome.status in ("done", "failed"):
+                    outcomes.append(outcome)
+                    ended(outcome)
+                    continue
+                saved += outcome.status == "stopped"
+                if asked.number:
+                    continue
+                if outcome.status == "stopped":  # somebody asked this worker alone
+                    lane.replace()
+                if outcome.status == "busy":
+                    not_before[identity] = time.monotonic() + RETRY_AFTER
+                waiting.append(outcome.planned)
+    except BaseException:
+        for lane in lanes:
+            lane.kill()
+        raise
+    for lane in lanes:
+        lane.executor.shutdown()
+    if asked.number:
+        raise stop.Interrupted(asked.number, len(outcomes), saved)
+    return outcomes
+
+
+class _Deaths:
+    """Counts the workers that died on a cell since it last got any further."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counts: dict[str, tuple[int, int]] = {}
+
+    def too_many(self, identity: str) -> bool:
+        """One more has died: are these too many?"""
+        snapshot = self._store.folder(identity) / SNAPSHOT
+        reached = snapshot.stat().st_mtime_ns if snapshot.exists() else 0
+        count, before = self._counts.get(identity, (0, reached))
+        count = count + 1 if reached == before else 1
+        self._counts[identity] = count, reached
+        return count >= DEATHS
+
+
+def _next(waiting: deque[Planned], not_before: dict[str, float]) -> Planned | None:
+    """The first waiting cell that may be looked at now."""
+    for _ in range(len(waiting)):
+        planned = waiting.popleft()
+        if not_before.get(planned.identity, 0.0) <= time.monotonic():
+            return planned
+        waiting.append(planned)
+    return None
+
+
+def _outcome(lane: _Lane) -> Outcome:
+    """How the lane's cell ended; a worker that died is replaced."""
+    assert lane.future is not None
+    assert lane.planned is not None
+    planned = lane.planned
+    try:
+        return lane.future.result()
+    except BrokenProcessPool:
+        lane.start()
+        return Outcome(planned=planned, status="died", reason="its worker process died")
+    except Exception as error:
+        # The cell's own errors are in its record; this one kept the record from being written.
+        reason = f"{type(error).__name__}: {error}; no record was written, the same command goes on with it"
+        return Outcome(planned=planned, status="failed", reason=reason)
+
+
+def _record_death(died: Outcome, store: Store, commit: str) -> Outcome:
+    """A failed record for a cell that kills its workers."""
+    planned = died.planned
+    reason = f"{died.reason} (out of memory?); lower task.batch or workers"
+    with store.claim(planned.identity) as ours:
+        if not ours:
+            return Outcome(planned=planned, status="busy")
+        record = store.record(planned.identity)
+        if record is None:
+            record = dataclasses.replace(blank_record(planned, commit), status="failed", reason=reason)
+            store.write(record)
+    return Outcome(planned=planned, status=record.status, reason=record.reason, headline=_headline(record))
+
+
+def _drain(channel: Any, spent: Callable[[str, float], None], said: Callable[[str, str], None]) -> None:
+    while True:
+        try:
+            identity, what = channel.get_nowait()
+        except queue.Empty:
+            return
+        if isinstance(what, str):
+            said(identity, what)
+        else:
+            spent(identity, what)

@@ -1,0 +1,271 @@
+"""A running cell on disk: written now and then, read back to go on as if nothing had happened.
+
+`resume.ckpt` in the cell's folder and, against a torn or corrupt one, `resume.previous.ckpt`. Both go when
+the record is there. A file is what torch.save writes, tensors and plain data alone, and its SHA-256.
+"""
+
+import hashlib
+import io
+import os
+import pickle
+import random
+import time
+from collections.abc import Callable
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import lightning
+import numpy
+import torch
+from torch import Tensor
+
+from arena import ranks
+from arena.contender import Contender
+from compare.run import stop, team
+from compare.store.claims import SNAPSHOT, SNAPSHOT_BEFORE, replacing
+
+VERSION = 2
+REST = 30
+"""A snapshot that took a second is followed by at least so many without one."""
+
+
+class Unusable(Exception):
+    """A snapshot is whole, but of no use: of another version of the program, or of another cell."""
+
+
+class Keeps(Protocol):
+    """A part of a running cell with a state of its own."""
+
+    def training_state(self) -> dict[str, Any]: ...
+
+    def restore_training(self, state: dict[str, Any]) -> None: ...
+
+
+class Snapshots:
+    """The snapshots of one cell."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.newest, self.before = folder / SNAPSHOT, folder / SNAPSHOT_BEFORE
+        self.identity = identity
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Write a snapshot, keeping the one before; it is there whole or not at all."""
+        with replacing(self.newest, keep=self.before) as file:
+            sealed: Any = _Sealed(file)
+            torch.save({"version": VERSION, "cell": self.identity, **state}, sealed)
+            file.write(sealed.digest.digest())
+
+    def read(self) -> tuple[dict[str, Any] | None, list[str]]:
+        """The newest readable snapshot, none if there is none; and what was wrong with newer ones."""
+        wrong: list[str] = []
+        for path in (self.newest, self.before):
+            try:
+                return self._read(path), wrong
+            except FileNotFoundError:
+                continue
+            except Unusable as error:
+                wrong.append(f"{path.name} {error}")
+        return None, wrong
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Unusable(f"cannot be read ({error.strerror})") from error
+        size = hashlib.sha256().digest_size
+        body = memoryview(content)[:-size]
+        if hashlib.sha256(body).digest() != content[-size:]:
+            raise Unusable("is torn or corrupt")
+        try:
+            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError) as error:
+            raise Unusable(f"cannot be read ({type(error).__name__})") from error
+        found = (state.get("version"), state.get("cell")) if isinstance(state, dict) else None
+        if found != (VERSION, self.identity):
+            raise Unusable("is of another version or cell")
+        return state
+
+    def remove(self) -> None:
+        """Delete both."""
+        for path in (self.newest, self.before):
+            path.unlink(missing_ok=True)
+
+
+class _Sealed:
+    """A file that hashes what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        """As of a file."""
+        self.digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        """As of a file."""
+        self._file.flush()
+
+
+class Resume(lightning.Callback):
+    """Restores a cell before its first step; saves it between two steps, now and then and when stopped."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots | None,
+        state: dict[str, Any] | None,
+        watch: Keeps,
+        minutes: float,
+        seconds: Callable[[], dict[str, float]],
+    ) -> None:
+        """
+        Args:
+            snapshots: where to write; none: another process does.
+            state: what `snapshots.read` found.
+            watch: what else has a state.
+            minutes: between two snapshots; 0: after every step.
+            seconds: wall time so far, the attempts before this one included.
+        """
+        self.snapshots, self.state, self.watch, self.minutes = snapshots, state, watch, minutes
+        self.seconds = seconds
+        self.batches: int = state["batches"] if state else 0
+        """Training batches that are done."""
+        self._random: dict[str, Any] | None = None
+        self._saved_at = time.monotonic()
+        self._cost = 0.0
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        state, self.state = self.state, None
+        if state is None:
+            return
+        assert isinstance(pl_module, Contender)
+        try:
+            pl_module.load_state_dict(state["module"])
+            trainer.optimizers[0].load_state_dict(state["optimizer"])
+            trainer.precision_plugin.load_state_dict(state["precision"])
+            pl_module.restore_training(state["contender"])
+            self.watch.restore_training(state["watch"])
+            saved = state["random"]
+            # A snapshot by another number of processes: those it does not know go on from their own seeds.
+            self._random = dict(enumerate(saved)).get(ranks.own())
+        except (KeyError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+            reason = str(error).strip().splitlines() or [""]
+            raise Unusable(f"{type(error).__name__}: {reason[0]}") from error
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Lightning has put its own handler in place by now, which ends a process without saving.
+        stop.listen_again()
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, Contender)
+        if self._random is not None:
+            # Only now: a data loader that starts draws a number, too.
+            restore_random(self._random)
+            self._random = None
+        # A slow disk or a large model must not cost more than a few percent.
+        rest = max(60 * self.minutes, REST * self._cost) if self.minutes else 0.0
+        stopped, due = team.agreed(stop.asked(), time.monotonic() - self._saved_at >= rest)
+        if stopped:
+            raise stop.Stopped
+        if due:
+            self.save(trainer, pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.batches += 1
+
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        if isinstance(exception, stop.Stopped):
+            assert isinstance(pl_module, Contender)
+            self.save(trainer, pl_module)
+
+    def save(self, trainer: lightning.Trainer, contender: Contender) -> None:
+        """Write a snapshot. A disk that is full costs the snapshot, not the cell.
+
+        Of several processes, which hold the same, the first writes, with the random states of all.
+        """
+        begun = time.monotonic()
+        # Stopped before its first step here, a cell still has its old state to restore.
+        states = ranks.gather(self._random or random_state())
+        if self.snapshots is None:
+            return
+        state = {
+            "batches": self.batches,
+            "module": contender.state_dict(),
+            "optimizer": trainer.optimizers[0].state_dict(),
+            "precision": trainer.precision_plugin.state_dict(),
+            "contender": plain(contender.training_state()),
+            "watch": plain(self.watch.training_state()),
+            "seconds": plain(self.seconds()),
+            "random": states,
+        }
+        try:
+            self.snapshots.write(state)
+        except OSError as error:
+            print(f"step {contender.steps}: no snapshot ({error.strerror})", flush=True)
+        self._saved_at = time.monotonic()
+        self._cost = self._saved_at - begun
+
+
+def plain(content: Any) -> Any:
+    """The same as tensors and plain data, which are all that a snapshot may hold.
+
+    Raises:
+        TypeError: it holds anything else.
+    """
+    if content is None or isinstance(content, str | bool):
+        return content
+    if isinstance(content, Integral):  # numpy's own numbers, too
+        return int(content)
+    if isinstance(content, Real):
+        return float(content)
+    if isinstance(content, Tensor):
+        return content.detach()
+    if isinstance(content, dict):
+        return {key: plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return type(content)(plain(value) for value in content)
+    raise TypeError(f"a snapshot cannot hold {type(content).__name__}")
+
+
+def random_state() -> dict[str, Any]:
+    """State of the generators that a process has one of: Python's, numpy's, torch's, its device's."""
+    state: Any = numpy.random.get_state(legacy=True)
+    name, keys, *rest = state
+    return {
+        "python": plain(random.getstate()),
+        "numpy": [str(name), torch.from_numpy(keys.astype(numpy.int64)), *plain(rest)],
+        "torch": torch.get_rng_state(),
+        # Each of several processes has a device of its own.
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
+    }
+
+
+def restore_random(state: dict[str, Any]) -> None:
+    """Set those generators."""
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    numpy.random.set_state((name, keys.numpy().astype(numpy.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"][0])
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a killed writer has left: its temporary files. The cell must be claimed."""
+    for path in folder.glob(".*"):
+        if path.name.startswith((f".{SNAPSHOT}.", ".record.json.")):
+            os.unlink(path)

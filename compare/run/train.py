@@ -1,0 +1,121 @@
+"""The training of one cell, as each of its processes goes through it."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.loggers import Logger
+
+from arena import ranks
+from arena.config import Cell
+from arena.contender import Contender
+from arena.data import Problems
+from arena.seeding import seed_everything
+from arena.tasks import build_task
+from arena.tasks.base import stream
+from compare.plan.cells import Planned
+from compare.plan.families import family
+from compare.run.snapshot import Resume, Snapshots
+from compare.run.team import device_kind
+from compare.run.watch import Watch
+
+# What Lightning announces about devices and tips is the same for every cell.
+for _name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A cell that is trained and evaluated."""
+
+    contender: Contender
+    watch: Watch
+    trainer: lightning.Trainer
+    seconds: Callable[[], dict[str, float]]
+    """Wall time until now, earlier attempts included."""
+    trained: float
+    """Seconds of training, likewise."""
+
+
+def train(
+    cell: Cell,
+    snapshots: Snapshots | None,
+    state: dict[str, Any] | None,
+    logger: Logger | bool,
+    progress: Callable[[float], None],
+    news: Callable[[str], None] | None,
+    *,
+    started: float,
+) -> Done:
+    """Train a cell from its start or a snapshot, and evaluate it.
+
+    Every process of a cell computes the same but for its share of the forward and backward passes.
+
+    Args:
+        snapshots: where to keep some; none for every process but the first.
+        state: what a snapshot held.
+        started: when this attempt began, by time.perf_counter.
+    """
+    settings = cell.trainer
+    torch.set_num_threads(settings.threads)
+    seed_everything(cell.seed)
+    task = build_task(cell.task)
+    contender = family(cell).build(cell, task)
+    if ranks.own() > 0:
+        # The same parameters, but dropout of its own.
+        seed_everything(stream("process", cell.seed, ranks.own()) % 2**32)
+    before = state["seconds"] if state else {"train": 0.0, "evaluate": 0.0, "total": 0.0}
+    watch = Watch(task, settings, progress, news)
+    watch.seconds = before["evaluate"]
+    begun = time.perf_counter()
+
+    def seconds() -> dict[str, float]:
+        now = time.perf_counter()
+        evaluate = watch.seconds + contender.seconds_aside
+        train = now - begun - (evaluate - before["evaluate"])
+        total = before["total"] + now - started
+        return {"train": before["train"] + train, "evaluate": evaluate, "total": total}
+
+    resume = Resume(snapshots, state, watch, settings.checkpoint_minutes, seconds)
+    data = Problems(
+        task,
+        seed=cell.seed,
+        batch=cell.task.batch,
+        problems=settings.problems,
+        pool=settings.pool,
+        first=resume.batches,
+    )
+    several = settings.devices > 1
+    trainer = lightning.Trainer(
+        accelerator=settings.accelerator,
+        # To Lightning each process trains alone: the contender divides batches and sums gradients itself.
+        devices=[ranks.own()] if several and device_kind(settings.accelerator) == "cuda" else 1,
+        precision=_precision(settings.accelerator, settings.precision),  # pyright: ignore[reportArgumentType]
+        max_epochs=-1,
+        logger=logger,
+        callbacks=[watch, resume],  # in this order: what watch does at a step is in the snapshot
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+        num_sanity_val_steps=0,
+    )
+    begun = time.perf_counter()
+    trainer.fit(contender, train_dataloaders=data.train_dataloader())
+    trained = seconds()["train"]
+    return Done(contender=contender, watch=watch, trainer=trainer, seconds=seconds, trained=trained)
+
+
+def follow(planned: Planned, state: dict[str, Any] | None) -> None:
+    """What every process of a cell but the first does."""
+    train(planned.cell, None, state, False, lambda flops: None, None, started=time.perf_counter())
+
+
+def _precision(accelerator: str, precision: str) -> str:
+    if precision != "auto":
+        return precision
+    return "bf16-mixed" if accelerator in ("auto", "cuda") and torch.cuda.is_available() else "32-true"

@@ -1,0 +1,157 @@
+"""What goes on beside a cell's training: progress, evaluations at the end of each stage, forecasts."""
+
+import dataclasses
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning
+import torch
+
+from arena import ranks
+from arena.config import TrainerConfig
+from arena.contender import Contender
+from arena.data import held_out
+from arena.tasks.base import Task
+from compare.run import stop, team
+from compare.run.evaluate import evaluate
+from compare.run.live_law import LawSoFar, law_so_far
+from compare.run.trajectories import trace, traced
+from compare.stats.intervals import Estimate
+from compare.stats.rl_history import Unfit
+from compare.store.descent import Descent, restored
+from compare.store.record import Evaluation
+
+REPORT_EVERY = 0.5
+"""Seconds between two reports of progress."""
+FORECAST_AT = (0.4, 0.6, 0.8)
+"""Shares of the budget after which a run that is trained by reward says where its entropy law leads."""
+
+
+class Watch(lightning.Callback):
+    """Reports progress, and evaluates whenever the contender leaves a stage of its training."""
+
+    def __init__(
+        self,
+        task: Task,
+        settings: TrainerConfig,
+        progress: Callable[[float], None],
+        news: Callable[[str], None] | None,
+    ) -> None:
+        self.task, self.settings, self.progress, self.news = task, settings, progress, news
+        self.forecasts: list[tuple[int, LawSoFar]] = []
+        """Optimiser step and the entropy law by then."""
+        self.environment: dict[str, Any] = {}
+        self.evaluations: list[Evaluation] = []
+        self.traces: list[Descent] = []
+        self.seconds = 0.0
+        self._stage: str | None = None
+        self._told = 0.0
+        self._due = list(FORECAST_AT)
+
+    def training_state(self) -> dict[str, Any]:
+        """For a snapshot."""
+        return {
+            "stage": self._stage,
+            "due": self._due,
+            "evaluations": [dataclasses.asdict(e) for e in self.evaluations],
+            "traces": [dataclasses.asdict(d) for d in self.traces],
+            "forecasts": [[step, dataclasses.asdict(found)] for step, found in self.forecasts],
+        }
+
+    def restore_training(self, state: dict[str, Any]) -> None:
+        """From a snapshot."""
+        self._stage, self._due = state["stage"], state["due"]
+        self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
+        self.traces = [restored(d) for d in state["traces"]]
+        self.forecasts = [
+            (step, LawSoFar(**{**found, "ceiling": Estimate(**found["ceiling"])}))
+            for step, found in state["forecasts"]
+        ]
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, Contender)
+        if self._stage is not None and pl_module.stage != self._stage:
+            self.evaluate(pl_module, self._stage)
+        self._stage = pl_module.stage
+        if ranks.own() > 0:
+            return
+        now = time.monotonic()
+        if now - self._told > REPORT_EVERY:
+            self._told = now
+            self.progress(pl_module.flops_spent)
+        if self._due and pl_module.share_spent >= self._due[0]:
+            self._due.pop(0)
+            self.forecast(pl_module)
+
+    def forecast(self, contender: Contender) -> None:
+        """Fit the entropy law on what was logged so far and tell it; silent for arms without rewards."""
+        columns = contender.history.columns(self.settings.history)
+        if "reward" not in columns:
+            return
+        try:
+            found = law_so_far(columns)
+        except Unfit:
+            return
+        self.forecasts.append((contender.steps, found))
+        print(f"step {contender.steps}: {found.text}", flush=True)
+        if self.news is not None:
+            self.news(found.text)
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, Contender)
+        pl_module.history.flush()
+        # Here, not after fit, which takes the module off the device that it was trained on.
+        self.evaluate(pl_module, "final")
+        self.environment = _environment(pl_module, trainer.precision)
+
+    def evaluate(self, contender: Contender, stage: str) -> None:
+        """Append the evaluations of a stage, with the final one's traces; before it, in distribution only.
+
+        Of several processes the first evaluates, the others wait.
+        """
+        team.by_the_first(lambda: self._evaluate(contender, stage))
+
+    def _evaluate(self, contender: Contender, stage: str) -> None:
+        begun = time.perf_counter()
+        training = contender.training
+        contender.eval()
+        done = {(e.axis, e.severity) for e in self.evaluations if e.stage == stage}
+        final = stage == "final"
+        shifts = self.task.shifts(self.settings.severities if final else 1)
+        try:
+            for axis, severity in shifts:
+                if (axis, severity) in done:
+                    continue
+                with stop.at_once():
+                    problems = held_out(
+                        self.task, self.settings.split, self.settings.problems, severity, axis
+                    )
+                    found = evaluate(contender, self.task, problems, axis, severity, stage)
+                    descent = None
+                    if final and (axis, severity) in traced(shifts):
+                        descent = trace(contender, self.task, problems, axis, severity, stage)
+                # Together, so that a snapshot has both or neither.
+                self.evaluations += found
+                self.traces += [descent] if descent is not None else []
+        finally:
+            contender.train(training)
+            self.seconds += time.perf_counter() - begun
+
+
+def _environment(contender: Contender, precision: str) -> dict[str, Any]:
+    cuda = contender.device.type == "cuda"
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "lightning": lightning.__version__,
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name() if cuda else contender.device.type,
+        "devices": ranks.count(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+    }

@@ -1,0 +1,95 @@
+"""The reinforcement-learning part of a run's history, as arrays.
+
+Shapes: T rows of history, one an update (or the mean of a few consecutive ones, where the record was
+thinned). Rows of the warm start hold no reward and are left out.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from compare.stats.intervals import Array
+
+COLUMNS = ("step", "flops", "reward", "entropy")
+
+
+class Unfit(ValueError):
+    """A history says too little for a fit. The message is the reason, in a few words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """Reward and entropy over reinforcement learning."""
+
+    step_T: Array
+    """Optimiser steps, the warm start's included."""
+    compute_T: Array
+    """FLOPs spent since reinforcement learning began, above 0 and rising."""
+    reward_T: Array
+    """Mean verified reward of an update's rollout, temperature 1, training problems."""
+    entropy_T: Array
+    """Entropy of the full next-token distribution, nats, the mean over tokens, then over responses."""
+
+    def __len__(self) -> int:
+        return len(self.step_T)
+
+    def split(self, rows: int) -> tuple["Trace", "Trace"]:
+        """The first `rows` rows, and the rest."""
+        return self._take(slice(rows)), self._take(slice(rows, None))
+
+    def _take(self, rows: slice) -> "Trace":
+        return Trace(
+            step_T=self.step_T[rows],
+            compute_T=self.compute_T[rows],
+            reward_T=self.reward_T[rows],
+            entropy_T=self.entropy_T[rows],
+        )
+
+
+def rl_trace(history: Mapping[str, Sequence[float | None]]) -> Trace:
+    """The rows of a history that hold reward and entropy.
+
+    Raises:
+        Unfit: there are none, or the counted FLOPs do not rise along them.
+    """
+    absent = [name for name in COLUMNS if name not in history]
+    if absent:
+        raise Unfit(f"its history has no column {', '.join(absent)}")
+    rows: list[list[float]] = []
+    before: float | None = None
+    for values in zip(*(history[name] for name in COLUMNS), strict=True):
+        known = [value for value in values if value is not None and math.isfinite(value)]
+        if len(known) == len(COLUMNS):
+            rows.append(known)
+        elif not rows and values[1] is not None:
+            before = values[1]
+    if not rows:
+        raise Unfit("no row of reinforcement learning in its history")
+    step_T, flops_T, reward_T, entropy_T = np.array(rows).T
+    if before is None:
+        # Without a row of the warm start, the first row is taken to cost what the second did.
+        before = float(2 * flops_T[0] - flops_T[1]) if len(rows) > 1 else 0.0
+    compute_T = flops_T - before
+    if not np.all(np.diff(compute_T, prepend=0.0) > 0):
+        raise Unfit("its counted FLOPs do not rise")
+    return Trace(step_T=step_T, compute_T=compute_T, reward_T=reward_T, entropy_T=entropy_T)
+
+
+def rl_rows(history: Mapping[str, Sequence[float | None]]) -> tuple[list[int], Array]:
+    """Indices of the rows that `rl_trace` takes, and the share of its compute that each had spent, to 1.
+
+    Raises:
+        Unfit: as `rl_trace`.
+    """
+    compute_T = rl_trace(history).compute_T
+    columns = zip(*(history[name] for name in COLUMNS), strict=True)
+    rows = [i for i, values in enumerate(columns) if None not in values]
+    return rows, compute_T / compute_T[-1]
+
+
+def stretches(values_T: Array, count: int) -> Array:
+    """Means of at most `count` consecutive stretches of nearly equal length."""
+    parts = np.array_split(values_T, max(1, min(count, len(values_T))))
+    return np.array([part.mean() for part in parts])

@@ -1,0 +1,97 @@
+"""Scaling fit of a bounded metric: accuracy as a sigmoid in log compute, one arm at a time.
+
+acc = floor + (ceiling - floor) / (1 + (C_mid / C)^B), ScaleRL's curve (Khatri et al. 2025, equation 1).
+Rows and shapes as in compare/stats/power_law.py.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compare.stats.least_squares import Array, minimise
+from compare.stats.power_law import Runs, bootstrap_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sigmoid:
+    """acc = floor + (ceiling - floor) / (1 + (C_mid / C)^B), for R parameter draws of one arm."""
+
+    ceiling_R: Array
+    """Accuracy that endless compute would reach, in [floor, 1]."""
+    log_mid_R: Array
+    """log of the compute at half of the way."""
+    steepness_R: Array
+    floor: float
+    ceiling_degrees: float
+    """Degrees of freedom of the ceiling, which hangs mostly on the largest budgets."""
+
+    def accuracy(self, compute_G: Array) -> Array:
+        """Fitted accuracy (R, G)."""
+        z = self.steepness_R[:, None] * (np.log(compute_G)[None, :] - self.log_mid_R[:, None])
+        return self.floor + (self.ceiling_R[:, None] - self.floor) / (1 + np.exp(-z))
+
+
+def sigmoid(runs: Runs, draws: int, rng: np.random.Generator, floor: float = 0.0) -> Sigmoid:
+    """Fit accuracies of one arm, with bootstrap refits; least squares (Huber far out), in accuracy.
+
+    Raises:
+        NotEnough: too few budgets.
+    """
+    runs.require_budgets()
+    y_RN = bootstrap_rows(runs, runs.value_N, draws, rng)
+    x_N = np.log(runs.compute_N)
+
+    def model(theta_RP: Array, derive: bool) -> tuple[Array, Array | None]:
+        ceiling, mid, steep = (theta_RP[:, i : i + 1] for i in range(3))
+        u = x_N - mid
+        rise = 1 / (1 + np.exp(-np.clip(steep * u, -500, 500)))
+        predicted = floor + (ceiling - floor) * rise
+        if not derive:
+            return predicted, None
+        bend = (ceiling - floor) * rise * (1 - rise)
+        return predicted, np.stack([rise, -bend * steep, bend * u], axis=-1)
+
+    lower = np.array([floor, x_N.min() - 5, 0.05])
+    upper = np.array([1.0, x_N.max() + 5, 20.0])
+    starts = np.array(
+        [
+            (c, m, s)
+            for c in (0.3, 0.7, 1.0)
+            for m in np.linspace(x_N.min() - 1, x_N.max() + 2, 6)
+            for s in (0.5, 1.5, 4.0)
+        ]
+    )
+    theta, losses = minimise(
+        starts,
+        np.broadcast_to(y_RN[0], (len(starts), len(x_N))),
+        model,
+        lower_P=lower,
+        upper_P=upper,
+        delta=1.0,
+    )
+    best = theta[np.argmin(losses)]
+    rows = best[None]
+    if draws:
+        refits, _ = minimise(
+            np.broadcast_to(best, (draws, 3)),
+            y_RN[1:],
+            model,
+            lower_P=lower,
+            upper_P=upper,
+            delta=1.0,
+            iterations=60,
+            tolerance=1e-4,
+        )
+        rows = np.concatenate([rows, refits])
+    _, jacobian = model(best[None], True)
+    assert jacobian is not None
+    # What a bound holds does not move with the data.
+    free = (best > lower) & (best < upper)
+    influence_N = np.linalg.pinv(jacobian[0] * free)[0]
+    return Sigmoid(
+        ceiling_R=rows[:, 0],
+        log_mid_R=rows[:, 1],
+        steepness_R=rows[:, 2],
+        floor=floor,
+        ceiling_degrees=runs.effective_degrees(influence_N),
+    )

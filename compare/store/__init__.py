@@ -1,0 +1,1 @@
+"""What was found: records, manifests, claims on disk."""

@@ -1,0 +1,273 @@
+"""The store: one folder a cell, named by its identity; claims; atomic writes.
+
+store/
+  store.json             version of the layout
+  cells/<identity>/      record.json, checkpoint.ckpt, log.txt; claim.json, resume*.ckpt while running
+  experiments/<name>.json
+  reports/<name>/
+"""
+
+import contextlib
+import fcntl
+import json
+import multiprocessing
+import os
+import re
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from arena.config import ConfigError
+from compare.store.manifest import PLAIN
+from compare.store.record import Record, RecordError, dump, load
+
+VERSION = 1
+HEARTBEAT = 5.0
+"""Seconds between two signs of life of a claim."""
+DEAD_AFTER = 60.0
+"""Seconds of silence after which a claim may be taken over."""
+SNAPSHOT, SNAPSHOT_BEFORE = "resume.ckpt", "resume.previous.ckpt"
+"""A cell that is under way."""
+
+_heard: dict[Path, tuple[tuple[int, int], float]] = {}
+"""Claims of others: their last sign of life, and when this process first saw that one."""
+
+
+class Store:
+    """Records on disk. Any number of processes may use one store."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def prepare(self) -> None:
+        """Create the store, or check that it can be used.
+
+        Raises:
+            ConfigError: not a folder, written by another version, or not writable.
+        """
+        marker = self.root / "store.json"
+        try:
+            (self.root / "cells").mkdir(parents=True, exist_ok=True)
+            if not marker.exists():
+                write_atomically(marker, json.dumps({"version": VERSION}))
+            handle, name = tempfile.mkstemp(dir=self.root / "cells", prefix=".write-test-")
+            os.close(handle)
+            os.unlink(name)
+        except OSError as error:
+            raise ConfigError(
+                f"runs={self.root}: cannot be written ({error.strerror}); give a folder you may write to, "
+                "runs=DIR"
+            ) from error
+        self.check()
+
+    def check(self) -> None:
+        """Raise ConfigError if the store exists and was written by another version."""
+        marker = self.root / "store.json"
+        if self.root.exists() and not self.root.is_dir():
+            raise ConfigError(f"runs={self.root}: is a file; give a folder, runs=DIR")
+        if not marker.exists():
+            return
+        try:
+            found = json.loads(marker.read_text())["version"]
+        except (OSError, ValueError, KeyError, TypeError):
+            found = "unknown"
+        if found != VERSION:
+            raise ConfigError(
+                f"runs={self.root}: store version {found}, this program writes {VERSION}; use another "
+                "folder, runs=DIR, or the program that wrote it"
+            )
+
+    def folder(self, identity: str) -> Path:
+        """The cell's folder. Raises ConfigError if the identity is no plain name."""
+        if not re.fullmatch(PLAIN, identity):
+            raise ConfigError(f"cell {identity!r}: not a plain folder name; take the one the plan gives")
+        return self.root / "cells" / identity
+
+    def record(self, identity: str) -> Record | None:
+        """The cell's record, or None if there is none yet.
+
+        Raises:
+            RecordError: there is one and it cannot be read.
+        """
+        path = self.folder(identity) / "record.json"
+        return load(path) if path.exists() else None
+
+    def write(self, record: Record) -> None:
+        """Write a record; it is there whole or not at all."""
+        write_atomically(self.folder(record.cell) / "record.json", dump(record))
+
+    def records(self) -> list[Record]:
+        """Every readable record."""
+        found: list[Record] = []
+        for path in sorted((self.root / "cells").glob("*/record.json")):
+            try:
+                found.append(load(path))
+            except RecordError:
+                continue
+        return found
+
+    @contextmanager
+    def claim(self, identity: str) -> Iterator[bool]:
+        """Try to claim a cell; yields whether it is ours. The claim lives while the block runs."""
+        folder = self.folder(identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "claim.json"
+        if path.exists() and _dead(path):
+            _remove_dead(path)
+        owner = json.dumps(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "since": time.time(),
+                "token": secrets.token_hex(8),
+            }
+        )
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            yield False
+            return
+        with os.fdopen(handle, "w") as file:
+            file.write(owner)
+        stop = threading.Event()
+        beat = threading.Thread(target=_beat, args=(path, owner, stop), daemon=True)
+        beat.start()
+        try:
+            yield True
+        finally:
+            stop.set()
+            beat.join()
+            if _holds(path, owner):
+                path.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file through a temporary neighbour and a rename, on disk before it gets its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
+    """A file that takes its name when the block has ended and it is on disk; `keep` is its old one's name."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        if keep is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(path, keep)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    # Names outlive a power cut only when their folder is on disk, too; some file systems refuse.
+    with contextlib.suppress(OSError), _folder(path.parent) as folder:
+        os.fsync(folder)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _beat(path: Path, owner: str, stop: threading.Event) -> None:
+    # After a long stall the claim may be another's by now: that one is left to its owner.
+    while not stop.wait(HEARTBEAT) and _holds(path, owner):
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def _holds(path: Path, owner: str) -> bool:
+    try:
+        return path.read_text() == owner
+    except OSError:
+        return False
+
+
+def _dead(path: Path) -> bool:
+    """Whether a claim's owner is gone: its process on this host, or its heartbeat anywhere.
+
+    Silence is what this process has watched by a clock that cannot be set: the clocks of hosts differ, and
+    jump.
+    """
+    try:
+        found = path.stat()
+        text = path.read_text()
+    except FileNotFoundError:
+        return False
+    try:
+        owner = json.loads(text)
+        host, pid = owner["host"], int(owner["pid"])
+    except (ValueError, KeyError, TypeError):
+        host, pid = "", 0  # being written at this moment, or torn: only silence tells
+    if host == socket.gethostname() and not running(pid):
+        return True
+    sign, now = (found.st_mtime_ns, found.st_ino), time.monotonic()
+    if _heard.get(path, ((0, 0), 0.0))[0] != sign:
+        _heard[path] = sign, now
+    return now - _heard[path][1] > DEAD_AFTER
+
+
+def mark_retry(store: Store, identity: str) -> None:
+    """Note which command has run a failed cell again."""
+    parent = multiprocessing.parent_process()
+    pid = parent.pid if parent is not None and parent.pid is not None else os.getpid()
+    mark = {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
+    write_atomically(store.folder(identity) / "retry.json", json.dumps(mark))
+
+
+def retried_by_a_living(store: Store, identity: str) -> bool:
+    """Whether a command that still runs on this host has run the failed cell again already."""
+    try:
+        mark = json.loads((store.folder(identity) / "retry.json").read_text())
+        host, pid, born = mark["host"], int(mark["pid"]), mark["born"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return host == socket.gethostname() and running(pid) and born == _born(pid)
+
+
+def _born(pid: int) -> str:
+    """When a process started, in ticks since the machine did: a number may be given to another later."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def running(pid: int) -> bool:
+    """Whether a process of this host runs; a zombie that nobody has collected does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True  # no /proc here: the signal's answer stands
+
+
+def _remove_dead(path: Path) -> None:
+    """Take a dead claim away, one process at a time: a living one that took its place stays."""
+    with _folder(path.parent) as folder:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        if _dead(path):
+            path.unlink(missing_ok=True)
+            _heard.pop(path, None)

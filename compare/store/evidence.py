@@ -1,0 +1,139 @@
+"""What a store holds of an experiment: the records it planned, and what became of the others.
+
+Nothing here can fail on one bad cell: a record that is missing, unreadable, failed, or another cell's
+is counted with its reason, and the rest is evidence.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from compare.store import record as records
+from compare.store.manifest import Manifest, PlannedCell
+from compare.store.record import Evaluation, Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A planned cell that is done, and its record."""
+
+    planned: PlannedCell
+    record: Record
+
+    @property
+    def rung(self) -> float:
+        """What tells points of an arm apart: number of the rung, or budget where FLOPs are the axis."""
+        return self.planned.rung or self.planned.budget
+
+    def find(
+        self,
+        metric: str,
+        *,
+        stage: str = "final",
+        severity: int = 0,
+        effort: str | None = None,
+        axis: str = "",
+    ) -> Evaluation | None:
+        """An evaluation at a stage and severity (of an axis, or of the first one listed); without an
+        effort, the arm's own way to answer.
+
+        That is `greedy` for a policy, else the last listed that does not sample: contenders list their
+        default last (`think_2` after `think_1`). Choosing by the result would be selection at test.
+        """
+        if effort is not None:
+            return self.record.find(metric, stage=stage, severity=severity, effort=effort, axis=axis)
+        first = self.record.find(metric, stage=stage, severity=severity, axis=axis)
+        if first is None:
+            return None
+        found = {
+            e.effort: e
+            for e in self.record.evaluations
+            if (e.metric, e.stage, e.severity, e.axis) == (metric, stage, severity, first.axis)
+            and e.effort != "sample"
+        }
+        return found.get("greedy") or next(reversed(found.values()), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """A planned cell that gave no result."""
+
+    planned: PlannedCell
+    kind: str
+    """`failed`, `missing` or `unreadable`."""
+    reason: str
+    """One line."""
+    traceback: str = ""
+    record: Record | None = None
+    """What a failed cell left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """The manifest, the runs that count, and the cells that do not."""
+
+    manifest: Manifest
+    runs: tuple[Run, ...]
+    troubles: tuple[Trouble, ...]
+
+    def study(self, name: str) -> tuple[Run, ...]:
+        """Runs of one study."""
+        return tuple(run for run in self.runs if run.planned.study == name)
+
+    @property
+    def studies(self) -> tuple[str, ...]:
+        """Names of the studies, in the order planned."""
+        return tuple(dict.fromkeys(cell.study for cell in self.manifest.cells))
+
+
+def collect(store: Path, manifest: Manifest, progress: Callable[[str], None] | None = None) -> Evidence:
+    """Read every planned cell's record from `<store>/cells/<hash>/record.json`."""
+    runs: list[Run] = []
+    troubles: list[Trouble] = []
+    for i, planned in enumerate(manifest.cells):
+        if progress is not None:
+            progress(f"reading record {i + 1} of {len(manifest.cells)}")
+        found = _read(store, planned)
+        if isinstance(found, Run):
+            runs.append(found)
+        else:
+            troubles.append(found)
+    return Evidence(manifest=manifest, runs=tuple(runs), troubles=tuple(troubles))
+
+
+def _read(store: Path, planned: PlannedCell) -> Run | Trouble:
+    path = store / "cells" / planned.cell / "record.json"
+    if not path.exists():
+        return Trouble(planned=planned, kind="missing", reason="planned, but the store holds no record of it")
+    try:
+        record = records.load(path)
+    except (records.RecordError, OverflowError) as error:
+        reason = str(error).replace(str(path), "record.json")
+        return Trouble(planned=planned, kind="unreadable", reason=without_paths(reason))
+    for name in ("cell", "arm", "task", "size", "budget", "seed"):
+        said, meant = getattr(record, name), getattr(planned, name)
+        if said != meant:
+            reason = (
+                f"the record says {name}={said}, the plan {name}={meant}; delete it to run the cell again"
+            )
+            return Trouble(planned=planned, kind="unreadable", reason=reason)
+    if record.status == "failed":
+        return Trouble(
+            planned=planned,
+            kind="failed",
+            reason=without_paths(record.reason or "no reason given"),
+            traceback=without_paths(record.traceback),
+            record=record,
+        )
+    return Run(planned=planned, record=record)
+
+
+_ABSOLUTE = re.compile(
+    r"(?<![\w/.:~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\\"'<>|,;:()]+[/\\])+([^\s/\\\"'<>|,;:()]*)"
+)
+
+
+def without_paths(text: str) -> str:
+    """Text with absolute paths cut to their last part: a report travels, machines' folders do not."""
+    return _ABSOLUTE.sub(lambda match: "…/" + match.group(1), text)

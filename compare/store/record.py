@@ -1,0 +1,245 @@
+"""The record of one cell: what was run, what it cost, what came out. Strictly read, plain JSON."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from compare.store.descent import Descent, check_descent
+from compare.store.redaction import redacted, scrub
+
+VERSION = 1
+YOUNGER = {"traces", "digest"}
+"""Fields that records written before them lack; their defaults stand in."""
+
+
+class RecordError(ValueError):
+    """A record cannot be read. The message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One metric on one set of held-out problems."""
+
+    stage: str
+    """`final`, or the name of an earlier stage at whose end it was measured (`warm_start`)."""
+    axis: str
+    """Axis of shift; severity 0 is in distribution, held out."""
+    severity: int
+    effort: str
+    """How the answer was produced: `likelihood`, `greedy`, `sample`, `think_2` ..."""
+    metric: str
+    """`loss`: nats a supervised token (lower is better); `exact`: share of exact answers."""
+    value: float
+    n: int
+    """Problems (windows, for text) measured."""
+    sd: float
+    """Standard deviation over problems; the standard error is sd / sqrt(n)."""
+    outcomes: str = ""
+    """Metric `exact`: one character a problem, 1 for a correct answer; else empty."""
+    flops: float = 0.0
+    """Counted FLOPs an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """Everything that is kept of a cell."""
+
+    version: int = VERSION
+    cell: str
+    """Identity: hash of everything that changes the result."""
+    arm: str
+    task: str
+    size: str
+    budget: float
+    """FLOPs allowed."""
+    seed: int
+    status: str
+    """`done` or `failed`."""
+    reason: str = ""
+    """Why it failed, one line."""
+    traceback: str = ""
+    config: dict[str, Any]
+    """The resolved configuration."""
+    data: dict[str, Any]
+    """Corpus or generator: fingerprint and description."""
+    commit: str
+    environment: dict[str, Any]
+    parameters: dict[str, int] = field(default_factory=dict)
+    """`total` and `non_embedding`."""
+    flops: float = 0.0
+    """FLOPs spent on training."""
+    flops_by: dict[str, float] = field(default_factory=dict)
+    """The same, by what they were spent on."""
+    steps: int = 0
+    """Optimiser steps."""
+    problems: int = 0
+    """Labelled training problems (windows) consumed."""
+    reward_queries: int = 0
+    """Calls of the verifier in training; each counts as a label."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """`train`, `evaluate`, `total` wall time."""
+    history: dict[str, list[float | None]] = field(default_factory=dict)
+    """Columns of equal length: `flops`, `step`, then what the arm logs; None where not logged."""
+    evaluations: tuple[Evaluation, ...] = ()
+    traces: tuple[Descent, ...] = ()
+    """How some answers came about, for arms that descend on an energy."""
+    digest: str = field(default="", compare=False)
+    """SHA-256 of everything else as it is on disk, so that a number changed later is seen; `dump` puts it
+    there. Empty: unsigned, by a program that knew no digests. It guards against accidents and careless
+    editing, not against somebody who computes it anew."""
+
+    def find(
+        self,
+        metric: str,
+        *,
+        stage: str = "final",
+        severity: int = 0,
+        effort: str | None = None,
+        axis: str = "",
+    ) -> Evaluation | None:
+        """The first evaluation of `metric` at this stage and severity (and effort and axis, if given).
+
+        Severity 0 is shared by all axes and listed under the first one only.
+        """
+        for e in self.evaluations:
+            if (e.metric, e.stage, e.severity) != (metric, stage, severity):
+                continue
+            if effort in (None, e.effort) and (not severity or axis in ("", e.axis)):
+                return e
+        return None
+
+
+def dump(record: Record) -> str:
+    """JSON text of a record, without secrets, with its digest.
+
+    Raises:
+        RecordError: a value that JSON cannot hold (NaN, infinity).
+    """
+    content = dataclasses.asdict(record)
+    for key in ("config", "data", "environment"):
+        content[key] = redacted(content[key])
+    for key in ("reason", "traceback"):
+        content[key] = scrub(content[key])
+    try:
+        return json.dumps(content | {"digest": digest(content)}, allow_nan=False, indent=1)
+    except ValueError as error:
+        raise RecordError(f"cell {record.cell}: {error}") from error
+
+
+def digest(content: dict[str, Any]) -> str:
+    """SHA-256 of a record's content, whatever the order and layout of its JSON; the field itself is left out.
+
+    Raises:
+        ValueError: a value that JSON cannot hold.
+    """
+    rest = {key: value for key, value in content.items() if key != "digest"}
+    text = json.dumps(rest, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load(path: Path) -> Record:
+    """Read and check a record.
+
+    Raises:
+        RecordError: unreadable, truncated, of another version, with a field missing, unknown or of the
+            wrong type or range, or changed since it was written.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(
+            f"{path}: not a readable record ({error}); delete it to run the cell again"
+        ) from error
+    if not isinstance(raw, dict):
+        raise RecordError(f"{path}: not a record; delete it to run the cell again")
+    if raw.get("version") != VERSION:
+        raise RecordError(
+            f"{path}: record version {raw.get('version')!r}, this program reads {VERSION}; "
+            "use another store (runs=DIR) or the program that wrote it"
+        )
+    try:
+        record = _build(Record, raw)
+        _check(record)
+        if record.digest and record.digest != digest(raw):
+            raise ValueError("its content does not match its digest: it was changed after it was written")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RecordError(f"{path}: {error}; delete it to run the cell again") from error
+    return record
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _build(cls: type, raw: Any) -> Any:
+    """Dataclass from a dictionary; fields present (YOUNGER ones may lack), as declared, none unknown."""
+    if not isinstance(raw, dict):
+        raise TypeError(f"{cls.__name__} is not an object")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for name in fields.keys() - raw.keys() - YOUNGER:
+        raise TypeError(f"field {name} is missing")
+    for name in raw.keys() - fields.keys():
+        raise TypeError(f"field {name} is unknown")
+    return cls(**{name: _typed(name, f.type, raw[name]) for name, f in fields.items() if name in raw})
+
+
+def _typed(name: str, kind: Any, value: Any) -> Any:
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"field {name} is not a list")
+        return tuple(_typed(name, get_args(kind)[0], item) for item in value)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _build(kind, value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    expected = kind if isinstance(kind, type) and kind in (str, int, float, bool) else None
+    if expected is not None:
+        if type(value) is not expected:
+            raise TypeError(f"field {name}={value!r} is not of type {expected.__name__}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"field {name}={value!r} is not finite")
+        return value
+    if not isinstance(value, dict):
+        raise TypeError(f"field {name} is not an object")
+    return value
+
+
+def _finite(x: object) -> bool:
+    if isinstance(x, bool) or not isinstance(x, int | float):
+        return False
+    return math.isfinite(x)
+
+
+def _check(record: Record) -> None:
+    if record.status not in ("done", "failed"):
+        raise ValueError(f"status {record.status!r} is neither done nor failed")
+    for key, number in {**record.parameters, **record.flops_by, **record.seconds}.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+            raise ValueError(f"{key}={number!r} is not a non-negative number")
+    if record.flops > record.budget * (1 + 1e-9):
+        raise ValueError(f"flops {record.flops:g} exceed the budget {record.budget:g}")
+    lengths = set()
+    for key, column in record.history.items():
+        if not isinstance(column, list):
+            raise TypeError(f"history column {key} is not a list")
+        lengths.add(len(column))
+        for x in column:
+            if x is not None and not _finite(x):
+                raise TypeError(f"history column {key} holds {x!r}, not a finite number")
+    if len(lengths) > 1:
+        raise ValueError("history columns differ in length")
+    for evaluation in record.evaluations:
+        if evaluation.n < 1 or evaluation.sd < 0 or evaluation.flops < 0:
+            raise ValueError(f"evaluation {evaluation.metric}: n, sd or flops out of range")
+        if evaluation.metric == "exact":
+            ones, total = evaluation.outcomes.count("1"), len(evaluation.outcomes)
+            if total != evaluation.n or set(evaluation.outcomes) - {"0", "1"}:
+                raise ValueError("evaluation exact: outcomes do not match n")
+            if abs(evaluation.value - ones / total) > 1e-9:
+                raise ValueError(f"evaluation exact: value {evaluation.value} does not match its outcomes")
+    for descent in record.traces:
+        check_descent(descent)

@@ -1,0 +1,1 @@
+"""One energy for a whole answer."""

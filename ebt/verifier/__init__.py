@@ -1,0 +1,1 @@
+"""A residual energy over whole answers."""

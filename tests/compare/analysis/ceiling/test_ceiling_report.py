@@ -1,0 +1,185 @@
+"""The section on the ceiling answers in words, draws what it says, and appears only where asked for."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compare.analysis.ceiling.section import Section, sections
+from compare.analysis.ceiling.words import possibility
+from compare.analysis.findings import Finding
+from compare.analysis.scaling import measure as scaling
+from compare.report import build
+from compare.stats.intervals import Estimate
+from compare.store import evidence, manifest
+from compare.store.manifest import CEILING_QUANTITIES, FORECASTS, Contrast
+from tests.compare.planted import planted_ceiling as planted
+from tests.compare.planted import synthetic
+from tests.compare.reading import draws_once, says_the_answers, visible
+
+PLANTED, NAME = planted, "ceiling"
+
+
+@pytest.fixture(scope="module")
+def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
+    (found,) = sections(results, look)
+    return found
+
+
+def named(results: scaling.Results) -> dict[tuple[str, str, str], Finding]:
+    return {(f.arm, f.baseline, f.quantity): f for f in results.findings if f.primary}
+
+
+def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) -> None:
+    found = named(results)
+    assert len(found) == len(planted.CONTRASTS)
+    assert found["rl_grpo", "warm_start", "entropy_held"].verdict == "behind"
+    assert found["rl_kl_cov", "rl_grpo", "entropy_held"].verdict == "ahead"
+    moved = found["rl_kl_cov", "rl_grpo", "ceiling"]
+    assert moved.low < 0.1 < moved.high
+    assert found["ebt_s1", "rl_grpo", "above_ceiling"].verdict == "ahead"
+    assert found["transformer", "rl_grpo", "above_ceiling"].verdict == "equivalent"
+    assert found["rl_grpo", "carry_last", "forecast_error"].verdict == "ahead"
+
+
+def test_the_rest_is_explored_and_nothing_twice(results: scaling.Results) -> None:
+    rest = [f for f in results.findings if not f.primary]
+    keys = [(f.arm, f.baseline, f.quantity) for f in results.findings]
+    assert len(set(keys)) == len(keys)
+    # The one difference of ceilings that there is was named beforehand.
+    assert {f.quantity for f in rest} & set(CEILING_QUANTITIES) == set(CEILING_QUANTITIES) - {"ceiling"}
+    assert {f.baseline for f in rest if f.quantity == "forecast_error"} == set(FORECASTS)
+    assert all(f.margin == 0 for f in rest)
+
+
+def test_the_answers_are_words_first(part: Section) -> None:
+    collapse, held, moved, possible, passed = part.answers
+    assert collapse.answer == "Collapsed (rl_grpo); fell, without collapsing (rl_kl_cov)."
+    assert held.answer == "Against rl_grpo: keeps more (rl_kl_cov)."
+    assert moved.question == "Did managing entropy move the ceiling?"
+    assert "Ceilings: possible" in possible.answer
+    assert "Against carry last: better (rl_grpo, rl_kl_cov)." in possible.answer
+    assert "ebt_s1, against the ceiling of each: above it (rl_grpo)" in passed.answer
+    assert "transformer, against the ceiling of each: level with it (rl_grpo)" in passed.answer
+    for answer in part.answers:
+        assert any("named beforehand" in ground for ground in answer.grounds)
+        assert all(re.search(r"95% interval .+ Holm-adjusted p ", ground) for ground in answer.grounds)
+
+
+def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
+    says_the_answers(page, plain, part.answers)
+    text = visible(page)
+    assert part.section is not None
+    for arm in part.section.arms:
+        assert f'<td class="wrap">{possibility(arm.ceiling)}</td>' in page
+        for e in (arm.a, arm.ceiling, arm.end_reward, *arm.mean_error.values()):
+            assert e is not None
+            assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in text
+            assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in plain
+    assert "first 36% of its reinforcement learning" in text
+    assert "first 15%" in text
+    assert "72 of 200" in text
+
+
+def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page: str, part: Section) -> None:
+    names = [figure.name for figure in part.figures]
+    assert names == [
+        "addition-ceiling-entropy",
+        "addition-ceiling-rl_grpo",
+        "addition-ceiling-rl_kl_cov",
+        "addition-ceiling-errors",
+    ]
+    draws_once(page, store / "reports" / NAME / "figures", part.figures)
+    assert "ceiling 0.7" in part.figures[1].svg
+    # Entropy against steps would say it twice.
+    assert "addition-entropy" not in page
+
+
+def test_an_experiment_without_a_share_has_no_section(tmp_path: Path) -> None:
+    store = synthetic.store(tmp_path, seeds=2, trouble=False)
+    page = build(store, "scaling").read_text(encoding="utf-8")
+    assert "entropy law" not in page
+    found = scaling.analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
+    assert not {f.quantity for f in found.findings} & set(CEILING_QUANTITIES)
+
+
+def test_without_any_record_the_section_says_so(tmp_path: Path) -> None:
+    manifest.dump(
+        tmp_path,
+        planted.manifest(
+            (
+                planted.planned("rl_grpo", 0),
+                planted.planned("rl_kl_cov", 0),
+                planted.planned("ebt_s1", 0),
+                planted.planned("transformer", 0),
+            )
+        ),
+    )
+    text = visible(build(tmp_path, "ceiling").read_text(encoding="utf-8"))
+    assert "No finished run of this study was trained by reward." in text
+    assert "could not be measured (no finished run was trained by reward" in text
+
+
+def test_a_run_that_cannot_be_fitted_is_named_in_the_report(store: Path, tmp_path: Path) -> None:
+    cells = tuple(planted.planned("rl_grpo", seed) for seed in range(2))
+    manifest.dump(tmp_path, replace(planted.manifest(cells), contrasts=()))
+    flat = planted.history(planted.falling(0.5), planted.falling(1.0))
+    for cell in cells:
+        synthetic.write(tmp_path, synthetic.record(cell, (), history=flat))
+    text = visible(build(tmp_path, "ceiling").read_text(encoding="utf-8"))
+    assert "rl_grpo, seed 0: reward is constant where the law is fitted" in text
+    assert "not fitted" in text
+    assert "nan" not in text.lower()
+
+
+def test_possibility_in_words() -> None:
+    def words(value: float, low: float, high: float) -> str:
+        return possibility(Estimate(value=value, low=low, high=high, p=1.0, n=3, single_run=False))
+
+    assert words(0.8, 0.7, 0.9) == "possible"
+    assert words(0.8, 0.7, 1.1) == "possible, its interval reaches beyond [0, 1]"
+    assert words(1.2, 0.9, 1.5) == "impossible as fitted, its interval reaches into [0, 1]"
+    assert words(1.2, 1.1, 1.3) == "impossible at 95% confidence"
+    assert words(-0.2, -0.3, -0.1) == "impossible at 95% confidence"
+    assert possibility(None) == "not fitted"
+
+
+def test_a_manifest_written_before_there_was_a_share_is_read(tmp_path: Path) -> None:
+    path = manifest.dump(tmp_path, synthetic.manifest(synthetic.plan(seeds=1)))
+    raw = json.loads(path.read_text())
+    del raw["fit_share"]
+    path.write_text(json.dumps(raw))
+    assert manifest.load(tmp_path, "scaling").fit_share == 0
+
+
+def test_the_contrasts_of_entropy_have_their_baselines() -> None:
+    arms = {("s", arm) for arm in ("rl_grpo", "rl_kl_cov", "ebt_s1")}
+
+    def check(arm: str, baseline: str, quantity: str, share: float = 0.36) -> None:
+        one = Contrast(study="s", arm=arm, baseline=baseline, quantity=quantity, margin=0.1)
+        manifest.check_contrasts((one,), arms, share)
+
+    for good in (
+        ("rl_grpo", "warm_start", "entropy_held"),
+        ("rl_kl_cov", "rl_grpo", "entropy_held"),
+        ("rl_kl_cov", "rl_grpo", "ceiling"),
+        ("ebt_s1", "rl_grpo", "above_ceiling"),
+        ("rl_grpo", "carry_last", "forecast_error"),
+    ):
+        check(*good)
+        with pytest.raises(ValueError, match="needs fit_share"):
+            check(*good, share=0.0)
+    for bad in (
+        ("rl_kl_cov", "warm_start", "ceiling"),
+        ("rl_kl_cov", "rl_grpo", "forecast_error"),
+        ("rl_kl_cov", "carry_last", "ceiling"),
+        ("rl_grpo", "rl_grpo", "ceiling"),
+        ("rl_grpo", "nobody", "ceiling"),
+    ):
+        with pytest.raises(ValueError, match="contrast") as error:
+            check(*bad)
+        assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="fit_share=1"):
+        manifest.check_contrasts((), arms, 1.0)

@@ -1,0 +1,217 @@
+"""The section on thinking answers in words, draws boards and courses, and stands only on traces."""
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compare.analysis import drawing as figures
+from compare.analysis.energy.figures import boards, chosen_steps
+from compare.analysis.energy.section import Section, differences, sections
+from compare.analysis.scaling import measure as scaling
+from compare.report import build
+from compare.store import evidence, manifest
+from tests.compare.planted import planted_traces as planted
+from tests.compare.planted import synthetic
+from tests.compare.reading import visible
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return planted.store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def parts(store: Path) -> tuple[Section, ...]:
+    results = scaling.analyse(evidence.collect(store, manifest.load(store, "pictures")), draws=20)
+    return sections(results, figures.colours(cell.arm for cell in results.evidence.manifest.cells))
+
+
+@pytest.fixture(scope="module")
+def page(store: Path) -> str:
+    return build(store, "pictures").read_text(encoding="utf-8")
+
+
+def test_the_answers_are_words_first(parts: tuple[Section, ...]) -> None:
+    sudoku = next(part for part in parts if part.name == "sudoku")
+    right, more, falls = sudoku.answers
+    assert "es (ebt_s1 in distribution)" in right.answer
+    assert "ndecided (ebt_one_step in distribution)" in right.answer
+    assert "ot measured (ebt_s1 at blanks 1, ebt_one_step at blanks 1)" in right.answer
+    assert "Of the fifth of answers with the lowest energy" in right.answer
+    assert any("1 of 60 answers are right, and at least 5" in ground for ground in right.grounds)
+    assert any("Holm-adjusted p" in ground for ground in right.grounds)
+    assert "ore (ebt_s1 in distribution)" in more.answer
+    assert falls.answer.startswith("It falls (ebt_s1 in distribution, solved")
+
+
+def test_page_and_markdown_hold_the_section(store: Path, page: str, parts: tuple[Section, ...]) -> None:
+    text = visible(page)
+    markdown = (store / "reports/pictures/report.md").read_text(encoding="utf-8").replace("\\", "")
+    for part in parts:
+        for answer in part.answers:
+            for words in (answer.question, answer.answer, *answer.grounds):
+                assert words in text
+                assert words in markdown
+    for words in (
+        "How it is measured",
+        "not measured: too few answers",
+        "ebt_s1 in distribution: the first failed problem",
+    ):
+        assert words in text
+        assert words in markdown
+    assert "transformer" not in {place.arm for part in parts for place in part.places}
+    assert "nan" not in text.lower()
+
+
+def test_every_figure_is_drawn_once_with_its_numbers_in_words(
+    store: Path, page: str, parts: tuple[Section, ...]
+) -> None:
+    drawn = [figure for part in parts for figure in part.figures]
+    names = [figure.name for figure in drawn]
+    assert len(set(names)) == len(names)
+    assert [
+        name.removeprefix("sudoku-pictures-ebt_s1-") for name in names if "sudoku-pictures-ebt_s1" in name
+    ] == [
+        "blanks-0-course",
+        "blanks-1-course",
+        "blanks-0-boards",
+        "blanks-1-boards",
+        "calibration",
+    ]
+    for figure in drawn:
+        ElementTree.fromstring(figure.svg)
+        assert (store / "reports/pictures/figures" / f"{figure.name}.svg").exists()
+        assert page.count(f'id="figure-{figure.name}"') == 1
+    said = {figure.name: figure.svg for figure in drawn}
+    board = said["sudoku-pictures-ebt_s1-blanks-0-boards"]
+    # Planted: cells 1, 3, 4, 6, 15 are wrong at the start, then 4, 6, 15, in the end none, or the last one.
+    assert "solved in the end: start: 5 wrong, step 1: 2 cells changed, 3 wrong" in board
+    assert "step 2: 3 cells changed, 0 wrong; failed in the end: start: 5 wrong" in board
+    assert "step 2: 2 cells changed, 1 wrong" in board
+    course = said["sudoku-pictures-ebt_s1-blanks-0-course"]
+    assert "solved problems (90)" in course
+    assert "entropy from 2 to 0.3 nats a token" in course
+    assert (
+        "% right, from the lowest to the highest fifth by energy"
+        in said["sudoku-pictures-ebt_s1-calibration"]
+    )
+    assert not any(name.startswith("addition") and name.endswith("boards") for name in names)
+
+
+def test_energies_of_seeds_are_drawn_from_a_common_zero(parts: tuple[Section, ...]) -> None:
+    """Planted offsets of 0, 100, 200 between the seeds must not show; solved start 1 - 2 above failed."""
+    sudoku = next(part for part in parts if part.name == "sudoku")
+    course = next(f for f in sudoku.figures if f.name == "sudoku-pictures-ebt_s1-blanks-0-course").svg
+    starts = [float(part.split(" ")[0]) for part in course.split("energy from ")[1:3]]
+    assert starts[0] == pytest.approx(-0.5, abs=0.3)
+    assert starts[1] == pytest.approx(0.5, abs=0.3)
+
+
+def test_a_step_marks_what_it_changed(page: str) -> None:
+    assert differences("640.", "944.") == (("6", True), ("4", False), ("0", True), (".", False))
+    assert differences("640.", None) == (("640.", False),)
+    assert differences("12", "1") == (("1", False), ("2", True))
+    assert "<u>6</u>4<u>0</u>." in page
+
+
+def test_boards_are_read_after_a_chain_and_from_short_answers() -> None:
+    plain = planted.board(correct=True)
+    assert boards(plain, 16)[-1] == planted.SOLUTION
+    # A start may hold the sign that opens an answer; without a chain it means nothing.
+    odd = replace(plain, completions=(">" * 17, *plain.completions[1:]))
+    assert boards(odd, 16)[0] == ">" * 16
+    chained = replace(
+        plain,
+        reference="Ab2>" + planted.SOLUTION + ".",
+        completions=("Ab9>" + "1" * 17, "Ab2>" + planted.SOLUTION + ".", "Ab2>" + planted.SOLUTION + "."),
+    )
+    assert boards(chained, 16) == ["1" * 16, planted.SOLUTION, planted.SOLUTION]
+    short = replace(plain, completions=("12.", "12.", "12."))
+    assert boards(short, 16)[-1] == "12.".ljust(16)
+
+
+@pytest.mark.parametrize(
+    ("entries", "most", "steps"),
+    [(2, 8, [0, 1]), (1, 8, [0]), (8, 8, [*range(8)]), (17, 6, [0, 3, 6, 10, 13, 16])],
+)
+def test_the_start_and_the_end_are_always_shown(entries: int, most: int, steps: list[int]) -> None:
+    assert chosen_steps(entries, most) == steps
+
+
+def test_a_long_descent_is_shown_in_part(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = tuple(planted.planned("ebt_s1", seed) for seed in range(2))
+    for cell in cells:
+        base = planted.descent(1.0, rng)
+        long = 24
+        courses = tuple(
+            replace(
+                c,
+                energy=tuple(np.linspace(4, c.energy[-1], long + 1).tolist()),
+                energy_sd=(1.0,) * (long + 1),
+                entropy=(1.0,) * (long + 1),
+                entropy_sd=(0.1,) * (long + 1),
+            )
+            for c in base.courses
+        )
+        shown = tuple(planted.board(c, steps=long) for c in (False, True))
+        trace = replace(base, courses=courses, examples=shown)
+        synthetic.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
+    manifest.dump(tmp_path, planted.manifest(cells))
+    text = visible(build(tmp_path, "pictures").read_text(encoding="utf-8"))
+    assert "Not every step is shown." in text
+
+
+def test_one_run_is_never_more_than_undecided(tmp_path: Path) -> None:
+    planted.store(tmp_path, seeds=1)
+    text = visible(build(tmp_path, "pictures").read_text(encoding="utf-8"))
+    assert "Undecided, a single run (ebt_s1 in distribution" in text
+    assert "inf" not in text.replace("information", "")
+    assert "nan" not in text.lower()
+
+
+def test_all_right_is_said_to_be_unmeasured(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = tuple(planted.planned("ebt_s1", seed) for seed in range(2))
+    for cell in cells:
+        trace = planted.descent(1.0, rng, right=1.0)
+        synthetic.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
+    manifest.dump(tmp_path, planted.manifest(cells))
+    text = visible(build(tmp_path, "pictures").read_text(encoding="utf-8"))
+    assert "Does low energy mean right? Not measured (ebt_s1 in distribution)." in text
+    assert "60 of 60 answers are right" in text
+    assert "solved in the end" in text
+    assert "failed in the end" not in text
+
+
+def test_runs_of_another_number_of_steps_do_not_break_the_page(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = tuple(planted.planned("ebt_s1", seed) for seed in range(2))
+    for cell in cells:
+        trace = planted.descent(1.0, rng)
+        if cell.seed == 1:
+            courses = tuple(
+                replace(
+                    c,
+                    energy=c.energy[1:],
+                    energy_sd=c.energy_sd[1:],
+                    entropy=c.entropy[1:],
+                    entropy_sd=c.entropy_sd[1:],
+                )
+                for c in trace.courses
+            )
+            trace = replace(trace, courses=courses, examples=())
+        synthetic.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
+    manifest.dump(tmp_path, planted.manifest(cells))
+    assert "Pictures of thinking" in visible(build(tmp_path, "pictures").read_text(encoding="utf-8"))
+
+
+def test_without_traces_there_is_no_section(tmp_path: Path) -> None:
+    cell = planted.planned("ebt_s1", 0)
+    synthetic.write(tmp_path, planted.record(cell, ()))
+    manifest.dump(tmp_path, planted.manifest((cell,)))
+    assert "Pictures of thinking" not in build(tmp_path, "pictures").read_text(encoding="utf-8")
+    assert "Pictures" not in (tmp_path / "reports/pictures/report.md").read_text(encoding="utf-8")

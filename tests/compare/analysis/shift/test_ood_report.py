@@ -1,0 +1,171 @@
+"""The section on decay answers in words, draws what it says, and appears only where asked for."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compare.analysis.findings import Finding
+from compare.analysis.scaling import measure as scaling
+from compare.analysis.shift.section import Section, sections
+from compare.analysis.shift.words import lean
+from compare.report import build
+from compare.stats.intervals import Estimate
+from compare.store import evidence, manifest
+from compare.store.manifest import OOD_QUANTITIES, Contrast
+from tests.compare.planted import planted_ood as planted
+from tests.compare.planted import synthetic
+from tests.compare.reading import draws_once, says_the_answers, visible
+
+PLANTED, NAME = planted, "ood"
+
+
+@pytest.fixture(scope="module")
+def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
+    (found,) = sections(results, look)
+    return found
+
+
+def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) -> None:
+    found = [f for f in results.findings if f.primary]
+    slower, faster, kept, floor, grows = found
+    assert (slower.verdict, slower.estimate) == ("ahead", pytest.approx(0.1 - 0.3, abs=0.01))
+    assert faster.verdict == "behind"
+    assert (kept.axis, kept.verdict) == ("element", "behind")
+    assert floor.axis == "format"
+    assert floor.verdict != "ahead"
+    assert (grows.verdict, grows.estimate) == ("ahead", pytest.approx(1, abs=0.1))
+
+
+def test_what_was_named_is_not_explored_again_and_the_rest_is(results: scaling.Results) -> None:
+    keys = [(f.arm, f.baseline, f.quantity, f.axis) for f in results.findings]
+    assert len(set(keys)) == len(keys)
+    rest = {(f.arm, f.quantity, f.axis) for f in results.findings if not f.primary}
+    assert ("rl_grpo", "decay_slope", "format") in rest
+    assert ("ebt_s1", "thinking_shift_loss", "") not in rest  # one effort only has a loss
+    assert ("ebt_s1", "decay_slope_loss", "element") in rest
+    assert all(f.margin == 0 for f in results.findings if not f.primary)
+
+
+def test_the_answers_are_words_first(part: Section) -> None:
+    slopes, shares, losses, gains, plans = part.answers
+    assert slopes.answer.startswith("Of 4 comparisons: 1 slower, 1 faster, 2 undecided. ")
+    assert "Against transformer. Along element: slower (ebt_s1); faster (rl_grpo)." in slopes.answer
+    assert "Along element: less (rl_grpo); more (ebt_s1)." in shares.answer
+    # All losses rise alike, to the last digit of a float.
+    assert losses.answer.startswith("Of 4 comparisons: 4 undecided. ")
+    assert gains.answer == "Gain in exact answers: grows with the shift (ebt_s1)."
+    assert "Along element: rather the plan (transformer, ebt_s1, rl_grpo)." in plans.answer
+    for answer in (slopes, shares, gains):
+        assert any("named beforehand" in ground for ground in answer.grounds)
+        assert all(re.search(r"95% interval .+ Holm-adjusted p ", ground) for ground in answer.grounds)
+
+
+def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
+    says_the_answers(page, plain, part.answers)
+    text = visible(page)
+    assert part.section is not None
+    assert part.told == ("answer", "plan", "execution", "chain", "edit")
+    for row in part.slopes:
+        for e in (row.within, row.last, row.slope, *([row.retained] if row.retained else [])):
+            said = f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212")
+            assert said in text
+            assert said in plain
+    # The tables of every task keep to what every task has.
+    assert "plan 1 (" not in text
+    assert "exact 0.9 (greedy)" in text
+
+
+def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page: str, part: Section) -> None:
+    names = [figure.name for figure in part.figures]
+    assert names == [
+        "letters-ood-map",
+        "letters-ood-element-exact",
+        "letters-ood-element-loss",
+        "letters-ood-format-exact",
+        "letters-ood-format-loss",
+        "letters-ood-thinking-exact",
+    ]
+    draws_once(page, store / "reports" / NAME / "figures", part.figures)
+    drawn = part.figures[0].svg
+    # Every cell in words: .9, .6, .3, 0 and .9, .01, 0, each .01 higher over three seeds.
+    assert "transformer: element 0 0.91, element 1 0.61, element 2 0.31, element 3 0.01" in drawn
+    assert "think_2 over think_1" not in drawn
+    assert "ebt_s1: element 0 +0, element 1 +0.02" in part.figures[-1].svg
+
+
+def test_cells_of_the_map_are_as_opaque_as_their_levels(part: Section) -> None:
+    """Which the text over them needs on light and on dark paper alike."""
+    opacities = [float(x) for x in re.findall(r"fill: #0072b2; opacity: ([0-9.]+)", part.figures[0].svg)]
+    assert max(opacities) == pytest.approx(0.6 * 0.91, abs=1e-3)
+    assert len(opacities) >= 3 * 6 - 4  # cells at 0 have none
+
+
+def test_an_experiment_that_asks_for_no_decay_has_no_section(tmp_path: Path) -> None:
+    store = synthetic.store(tmp_path, seeds=2, trouble=False)
+    page = build(store, "scaling").read_text(encoding="utf-8")
+    assert "Decay away from" not in page
+    found = scaling.analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
+    assert not {f.quantity for f in found.findings} & set(OOD_QUANTITIES)
+
+
+def test_without_any_record_the_section_says_so(tmp_path: Path) -> None:
+    manifest.dump(tmp_path, planted.manifest(tuple(planted.planned(arm, 0) for arm in planted.EXACT)))
+    text = visible(build(tmp_path, "ood").read_text(encoding="utf-8"))
+    assert "No finished run of this study was measured under shift." in text
+    assert "could not be measured (no finished run was measured under shift" in text
+
+
+def test_a_single_seed_is_drawn_and_decides_nothing(tmp_path: Path) -> None:
+    planted.store(tmp_path, seeds=1)
+    text = visible(build(tmp_path, "ood").read_text(encoding="utf-8"))
+    assert "single run" in text
+    assert "Of 4 comparisons: 4 undecided." in text
+    assert "nan" not in text.lower()
+
+
+def test_a_manifest_written_before_there_was_an_axis_is_read(tmp_path: Path) -> None:
+    path = manifest.dump(tmp_path, synthetic.manifest(synthetic.plan(seeds=1)))
+    raw = json.loads(path.read_text())
+    for contrast in raw["contrasts"]:
+        del contrast["axis"]
+    path.write_text(json.dumps(raw))
+    assert {contrast.axis for contrast in manifest.load(tmp_path, "scaling").contrasts} == {""}
+
+
+def test_contrasts_of_decay_have_their_baselines() -> None:
+    arms = {("s", arm) for arm in ("ebt_s1", "transformer")}
+    good = Contrast(
+        study="s", arm="ebt_s1", baseline="transformer", quantity="decay_slope", margin=0.1, axis="blanks"
+    )
+    manifest.check_contrasts((good,), arms, 0.0)
+    thinking = replace(good, baseline="severity", quantity="thinking_shift", axis="")
+    manifest.check_contrasts((thinking,), arms, 0.0)
+    for changes, message in (
+        ({"quantity": "final_error"}, "axis blanks goes with"),
+        ({"baseline": "severity"}, "severity, which study s does not plan"),
+        ({"baseline": "ebt_s1"}, "its baseline is the arm itself"),
+        ({"quantity": "thinking_shift"}, "thinking_shift goes with baseline severity"),
+        ({"severity": 1}, "severity go with final_error"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            manifest.check_contrasts((replace(good, **changes),), arms, 0.0)
+        assert "\n" not in str(error.value)
+
+
+def test_what_fails_in_words() -> None:
+    def said(value: float, low: float, high: float) -> str:
+        return lean(Estimate(value=value, low=low, high=high, p=0.5, n=3, single_run=False))
+
+    assert said(0.2, 0.1, 0.3) == "rather the plan"
+    assert said(-0.2, -0.3, -0.1) == "rather the execution"
+    assert said(0.2, -0.1, 0.5) == "undecided"
+    assert said(0.0, 0.0, 0.0) == "both alike"
+
+
+def test_a_finding_names_its_axis(results: scaling.Results) -> None:
+    found: list[Finding] = [f for f in results.findings if f.quantity == "decay_slope"]
+    assert {f.axis for f in found} == {"element", "format"}
+    assert all(f"axis {f.axis}" in f.claim for f in found)

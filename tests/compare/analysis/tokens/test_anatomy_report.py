@@ -1,0 +1,135 @@
+"""The section on tokens answers in words, draws what it says, and stands only where it is asked for."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compare.analysis.scaling import measure as scaling
+from compare.analysis.tokens.section import Section, sections
+from compare.report import build
+from compare.store import evidence, manifest
+from compare.store.manifest import ANATOMY_QUANTITIES, Contrast
+from tests.compare.planted import planted_anatomy as planted
+from tests.compare.planted import synthetic
+from tests.compare.reading import draws_once, says_the_answers, visible
+
+PLANTED, NAME = planted, "anatomy"
+
+
+@pytest.fixture(scope="module")
+def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
+    (found,) = sections(results, look)
+    return found
+
+
+def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) -> None:
+    found = {f.quantity: f for f in results.findings if f.primary}
+    assert set(found) == set(ANATOMY_QUANTITIES)
+    assert {f.verdict for f in found.values()} == {"ahead"}
+    assert found["extra_gain"].estimate == pytest.approx(0.1, abs=0.02)
+    assert found["forking_excess"].estimate == pytest.approx(0.3)
+    assert found["entropy_lag"].estimate == pytest.approx(0.35, abs=0.03)
+    rest = [f for f in results.findings if not f.primary]
+    assert {f.quantity for f in rest} >= {"extra_gain", "entropy_lag", "error_lag", "forking_excess"}
+    keys = [(f.arm, f.baseline, f.quantity) for f in results.findings]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_answers_are_words_first(part: Section) -> None:
+    where, gains, phases = part.answers
+    assert where.answer.startswith(
+        "At the end of the warm start the fifth of tokens with the highest entropy holds 70% of all entropy: "
+        "planning tokens are 20% of all tokens and 50% of that fifth; execution tokens are 50% of all tokens"
+    )
+    assert "After reinforcement learning (rl_grpo)" in where.answer
+    assert "Planning tokens are over-represented" in where.answer
+    assert "Against rl_random_tokens: gains more (rl_forking)." in gains.answer
+    assert phases.answer.startswith("Yes (rl_grpo")
+    assert all("Holm-adjusted p" in ground for answer in part.answers for ground in answer.grounds)
+
+
+def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
+    says_the_answers(page, plain, part.answers)
+    text = visible(page)
+    assert "settle later than its execution tokens" in text
+    assert "warm start, that of rl_grpo" in text
+
+
+def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page: str, part: Section) -> None:
+    assert [figure.name.removeprefix("chain-anatomy-") for figure in part.figures] == [
+        "survival",
+        "classes",
+        "gains",
+        "entropy",
+        "entropy-relabelled",
+        "error",
+        "error-relabelled",
+    ]
+    draws_once(page, store / "reports" / NAME / "figures", part.figures)
+    spoken = [figure.svg for figure in part.figures]
+    assert "warm start: 90% above 0.01 nats" in spoken[0]
+    assert "planning, end: 20% of all tokens, 40% of the most uncertain fifth" in spoken[1]
+    assert "half-fall at 60%" in spoken[3]
+
+
+def test_without_such_a_contrast_there_is_no_section(store: Path, tmp_path: Path) -> None:
+    gain = Contrast(study="chain", arm="rl_grpo", baseline="warm_start", quantity="reward_gain", margin=0.02)
+    plan = replace(manifest.load(store, "anatomy"), contrasts=(gain,))
+    found = scaling.analyse(evidence.collect(store, plan), draws=20)
+    assert found.studies[0].anatomy is None
+    assert sections(found, {}) == ()
+    assert not {f.quantity for f in found.findings} & set(ANATOMY_QUANTITIES)
+
+
+def test_without_any_record_the_section_says_so(tmp_path: Path) -> None:
+    manifest.dump(tmp_path, planted.manifest(tuple(planted.planned(arm, 0) for arm in planted.GAINS)))
+    text = visible(build(tmp_path, "anatomy").read_text(encoding="utf-8"))
+    assert "No finished run of this study recorded where its entropy sits." in text
+    assert "could not be measured (no finished run recorded where its entropy sits" in text
+
+
+def test_one_seed_is_never_more_than_undecided(tmp_path: Path) -> None:
+    planted.store(tmp_path, seeds=1)
+    found = scaling.analyse(evidence.collect(tmp_path, manifest.load(tmp_path, "anatomy")), draws=20)
+    assert {f.verdict for f in found.findings if f.quantity in ANATOMY_QUANTITIES} == {"undecided"}
+    assert "nan" not in visible(build(tmp_path, "anatomy").read_text(encoding="utf-8")).lower()
+
+
+def test_a_run_without_classes_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+    cells = tuple(planted.planned("rl_grpo", seed) for seed in range(2))
+    manifest.dump(tmp_path, replace(planted.manifest(cells), contrasts=planted.CONTRASTS[2:]))
+    classes = ("plan", "execute", "answer")
+    columns = {
+        k: v
+        for k, v in planted.history(planted.times(0.6, 0.3)).items()
+        if not any(f"_{c}" in k for c in classes)
+    }
+    for cell in cells:
+        synthetic.write(tmp_path, synthetic.record(cell, (), history=columns))
+    text = visible(build(tmp_path, "anatomy").read_text(encoding="utf-8"))
+    assert "holds 70% of all entropy." in text
+    assert "Not tested, its history has no classes of tokens, or fewer than 20 updates (rl_grpo)." in text
+
+
+def test_the_contrasts_of_tokens_have_their_baselines() -> None:
+    arms = {("s", "rl_grpo"), ("s", "rl_forking")}
+
+    def check(arm: str, baseline: str, quantity: str) -> None:
+        one = Contrast(study="s", arm=arm, baseline=baseline, quantity=quantity, margin=0.1)
+        manifest.check_contrasts((one,), arms, 0.0)
+
+    check("rl_forking", "rl_grpo", "extra_gain")
+    check("rl_grpo", "all_tokens", "forking_excess")
+    check("rl_grpo", "execute_tokens", "entropy_lag")
+    for arm, baseline, quantity in (
+        ("rl_grpo", "warm_start", "extra_gain"),
+        ("rl_grpo", "execute_tokens", "extra_gain"),
+        ("rl_grpo", "rl_forking", "entropy_lag"),
+        ("rl_grpo", "all_tokens", "error_lag"),
+        ("rl_nobody", "execute_tokens", "error_lag"),
+        ("rl_grpo", "all_tokens", "final_error"),
+    ):
+        with pytest.raises(ValueError, match="contrast") as error:
+            check(arm, baseline, quantity)
+        assert "\n" not in str(error.value)

@@ -1,0 +1,36 @@
+"""A report with every section: the planted studies of scaling, thinking, decay and the ceiling as one."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from compare.store import record as records
+from compare.store.manifest import Contrast, PlannedCell, dump, load
+from tests.compare.planted import planted_ceiling, planted_ood, planted_thinking, synthetic
+
+PARTS = {
+    "scaling": synthetic,
+    "thinking": planted_thinking,
+    "ood": planted_ood,
+    "ceiling": planted_ceiling,
+}
+
+
+def store(path: Path) -> Path:
+    """One store and one experiment, `whole`; cells and studies carry the name of their part."""
+    cells: list[PlannedCell] = []
+    contrasts: list[Contrast] = []
+    for name, part in PARTS.items():
+        source = part.store(path / "parts" / name)
+        plan = load(source, name)
+        contrasts += [replace(c, study=f"{name} {c.study}") for c in plan.contrasts]
+        for cell in plan.cells:
+            here = replace(cell, cell=f"{name}-{cell.cell}", study=f"{name} {cell.study}")
+            cells.append(here)
+            found = source / "cells" / cell.cell / "record.json"
+            try:
+                synthetic.write(path, replace(records.load(found), cell=here.cell))
+            except (records.RecordError, OSError):
+                continue  # planted as missing or unreadable; missing here
+    changes = {"contrasts": tuple(contrasts), "fit_share": planted_ceiling.SHARE}
+    dump(path, synthetic.manifest(tuple(cells), name="whole", title="Everything at once", **changes))
+    return path

@@ -1,0 +1,36 @@
+"""A manifest reads back as written, and nothing else reads as one."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compare.store import manifest
+from tests.compare.planted import synthetic
+
+
+def test_manifest_round_trip_and_strictness(tmp_path: Path) -> None:
+    plan = synthetic.manifest(synthetic.plan())
+    path = manifest.dump(tmp_path, plan)
+    assert manifest.load(tmp_path, "scaling") == plan
+    assert manifest.names(tmp_path) == ("scaling",)
+    raw = json.loads(path.read_text())
+    broken = (
+        raw | {"version": 2},
+        raw | {"surprise": 1},
+        raw | {"title": 3},
+        raw | {"cells": raw["cells"] + raw["cells"][:1]},
+        raw | {"contrasts": [raw["contrasts"][0] | {"quantity": "charm"}]},
+        raw | {"contrasts": [raw["contrasts"][0] | {"margin": -1}]},
+        raw | {"contrasts": [raw["contrasts"][0] | {"arm": "nobody"}]},
+        raw | {"contrasts": [raw["contrasts"][3] | {"baseline": "transformer"}]},
+        {key: value for key, value in raw.items() if key != "question"},
+        [],
+    )
+    for bad in broken:
+        path.write_text(json.dumps(bad))
+        with pytest.raises(manifest.ManifestError):
+            manifest.load(tmp_path, "scaling")
+    with pytest.raises(manifest.ManifestError, match="plain file name"):
+        manifest.dump(tmp_path, replace(plan, name="../escape"))
