@@ -24,8 +24,9 @@ from rich.console import Console
 
 from benchmarks.common import last_line
 from compare.folders import conf_folder
-from compare.plan.cells import Planned, Request, expand
-from compare.plan.config import Logger, Root, register
+from compare.plan.cells import expand
+from compare.plan.config import Logger, Request, Root, register
+from compare.plan.planned import Planned
 from compare.run import pool, status
 from compare.store import manifest
 from compare.store.claims import Store

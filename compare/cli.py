@@ -22,8 +22,10 @@ from compare.analysis.search.choice import choices
 from compare.folders import conf_folder
 from compare.plan import tuned
 from compare.plan.axis_switch import switched
-from compare.plan.cells import Planned, Request, contrasts, expand, narrow
-from compare.plan.config import Root, register
+from compare.plan.cells import expand, narrow
+from compare.plan.checks import contrasts
+from compare.plan.config import Request, Root, register
+from compare.plan.planned import Planned
 from compare.plan.trials import ranges_of
 from compare.run import mirror, stop
 from compare.run.display import Display, plan_table

@@ -23,8 +23,8 @@ import torch
 # Imported here, they need not be in every fork.
 import rl_baseline.module  # noqa: F401
 from arena.config import Addition, Budget, Cell, Size, TrainerConfig
-from compare.plan.cells import Planned
 from compare.plan.config import Logger
+from compare.plan.planned import Planned
 from compare.run import pool, stop
 from compare.store.claims import Store
 from ebt.config import EBTArm

@@ -8,6 +8,7 @@ from omegaconf import MISSING
 from arena.config import Budget, Size, TrainerConfig, require, require_choice, store_schema
 from arena.tasks import TASKS
 from compare.plan.families import FAMILIES
+from compare.store.manifest import ONE_BY_ONE
 
 # The nested parts of an experiment are not frozen: OmegaConf makes nested nodes of frozen classes
 # read-only while the experiment's file is still being merged into them.
@@ -168,6 +169,21 @@ class Root:
         require(self.workers >= 0, f"workers={self.workers}: must not be negative")
         require_choice("retry", self.retry, ("none", "failed"))
         self.logger.validate()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asked for."""
+
+    root: Root
+    """The composed configuration."""
+    overrides: tuple[str, ...]
+    """Overrides as given, without those of Hydra itself."""
+
+    @property
+    def name(self) -> str:
+        """Name of the report: the experiment's, or `cells` for cells run one by one."""
+        return self.root.experiment.name if self.root.experiment else ONE_BY_ONE
 
 
 def register() -> None:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from compare.plan.cells import Planned, blank_record
+from compare.plan.cells import blank_record
 from compare.plan.config import Logger
+from compare.plan.planned import Planned
 from compare.run import stop, team, train
 from compare.run.live_law import LawSoFar
 from compare.run.mirror import Mirror

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from compare.plan.cells import Planned, expected_seconds
+from compare.plan.cells import expected_seconds
+from compare.plan.planned import Planned
 from compare.run.pool import Notice, Outcome
 
 PLAIN_EVERY = 10.0

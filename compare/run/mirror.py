@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arena.config import ConfigError
-from compare.plan.cells import Planned, portable
 from compare.plan.config import Logger
+from compare.plan.planned import Planned, portable
 from compare.store.evidence import Run
 from compare.store.manifest import PlannedCell
 from compare.store.record import Evaluation, Record

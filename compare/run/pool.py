@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compare.plan.cells import Planned, blank_record
+from compare.plan.cells import blank_record
 from compare.plan.config import Logger
+from compare.plan.planned import Planned
 from compare.run import stop
 from compare.store.claims import SNAPSHOT, Store, mark_retry, retried_by_a_living
 from compare.store.record import Record

@@ -24,7 +24,7 @@ from torch.distributed import Store, TCPStore  # pyright: ignore[reportPrivateIm
 
 from arena import ranks
 from arena.config import TrainerConfig, require
-from compare.plan.cells import Planned
+from compare.plan.planned import Planned
 from compare.run import stop
 from compare.run.pool import leave_with_parent
 from compare.store.redaction import scrub

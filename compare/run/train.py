@@ -17,8 +17,8 @@ from arena.data import Problems
 from arena.seeding import seed_everything
 from arena.tasks import build_task
 from arena.tasks.base import stream
-from compare.plan.cells import Planned
 from compare.plan.families import family
+from compare.plan.planned import Planned
 from compare.run.snapshot import Resume, Snapshots
 from compare.run.team import device_kind
 from compare.run.watch import Watch

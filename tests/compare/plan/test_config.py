@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from arena.config import ConfigError, Size, Text
 from compare.folders import conf_folder
-from compare.plan.cells import Request, expand
-from compare.plan.config import Root, register
+from compare.plan.cells import expand
+from compare.plan.config import Request, Root, register
 from compare.plan.families import FAMILIES
 from compare.store.manifest import ALL_TOKENS, CHEAPEST, EXECUTE_TOKENS, FORECASTS, SEVERITY, WARM_START
 from rl_baseline.config import RLArm

@@ -18,8 +18,8 @@ from compare.analysis.search.section import rows
 from compare.analysis.tables import unequal_tuning
 from compare.folders import conf_folder
 from compare.plan import tuned
-from compare.plan.cells import Request, expand
-from compare.plan.config import register
+from compare.plan.cells import expand
+from compare.plan.config import Request, register
 from compare.store import manifest as manifests
 from compare.store.combine import combine
 from compare.store.evidence import Run, Trouble, collect

@@ -1,7 +1,7 @@
 """Cells as a plan holds them, without a plan."""
 
 from arena.config import Cell
-from compare.plan.cells import Planned, identity
+from compare.plan.planned import Planned, identity
 
 
 def alone(cell: Cell, study: str = "s") -> Planned:

@@ -6,9 +6,9 @@ import pytest
 
 from arena.config import Addition, Budget
 from arena.tasks.dataalchemy import DataAlchemy
-from compare.plan.cells import Planned, identity
 from compare.plan.config import Logger
 from compare.plan.families import family
+from compare.plan.planned import Planned, identity
 from compare.run import train as module
 from compare.run.cell import run_cell
 from compare.store.claims import Store

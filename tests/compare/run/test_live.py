@@ -17,8 +17,8 @@ from arena.policy import Policy
 from arena.rollout import Rollout
 from arena.seeding import generator
 from arena.tasks.base import Problem
-from compare.plan.cells import Planned
 from compare.plan.config import Logger
+from compare.plan.planned import Planned
 from compare.run import watch
 from compare.run.cell import run_cell
 from compare.run.display import Display

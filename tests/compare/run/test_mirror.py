@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from arena.config import Addition, ConfigError
-from compare.plan.cells import Planned
 from compare.plan.config import Logger
+from compare.plan.planned import Planned
 from compare.run import mirror as module
 from compare.run.cell import run_cell
 from compare.run.mirror import Mirror, check, draw

@@ -12,8 +12,8 @@ import torch
 
 from arena.config import Addition, Text
 from arena.tasks.sudoku import Sudoku
-from compare.plan.cells import Planned, identity
 from compare.plan.config import Logger
+from compare.plan.planned import Planned, identity
 from compare.run import snapshot as module
 from compare.run import stop
 from compare.run.cell import run_cell

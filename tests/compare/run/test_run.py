@@ -6,8 +6,8 @@ import os
 import pytest
 
 from arena.config import Addition, Budget
-from compare.plan.cells import Planned
 from compare.plan.config import Logger
+from compare.plan.planned import Planned
 from compare.run import pool as module
 from compare.run.pool import Outcome, run
 from compare.store.claims import Store

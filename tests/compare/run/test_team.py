@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 
 from arena.config import Addition, Budget, Cell, ConfigError, TrainerConfig
-from compare.plan.cells import Planned
 from compare.plan.config import Logger
+from compare.plan.planned import Planned
 from compare.run import pool, stop, team, watch
 from compare.run.cell import run_cell
 from compare.run.snapshot import Resume, Snapshots

@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from arena.config import ConfigError
 from compare.cli import from_hydra
 from compare.folders import conf_folder
-from compare.plan.cells import Request, expand
-from compare.plan.config import register
+from compare.plan.cells import expand
+from compare.plan.config import Request, register
 from compare.store import manifest
 from compare.store.glance import glance
 from compare.store.manifest import ManifestError

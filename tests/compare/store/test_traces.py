@@ -15,8 +15,8 @@ from arena.data import held_out
 from arena.tasks import build_task
 from arena.tasks.addition import AdditionTask
 from arena.tasks.base import Problem, Verdict
-from compare.plan.cells import Planned
 from compare.plan.config import Logger
+from compare.plan.planned import Planned
 from compare.run import stop, watch
 from compare.run import trajectories as tracing
 from compare.run.cell import run_cell
