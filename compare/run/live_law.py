@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.analysis.ceiling.forecast import last_tenth
 from compare.stats.entropy_law import ceiling_of_one_run, fit_law, surely_impossible
 from compare.stats.intervals import Estimate
-from compare.stats.rl_history import Unfit, rl_trace
+from compare.stats.rl_history import Unfit, last_tenth, rl_trace
 
 DRAWS = 500
 """Bootstrap draws; a glance needs no more."""

@@ -93,3 +93,13 @@ def stretches(values_T: Array, count: int) -> Array:
     """Means of at most `count` consecutive stretches of nearly equal length."""
     parts = np.array_split(values_T, max(1, min(count, len(values_T))))
     return np.array([part.mean() for part in parts])
+
+
+def last_tenth(values_T: Array) -> float:
+    """Mean of the last tenth of the rows."""
+    return float(values_T[-tenth(len(values_T)) :].mean())
+
+
+def tenth(rows: int) -> int:
+    """A tenth of the rows, at least one."""
+    return max(1, math.ceil(rows / 10))

@@ -6,7 +6,6 @@
 Shapes: T rows of history.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,7 @@ import numpy as np
 from compare.stats.entropy_law import ROWS_NEEDED, fit_line
 from compare.stats.intervals import Array
 from compare.stats.power_law import gather
-from compare.stats.rl_history import Trace, Unfit, stretches
+from compare.stats.rl_history import Trace, Unfit, last_tenth, stretches, tenth
 from compare.stats.sigmoid import sigmoid
 
 STRETCHES = 10
@@ -40,7 +39,7 @@ def _carry_last(seen: Trace, after: Trace) -> Array:
 def _sigmoid(seen: Trace, after: Trace) -> Array:
     """ScaleRL's curve R0 + (A - R0) / (1 + (C_mid / C)^B), C the compute of reinforcement learning
     (Khatri et al. 2025, arXiv 2510.13786, equation 1); R0 is the mean of the first tenth seen."""
-    floor = float(np.clip(seen.reward_T[: _tenth(len(seen))].mean(), 0.0, 1.0))
+    floor = float(np.clip(seen.reward_T[: tenth(len(seen))].mean(), 0.0, 1.0))
     points = [("", c, c, r) for c, r in zip(seen.compute_T.tolist(), seen.reward_T.tolist(), strict=True)]
     curve = sigmoid(gather(points), 0, np.random.default_rng(0), floor)
     return curve.accuracy(after.compute_T)[0]
@@ -96,12 +95,3 @@ def errors(method: str, seen: Trace, after: Trace) -> Errors:
     """
     gaps = stretches(METHODS[method](seen, after) - after.reward_T, STRETCHES)
     return Errors(mean=float(np.abs(gaps).mean()), end=float(abs(gaps[-1])))
-
-
-def last_tenth(values_T: Array) -> float:
-    """Mean of the last tenth of the rows, at least one."""
-    return float(values_T[-_tenth(len(values_T)) :].mean())
-
-
-def _tenth(rows: int) -> int:
-    return max(1, math.ceil(rows / 10))

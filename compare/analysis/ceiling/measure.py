@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compare.analysis.ceiling.forecast import METHODS, Errors, cut, errors, last_tenth
+from compare.analysis.ceiling.forecast import METHODS, Errors, cut, errors
 from compare.stats.entropy_law import Law, ceiling_of_one_run, fit_law
 from compare.stats.intervals import Estimate, over_seeds
-from compare.stats.rl_history import Trace, Unfit, rl_trace
+from compare.stats.rl_history import Trace, Unfit, last_tenth, rl_trace
 from compare.store.evidence import Run
 
 START = 0.02
