@@ -1,141 +1,17 @@
 """A finding: one claim with its estimate, interval, number of seeds and verdict.
 
-Estimates come in the units of QUANTITIES. Verdicts follow compare/stats/intervals.py; a multiplier is judged
-on its logarithm, where no difference is zero.
+Estimates come in the units of their quantity (compare/analysis/registry.py). Verdicts follow
+compare/stats/intervals.py; a ratio is judged on its logarithm, where no difference is zero.
 """
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from compare.analysis import registry
+from compare.analysis.quantity import VERDICT_WORDS
 from compare.stats.intervals import Estimate, holm, verdict
 from compare.stats.power import seeds_needed
-from compare.store.manifest import CHEAPEST, OWN_BASELINES, THINKING_SHIFT_QUANTITIES, WARM_START
-
-
-@dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """How a compared quantity is named, signed and printed."""
-
-    label: str
-    """`{point}` stands for a draft's `point`."""
-    unit: str
-    """Printed after the number."""
-    higher_is_better: bool
-    ratio: bool = False
-    """Estimated as a logarithm, printed as a factor whose null is 1."""
-    digits: int = 3
-    """Decimals, or significant digits of a ratio."""
-
-
-QUANTITIES = {
-    "compute_multiplier": Quantity(
-        label="compute multiplier at equal loss", unit="×", higher_is_better=True, ratio=True
-    ),
-    "exponent": Quantity(label="difference of scaling exponents", unit="", higher_is_better=True, digits=4),
-    "slope_ratio": Quantity(
-        label="ratio of log-log slopes less 1 (the paper's reading)", unit="", higher_is_better=True
-    ),
-    "final_loss": Quantity(
-        label="loss difference at the largest {point}", unit=" nats", higher_is_better=False, digits=4
-    ),
-    "final_error": Quantity(
-        label="answer error difference at the largest {point}", unit="", higher_is_better=False
-    ),
-    "reward_gain": Quantity(
-        label="exact answers, sampled, gained over the warm start", unit="", higher_is_better=True
-    ),
-    "shift_error": Quantity(
-        label="difference in answer error added by the shift (less is better)",
-        unit="",
-        higher_is_better=False,
-    ),
-    "shift_loss": Quantity(
-        label="difference in loss added by the shift (less is better)",
-        unit=" nats",
-        higher_is_better=False,
-        digits=4,
-    ),
-    "entropy_held": Quantity(
-        label="entropy kept through RL, as a ratio", unit="×", higher_is_better=True, ratio=True
-    ),
-    "ceiling": Quantity(label="difference of fitted entropy ceilings", unit="", higher_is_better=True),
-    "final_reward": Quantity(
-        label="difference of rewards over the last tenth of RL", unit="", higher_is_better=True
-    ),
-    "above_ceiling": Quantity(
-        label="exact answers less the fitted entropy ceiling", unit="", higher_is_better=True
-    ),
-    "forecast_error": Quantity(
-        label="difference of mean absolute forecast errors (less is better)", unit="", higher_is_better=False
-    ),
-    "extra_gain": Quantity(
-        label="difference of exact answers, sampled, gained over the warm start",
-        unit="",
-        higher_is_better=True,
-    ),
-    "forking_excess": Quantity(
-        label="share of planning tokens among the most uncertain fifth less that among all",
-        unit="",
-        higher_is_better=True,
-    ),
-    "entropy_lag": Quantity(
-        label="half-fall of entropy, difference in shares of RL's compute", unit="", higher_is_better=True
-    ),
-    "error_lag": Quantity(
-        label="half-fall of error, difference in shares of RL's compute", unit="", higher_is_better=True
-    ),
-    "decay_slope": Quantity(
-        label="difference of exact answers lost a severity (less is better)", unit="", higher_is_better=False
-    ),
-    "decay_slope_loss": Quantity(
-        label="difference of loss added a severity (less is better)", unit=" nats", higher_is_better=False
-    ),
-    "retained_share": Quantity(
-        label="difference of shares of in-distribution answers kept under shift",
-        unit="",
-        higher_is_better=True,
-    ),
-    "thinking_shift": Quantity(
-        label="rank correlation with severity of exact answers gained by thinking",
-        unit="",
-        higher_is_better=True,
-    ),
-    "thinking_shift_loss": Quantity(
-        label="rank correlation with severity of loss saved by thinking", unit="", higher_is_better=True
-    ),
-    "thinking_gain": Quantity(
-        label="exact answers (or nats) gained from the cheapest to the best effort",
-        unit="",
-        higher_is_better=True,
-    ),
-    "thinking_area": Quantity(
-        label="mean advantage at equal FLOPs an answer (exact answers, or nats)",
-        unit="",
-        higher_is_better=True,
-    ),
-}
-
-
-_DECAY = {
-    "ahead": "decays slower than",
-    "behind": "decays faster than",
-}
-_GAIN = {
-    "ahead": "grows with",
-    "behind": "shrinks with",
-    "equivalent": "is, within the margin, uncorrelated with",
-}
-_ORDER = {"ahead": "settle later than", "behind": "settle earlier than"}
-IN_WORDS = {
-    "forking_excess": {"ahead": "are more uncertain than", "behind": "are less uncertain than"},
-    "entropy_lag": _ORDER,
-    "error_lag": _ORDER,
-    "decay_slope": _DECAY,
-    "decay_slope_loss": _DECAY,
-    "retained_share": {"ahead": "keeps a larger share than", "behind": "keeps a smaller share than"},
-    **dict.fromkeys(THINKING_SHIFT_QUANTITIES, _GAIN),
-}
-"""What a verdict means where neither side is an arm, or nothing is won."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +116,7 @@ def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
 
 def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
     """One verdict; `comparisons` are those of its family that Holm's correction has not settled before it."""
-    spec = QUANTITIES[draft.quantity]
+    spec = registry.quantities()[draft.quantity]
     label = spec.label.format(point=draft.point)
     e = draft.estimate
     if e is None:
@@ -287,43 +163,19 @@ def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
 
 
-def _sides(finding: Finding) -> tuple[str, str]:
-    """What is compared with what, as a claim names them."""
-    if finding.quantity == "forecast_error":
-        method = finding.baseline.replace("_", " ")
-        return f"the entropy law's forecast of {finding.arm}", f"the {method} forecast"
-    if finding.quantity == "above_ceiling":
-        return finding.arm, f"the entropy ceiling of {finding.baseline}"
-    if finding.quantity == "forking_excess":
-        return f"the planning tokens of {finding.arm} at the warm start", "all its tokens"
-    if finding.quantity in THINKING_SHIFT_QUANTITIES:
-        return f"the gain from thinking of {finding.arm}", "the severity of the shift"
-    if finding.quantity in OWN_BASELINES:
-        return f"the planning tokens of {finding.arm}", "its execution tokens"
-    if finding.quantity == "thinking_gain":
-        if finding.baseline == CHEAPEST:
-            return f"{finding.arm}, thinking longer,", "its cheapest effort"
-        return f"the gain of {finding.arm}", f"that of {finding.baseline}"
-    if finding.baseline == WARM_START:
-        start = "where its RL began" if finding.quantity == "entropy_held" else "its own warm start"
-        return finding.arm, start
-    return finding.arm, finding.baseline
-
-
 def _claim(finding: Finding) -> str:
-    arm, other = _sides(finding)
+    spec = registry.quantities()[finding.quantity]
+    arm, other = spec.sides(finding.arm, finding.baseline)
     if finding.estimate is None:
         reasons = "; ".join(finding.caveats)
         return f"Undecided, {arm} against {other}: {finding.label} could not be measured ({reasons})."
-    opening = {
-        "ahead": f"{arm} is ahead of {other}",
-        "behind": f"{arm} is behind {other}",
-        "equivalent": f"{arm} and {other} are equivalent within the margin {finding.margin:g}",
-        "undecided": f"Undecided, {arm} against {other}",
-    }[finding.verdict]
-    said = IN_WORDS.get(finding.quantity, {}).get(finding.verdict)
-    if said is not None:
-        opening = f"{arm} {said} {other}"
+    words = {**VERDICT_WORDS, **spec.words}
+    if finding.verdict in words:
+        opening = f"{arm} {words[finding.verdict]} {other}"
+    elif finding.verdict == "equivalent":
+        opening = f"{arm} and {other} are equivalent within the margin {finding.margin:g}"
+    else:
+        opening = f"Undecided, {arm} against {other}"
     seeds = "a single run" if finding.single_run else f"n = {finding.n} seeds"
     text = f"{opening}: {finding.label} {finding.value_text}, 95% interval {finding.interval_text}, {seeds}"
     null = 1.0 if finding.ratio else 0.0
@@ -339,3 +191,18 @@ def _claim(finding: Finding) -> str:
             else ("; more than 1000 seeds would be needed to decide")
         )
     return text + "."
+
+
+def grounds(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """The findings in full, with their confidence: what an answer of a section rests on."""
+    out = []
+    for finding in findings:
+        p = "below 0.001" if finding.p_holm < 0.001 else f"{finding.p_holm:.3f}"
+        kind = "named beforehand" if finding.primary else "exploratory"
+        out.append(f"{finding.claim} Holm-adjusted p {p}, {kind}.")
+    return tuple(out)
+
+
+def word(finding: Finding, words: Mapping[str, str]) -> str:
+    """What a section calls a verdict."""
+    return "not measured" if finding.estimate is None else words[finding.verdict]

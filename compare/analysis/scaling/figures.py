@@ -6,35 +6,40 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from compare.analysis.base import LookOf
 from compare.analysis.drawing import Figure, draw_figure
 from compare.analysis.scaling.axes import READ
-from compare.analysis.scaling.measure import Line, Study
-from compare.analysis.tables import Means
+from compare.analysis.scaling.fit_figures import isoflop_figure, residual_figure
+from compare.analysis.scaling.measure import Line, Means, Scaling
 from compare.stats.intervals import percentile_interval
+from compare.store.evidence import Run
 
 
-def of_study(study: Study, look: dict[str, tuple[str, str]]) -> list[Figure]:
-    """Every figure that the study has data for."""
-    makers = [loss_figure, error_figure, entropy_figure, reward_figure]
-    if study.axis == "isoflop":
-        # Its figure is scaling_figures'; by FLOPs, sizes at one budget would stand on one another.
-        makers = []
-    if study.ceiling is not None:
-        makers.remove(entropy_figure)  # the section on the ceiling has one, against compute
+def of_study(study: Scaling, look: LookOf) -> list[Figure]:
+    """Every figure that the study has data for.
+
+    Not entropy where the experiment fits a ceiling: that section draws it against compute. Where sizes are
+    compared at equal FLOPs, only loss against size: by FLOPs, sizes of one budget would stand on one another.
+    """
+    makers = [loss_figure, error_figure, residual_figure, entropy_figure, reward_figure]
+    if study.cohort.manifest.fit_share:
+        makers.remove(entropy_figure)
+    if study.cohort.axis == "isoflop":
+        makers = [isoflop_figure]
     return [figure for figure in (make(study, look) for make in makers) if figure is not None]
 
 
-def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
     """Loss against training FLOPs, log-log: runs, means, the joint fit and its bootstrap band."""
     if not study.loss:
         return None
     fit = study.fits.get("shared")
-    axis = READ[study.axis]
+    axis = READ[study.cohort.axis]
 
     def draw(ax: Axes) -> None:
         for arm, points in _by_arm(study.loss):
             colour, marker = look[arm]
-            if study.line is not None and study.axis != "flops" and arm in study.line.runs.arms:
+            if study.line is not None and study.cohort.axis != "flops" and arm in study.line.runs.arms:
                 _straight_line(ax, study.line, arm, colour)
             elif fit is not None and arm in fit.runs.arms:
                 grid = np.geomspace(*fit.runs.span(arm), 60)
@@ -63,7 +68,7 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
             )
         ax.set_xscale("log")
         _label_one_budget(ax, study.loss)
-        if study.axis != "flops":
+        if study.cohort.axis != "flops":
             ax.xaxis.set_major_locator(FixedLocator(sorted({round(m.compute) for m in study.loss})))
             ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
             ax.xaxis.set_minor_locator(NullLocator())
@@ -79,12 +84,12 @@ def loss_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None
 
     lines = (
         "L = E + A C^-alpha, one E for all arms, with the 95% bootstrap band"
-        if study.axis == "flops"
+        if study.cohort.axis == "flops"
         else "least squares of log loss on the log of the axis"
     )
     return draw_figure(
-        f"{study.name}-loss",
-        f"{study.name}: loss against {'training compute' if study.axis == 'flops' else axis.short}",
+        f"{study.cohort.study}-loss",
+        f"{study.cohort.study}: loss against {_against(study)}",
         f"Small points: runs. Large points: means over seeds. Lines: {lines}; dotted: no fit.",
         draw,
         _summary(study.loss, axis.short),
@@ -101,7 +106,7 @@ def _straight_line(ax: Axes, line: Line, arm: str, colour: str) -> None:
     ax.plot(np.exp(ends), np.exp(y.mean() + line.slope_RA[0, i] * (ends - x.mean())), color=colour)
 
 
-def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+def error_figure(study: Scaling, look: LookOf) -> Figure | None:
     """Answer error against training FLOPs: runs, means with intervals over seeds, fitted sigmoids."""
     if not study.error:
         return None
@@ -139,7 +144,7 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
         ax.set_xscale("log")
         _label_one_budget(ax, study.error)
         ax.set_ylim(-0.03, 1.03)
-        ax.set_xlabel(READ[study.axis].label)
+        ax.set_xlabel(READ[study.cohort.axis].label)
         ax.set_ylabel("answer error, 1 - exact")
 
     caption = (
@@ -147,36 +152,33 @@ def error_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | Non
         "(three seeds make them wide). Lines: fitted sigmoid; dotted: no fit. Arms shifted sideways a little."
     )
     return draw_figure(
-        f"{study.name}-error",
-        f"{study.name}: answer error against "
-        f"{'training compute' if study.axis == 'flops' else READ[study.axis].short}",
+        f"{study.cohort.study}-error",
+        f"{study.cohort.study}: answer error against {_against(study)}",
         caption,
         draw,
-        _summary(study.error, READ[study.axis].short),
+        _summary(study.error, READ[study.cohort.axis].short),
         _having(study, "exact"),
     )
 
 
-def entropy_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+def entropy_figure(study: Scaling, look: LookOf) -> Figure | None:
     """Entropy of the policy against RL steps."""
     return _trace(study, look, "entropy", "policy entropy, nats a token")
 
 
-def reward_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+def reward_figure(study: Scaling, look: LookOf) -> Figure | None:
     """Reward in training against RL steps."""
     return _trace(study, look, "reward", "reward in training")
 
 
-def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: str) -> Figure | None:
+def _trace(study: Scaling, look: LookOf, column: str, label: str) -> Figure | None:
     """A history column against optimiser steps since RL began: mean over seeds, band from min to max."""
     traces: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     shown: list[str] = []
-    for arm in study.arms:
-        own = [run for run in study.runs if run.planned.arm == arm and "reward" in run.record.history]
-        top = [run for run in own if run.rung == max(r.rung for r in own)]
-        found = [(run.planned.cell, _series(run.record.history, column)) for run in top]
-        series = [s for _, s in found if s is not None]
-        shown += [cell for cell, s in found if s is not None]
+    for arm in study.cohort.arms:
+        top = study.cohort.top(arm, look=lambda run: _series(run, column))
+        series = [pair for run in top if (pair := _series(run, column)) is not None]
+        shown += [run.planned.cell for run in top]
         if series:
             grid = np.linspace(0, min(float(x[-1]) for x, _ in series), 120)
             traces[arm] = grid, np.array([np.interp(grid, x, y) for x, y in series])
@@ -196,27 +198,33 @@ def _trace(study: Study, look: dict[str, tuple[str, str]], column: str, label: s
         ax.set_xlabel("optimiser steps since reinforcement learning began")
         ax.set_ylabel(label)
 
-    point = "budget" if study.axis == "flops" else "rung"
-    caption = f"Largest {point}. Lines: mean over seeds. Bands: smallest to largest seed, no interval."
+    caption = (
+        f"Largest {study.cohort.point}. Lines: mean over seeds. Bands: smallest to largest seed, no interval."
+    )
     ends = "; ".join(
         f"{arm} from {v[:, 0].mean():.3g} to {v[:, -1].mean():.3g}" for arm, (_, v) in traces.items()
     )
-    title = f"{study.name}: {column} over reinforcement learning"
-    return draw_figure(f"{study.name}-{column}", title, caption, draw, ends, tuple(shown))
+    title = f"{study.cohort.study}: {column} over reinforcement learning"
+    return draw_figure(f"{study.cohort.study}-{column}", title, caption, draw, ends, tuple(shown))
 
 
-def _having(study: Study, metric: str) -> tuple[str, ...]:
-    return tuple(run.planned.cell for run in study.runs if run.find(metric) and run.record.flops > 0)
+def _against(study: Scaling) -> str:
+    return "training compute" if study.cohort.axis == "flops" else READ[study.cohort.axis].short
 
 
-def _series(history: dict[str, list[float | None]], column: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Steps since the first entry of a column, and its values; None if fewer than two were logged."""
+def _having(study: Scaling, metric: str) -> tuple[str, ...]:
+    return tuple(run.planned.cell for run in study.cohort.runs if run.find(metric) and run.record.flops > 0)
+
+
+def _series(run: Run, column: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Steps since the first entry of a column, and its values; None with fewer than two, or no reward."""
+    history = run.record.history
     pairs = [
         (step, value)
         for step, value in zip(history.get("step", []), history.get(column, []), strict=False)
         if step is not None and value is not None and math.isfinite(value)
     ]
-    if len(pairs) < 2:
+    if len(pairs) < 2 or "reward" not in history:
         return None
     steps, values = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
     return steps - steps[0], values

@@ -4,20 +4,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from compare.analysis.base import LookOf
 from compare.analysis.drawing import NEUTRAL, Figure, draw_figure
-from compare.analysis.scaling.measure import Study
+from compare.analysis.scaling.measure import Scaling
 
 DASHES = ("-", "--", "-.", ":")
 """Budgets of an iso-FLOP figure, from the smallest."""
 
 
-def of_study(study: Study, look: dict[str, tuple[str, str]]) -> list[Figure]:
-    """Every figure of this file that the study has data for."""
-    made = [residual_figure(study, look), isoflop_figure(study, look)]
-    return [figure for figure in made if figure is not None]
-
-
-def residual_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+def residual_figure(study: Scaling, look: LookOf) -> Figure | None:
     """log loss of every run less that of the joint fit, against training FLOPs."""
     fit = study.fits.get("shared")
     if fit is None:
@@ -52,16 +47,17 @@ def residual_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | 
             f"at the largest, root mean square {np.sqrt((own**2).mean()):.4f}"
         )
     return draw_figure(
-        f"{study.name}-residuals",
-        f"{study.name}: residuals of the joint fit",
+        f"{study.cohort.study}-residuals",
+        f"{study.cohort.study}: residuals of the joint fit",
         "Small points: runs. Large points: means over seeds. A bend that is larger than the runs' spread "
         "says that L = E + A C^-alpha with one E does not describe the arm.",
         draw,
         "; ".join(words),
+        study.cells(*runs.arms),
     )
 
 
-def isoflop_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | None:
+def isoflop_figure(study: Scaling, look: LookOf) -> Figure | None:
     """Loss against parameters, one parabola an arm and budget, a cross at its optimum."""
     if not study.isoflop:
         return None
@@ -94,9 +90,10 @@ def isoflop_figure(study: Study, look: dict[str, tuple[str, str]]) -> Figure | N
         for c in study.isoflop
     )
     return draw_figure(
-        f"{study.name}-isoflop",
-        f"{study.name}: loss against size at equal training FLOPs",
+        f"{study.cohort.study}-isoflop",
+        f"{study.cohort.study}: loss against size at equal training FLOPs",
         "Points: runs. Lines: parabolas in log parameters. Crosses: the best size, if it was measured.",
         draw,
         words,
+        study.cells(*study.cohort.arms),
     )

@@ -1,0 +1,96 @@
+"""Records and manifest -> findings, with what every section of the report draws.
+
+The contrasts of the manifest are primary; what the analyses explore besides is corrected within its study.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from compare.analysis import caveats, registry
+from compare.analysis.base import Results, Study
+from compare.analysis.cohort import Cohort
+from compare.analysis.findings import Draft, Finding, judge
+from compare.analysis.quantity import BASELINE, check_contrasts
+from compare.store.evidence import Evidence
+from compare.store.manifest import Contrast, ManifestError
+
+
+def analyse(
+    evidence: Evidence,
+    *,
+    draws: int = Cohort.draws,
+    variants: tuple[str, ...] = Cohort.variants,
+    progress: Callable[[str], None] | None = None,
+) -> Results:
+    """Findings, fits and tables of an experiment; deterministic for the same records.
+
+    Args:
+        draws: bootstrap draws of every fit.
+        variants: of the joint fit of the loss.
+        progress: called with a line on what is being done.
+
+    Raises:
+        ManifestError: a contrast asks for what no analysis can compare.
+    """
+    check(evidence)
+    studies: dict[str, Study] = {}
+    for name in evidence.studies:
+        if progress is not None:
+            progress(f"fitting {name}")
+        runs = evidence.study(name)
+        order = list(dict.fromkeys(run.planned.arm for run in runs))
+        arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
+        cohort = Cohort(
+            study=name, arms=arms, runs=runs, manifest=evidence.manifest, draws=draws, variants=variants
+        )
+        measured = {key: analysis.measure(cohort) for key, analysis in registry.analyses().items()}
+        studies[name] = Study(cohort=cohort, measured=measured)
+    primary = [
+        _primary(studies[contrast.study], contrast, evidence) for contrast in evidence.manifest.contrasts
+    ]
+    asked = {_topic(draft) for draft in primary}
+    exploratory: tuple[Finding, ...] = ()
+    for study in studies.values():
+        drafts = [d for d in _explored(study) if d.estimate is not None and _topic(d) not in asked]
+        drafts = [replace(d, caveats=d.caveats + caveats.of_explored(d, evidence)) for d in drafts]
+        exploratory += judge(drafts)
+    return Results(evidence=evidence, studies=tuple(studies.values()), findings=judge(primary) + exploratory)
+
+
+def check(evidence: Evidence) -> None:
+    """Raise ManifestError if a contrast of the manifest asks for what no analysis can compare."""
+    manifest = evidence.manifest
+    arms = {(cell.study, cell.arm) for cell in manifest.cells}
+    try:
+        check_contrasts(manifest.contrasts, arms, manifest.fit_share, registry.quantities())
+    except ValueError as error:
+        raise ManifestError(
+            f"experiment {manifest.name}: {error}; run it again to write its manifest anew"
+        ) from error
+
+
+def _topic(draft: Draft) -> tuple[str, ...]:
+    """What a comparison is of; one that was named beforehand is not explored again."""
+    return draft.study, draft.arm, draft.baseline, draft.quantity, draft.axis
+
+
+def _compare(study: Study, contrast: Contrast) -> Draft:
+    name = registry.owner(contrast.quantity)
+    return registry.analyses()[name].compare(study.cohort, study.measured[name], contrast)
+
+
+def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
+    draft = _compare(study, contrast)
+    general = caveats.of_primary((contrast.arm, contrast.baseline), study.name, study.cohort.runs, evidence)
+    return replace(draft, primary=True, margin=contrast.margin, caveats=draft.caveats + general)
+
+
+def _explored(study: Study) -> list[Draft]:
+    """Nothing where sizes are compared with one another: no one of them stands for an arm."""
+    if study.cohort.axis == "isoflop":
+        return []
+    return [
+        _compare(study, contrast)
+        for name, analysis in registry.analyses().items()
+        for contrast in analysis.explore(study.cohort, study.measured[name])
+    ]

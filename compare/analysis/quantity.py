@@ -1,0 +1,136 @@
+"""What a contrast can compare: per quantity its unit, its words, and what a contrast may name beside it.
+
+Light on purpose: a plan checks contrasts by it before anything heavy is imported.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from compare.store.manifest import Contrast
+
+BASELINE = "transformer"
+"""The arm that exploratory comparisons are made against."""
+
+VERDICT_WORDS = {
+    "ahead": "is ahead of",
+    "behind": "is behind",
+}
+"""How a claim words a verdict, unless its quantity has words of its own."""
+
+
+def arms(arm: str, baseline: str) -> tuple[str, str]:
+    """The sides of a comparison of two arms, as a claim names them."""
+    return arm, baseline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """How a compared quantity is named, signed, printed and asked for."""
+
+    label: str
+    """`{point}` stands for what tells the points of an arm apart, `budget` or `rung`."""
+    higher_is_better: bool
+    unit: str = ""
+    """Printed after the number."""
+    ratio: bool = False
+    """Estimated as a logarithm, printed as a factor whose null is 1."""
+    digits: int = 3
+    """Decimals, or significant digits of a ratio."""
+    sides: Callable[[str, str], tuple[str, str]] = arms
+    """(arm, baseline) as a claim names what is compared with what."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Verdict -> verb phrase, where "is ahead of" would be wrong."""
+    announced: bool = True
+    """Whether a contrast may name it; otherwise it is only explored."""
+    baselines: tuple[str, ...] = ()
+    """Words that stand for a baseline that is no other arm, such as `warm_start`."""
+    second_arm: bool = True
+    """Whether the baseline may be another arm."""
+    chooses: tuple[str, ...] = ()
+    """Fields of a contrast that may be set: `effort` (of both sides), `severity`, `axis`. `shifted_axis` allows
+    an axis at a severity above 0 only."""
+    check: Callable[[Contrast, float], None] | None = None
+    """Raises ValueError if a contrast cannot be had with the experiment's `fit_share`."""
+    largest_budget: bool = False
+    """Whether it looks at the largest budget alone, so that FLOPs must be the experiment's axis."""
+    shifted: bool = False
+    """Whether it needs two severities or more."""
+    thinks: bool = False
+    """Whether the arm must be of a family that answers in more or fewer steps."""
+    rewarded: tuple[str, ...] = ()
+    """Sides, `arm` and `baseline`, that must be trained by reward."""
+
+
+def check_contrasts(
+    contrasts: Iterable[Contrast],
+    arms: set[tuple[str, str]],
+    fit_share: float,
+    quantities: Mapping[str, Quantity],
+) -> None:
+    """Check the contrasts of an experiment.
+
+    Args:
+        arms: (study, arm) of everything it plans.
+
+    Raises:
+        ValueError: one asks for what cannot be compared. The message is one line.
+    """
+    if not 0 <= fit_share < 1:
+        raise ValueError(f"fit_share={fit_share!r}: a share of reinforcement learning, 0 <= fit_share < 1")
+    named = {name: quantity for name, quantity in quantities.items() if quantity.announced}
+    for contrast in contrasts:
+        if contrast.quantity not in named:
+            raise ValueError(f"contrast quantity {contrast.quantity!r}: choose one of {', '.join(named)}")
+        _check(contrast, arms, fit_share, named)
+
+
+def _check(
+    contrast: Contrast, arms: set[tuple[str, str]], fit_share: float, named: Mapping[str, Quantity]
+) -> None:
+    spec, baseline = named[contrast.quantity], contrast.baseline
+    where = f"contrast {contrast.arm}: "
+    if not (math.isfinite(contrast.margin) and contrast.margin >= 0):
+        raise ValueError(f"contrast margin {contrast.margin!r} is not a non-negative number")
+    if spec.check is not None:
+        spec.check(contrast, fit_share)
+    if not spec.second_arm and baseline not in spec.baselines:
+        raise ValueError(
+            f"{where}{contrast.quantity} goes with baseline {' or '.join(spec.baselines)}, not {baseline}"
+        )
+    special = {word: name for name, other in named.items() for word in other.baselines}
+    if baseline in special and baseline not in spec.baselines and (contrast.study, baseline) not in arms:
+        owners = ", ".join(name for name, other in named.items() if baseline in other.baselines)
+        raise ValueError(f"{where}baseline {baseline} goes with {owners}, not with {contrast.quantity}")
+    for arm in (contrast.arm, *([] if baseline in spec.baselines else [baseline])):
+        if (contrast.study, arm) not in arms:
+            raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
+    _check_choice(contrast, named)
+    if contrast.arm == baseline and contrast.effort == contrast.baseline_effort:
+        raise ValueError(f"{where}its baseline is the arm itself; name another, or another effort")
+
+
+def _check_choice(contrast: Contrast, named: Mapping[str, Quantity]) -> None:
+    """Raise ValueError if a contrast sets an effort, severity or axis that its quantity does not have."""
+    spec, where = named[contrast.quantity], f"contrast {contrast.arm}: "
+
+    def having(*fields: str) -> str:
+        return ", ".join(name for name, other in named.items() if set(fields) & set(other.chooses))
+
+    if (contrast.effort or contrast.baseline_effort) and "effort" not in spec.chooses:
+        raise ValueError(
+            f"{where}effort and baseline_effort go with {having('effort')}, not with {contrast.quantity}; "
+            "leave them out"
+        )
+    if contrast.severity < 0:
+        raise ValueError(f"{where}severity {contrast.severity}: must not be negative")
+    if contrast.severity and "severity" not in spec.chooses:
+        raise ValueError(
+            f"{where}severity goes with {having('severity')}, not with {contrast.quantity}; leave it out"
+        )
+    free = "axis" in spec.chooses or ("shifted_axis" in spec.chooses and contrast.severity > 0)
+    if contrast.axis and not free:
+        raise ValueError(
+            f"{where}axis {contrast.axis} goes with {having('axis')}, and with {having('shifted_axis')} at a "
+            f"severity above 0, not with {contrast.quantity}; leave it out"
+        )
