@@ -2,41 +2,12 @@
 
 from arena.config import ConfigError, TaskConfig
 from arena.tasks.base import Task
+from compare.analysis.quantity import Quantity, check_contrasts
+from compare.analysis.registry import quantities
 from compare.plan.config import Experiment
+from compare.plan.families import FAMILIES
 from compare.plan.planned import Planned
-from compare.store.manifest import (
-    ANATOMY_QUANTITIES,
-    CEILING_QUANTITIES,
-    FORECASTS,
-    OOD_QUANTITIES,
-    OWN_BASELINES,
-    THINKING_QUANTITIES,
-    THINKING_SHIFT_QUANTITIES,
-    WARM_START,
-    Contrast,
-    check_contrasts,
-)
-
-THINKING_FAMILIES = ("ebt", "parallel", "diffusion", "looped")
-"""Families that answer in more or fewer steps of one kind: descents, unmaskings, loops."""
-
-
-def contrasts(experiment: Experiment) -> tuple[Contrast, ...]:
-    """The comparisons that an experiment's file names, as its manifest keeps them."""
-    return tuple(
-        Contrast(
-            study=c.study,
-            arm=c.arm,
-            baseline=c.baseline,
-            quantity=c.quantity,
-            margin=float(c.margin),
-            effort=c.effort,
-            baseline_effort=c.baseline_effort,
-            severity=c.severity,
-            axis=c.axis,
-        )
-        for c in experiment.contrasts
-    )
+from compare.store.manifest import Contrast
 
 
 def check_search(experiment: Experiment, planned: list[Planned]) -> None:
@@ -62,57 +33,59 @@ def check_search(experiment: Experiment, planned: list[Planned]) -> None:
 def check_experiment(experiment: Experiment, planned: list[Planned], tasks: dict[TaskConfig, Task]) -> None:
     """Raise ConfigError if a contrast asks for what its arms cannot give."""
     kinds = {(p.study, p.cell.arm.name): p.cell.arm.kind for p in planned}
+    studies = {p.study: p for p in planned}
+    specs = quantities()
     try:
-        check_contrasts(contrasts(experiment), set(kinds), experiment.fit_share)
+        check_contrasts(experiment.contrasts, set(kinds), experiment.fit_share, specs)
+        for contrast in experiment.contrasts:
+            study = studies[contrast.study]
+            axes, severities = tasks[study.cell.task].axes, study.cell.trainer.severities
+            _check_measured(contrast, specs[contrast.quantity], axes, severities, experiment.axis)
+            _check_families(contrast, specs[contrast.quantity], kinds)
     except ValueError as error:
         raise ConfigError(f"experiment {experiment.name}: {error}") from error
-    measured = {p.study: p.cell.trainer.severities for p in planned}
-    axes = {p.study: tasks[p.cell.task].axes for p in planned}
-    for c in contrasts(experiment):
-        sections = (*OOD_QUANTITIES, *THINKING_QUANTITIES, *CEILING_QUANTITIES, *ANATOMY_QUANTITIES)
-        if experiment.axis != "flops" and c.quantity in sections:
-            raise ConfigError(
-                f"experiment {experiment.name}: contrast {c.quantity} of {c.arm}: it looks at the largest "
-                f"budget alone, which all rungs of axis={experiment.axis} share; name it where axis is flops"
-            )
-        if c.axis and c.axis not in axes[c.study]:
-            raise ConfigError(
-                f"experiment {experiment.name}: contrast {c.quantity} of {c.arm}: axis {c.axis}: study "
-                f"{c.study} has {', '.join(axes[c.study])}; name one of these"
-            )
-        if c.quantity in OOD_QUANTITIES:
-            try:
-                _check_shift(c, measured[c.study], kinds[c.study, c.arm])
-            except ValueError as error:
-                raise ConfigError(f"experiment {experiment.name}: {error}") from error
-        if c.severity >= measured[c.study]:
-            raise ConfigError(
-                f"experiment {experiment.name}: contrast {c.quantity} of {c.arm} at severity {c.severity}: "
-                f"study {c.study} measures {measured[c.study]} severities, from 0; raise trainer.severities"
-            )
-        if c.quantity not in (*CEILING_QUANTITIES, *ANATOMY_QUANTITIES):
-            continue
-        # A measured level may be anybody's; a ceiling, an entropy and a forecast need rewards.
-        needed = [c.baseline] if c.quantity == "above_ceiling" else [c.arm, c.baseline]
-        for arm in needed:
-            kind = kinds.get((c.study, arm))
-            if arm not in (WARM_START, *FORECASTS, *OWN_BASELINES.values()) and kind != "rl":
-                raise ConfigError(
-                    f"experiment {experiment.name}: contrast {c.quantity} of {c.arm} against {c.baseline}: "
-                    f"{arm} is of family {kind}, which no reward trains; name an arm of family rl"
-                )
 
 
-def _check_shift(contrast: Contrast, severities: int, kind: str) -> None:
-    """Raise ValueError if a contrast along an axis of shift has nothing to be measured on."""
-    said = f"contrast {contrast.quantity} of {contrast.arm}"
-    if severities < 2:
+def _check_measured(
+    contrast: Contrast, spec: Quantity, axes: dict[str, int], severities: int, axis: str
+) -> None:
+    """Raise ValueError if a contrast looks where its study does not measure."""
+    what, study = f"contrast {contrast.quantity} of {contrast.arm}", contrast.study
+    if axis != "flops" and spec.largest_budget:
         raise ValueError(
-            f"{said}: trainer.severities={severities} measures in distribution only; give study "
-            f"{contrast.study} at least 2"
+            f"{what}: it looks at the largest budget alone, which all rungs of axis={axis} share; name it "
+            "where axis is flops"
         )
-    if contrast.quantity in THINKING_SHIFT_QUANTITIES and kind not in THINKING_FAMILIES:
+    if contrast.axis and contrast.axis not in axes:
         raise ValueError(
-            f"{said}: {contrast.arm} is of family {kind}, which does not think; name one of "
-            f"{', '.join(THINKING_FAMILIES)}"
+            f"{what}: axis {contrast.axis}: study {study} has {', '.join(axes)}; name one of these"
         )
+    if spec.shifted and severities < 2:
+        raise ValueError(
+            f"{what}: trainer.severities={severities} measures in distribution only; give study {study} at "
+            "least 2"
+        )
+    if contrast.severity >= severities:
+        raise ValueError(
+            f"{what} at severity {contrast.severity}: study {study} measures {severities} severities, from 0; "
+            "raise trainer.severities"
+        )
+
+
+def _check_families(contrast: Contrast, spec: Quantity, kinds: dict[tuple[str, str], str]) -> None:
+    """Raise ValueError if an arm of a contrast is of a family that does not do what is asked about."""
+    what = f"contrast {contrast.quantity} of {contrast.arm}"
+    kind = kinds[contrast.study, contrast.arm]
+    if spec.thinks and not FAMILIES[kind].thinks:
+        thinking = ", ".join(name for name, family in FAMILIES.items() if family.thinks)
+        raise ValueError(
+            f"{what}: {contrast.arm} is of family {kind}, which does not think; name one of {thinking}"
+        )
+    for arm in (getattr(contrast, side) for side in spec.rewarded):
+        kind = kinds.get((contrast.study, arm))
+        if kind is not None and not FAMILIES[kind].rewarded:
+            rewarded = " or ".join(name for name, family in FAMILIES.items() if family.rewarded)
+            raise ValueError(
+                f"{what} against {contrast.baseline}: {arm} is of family {kind}, which no reward trains; name "
+                f"an arm of family {rewarded}"
+            )

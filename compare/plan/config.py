@@ -8,10 +8,11 @@ from omegaconf import MISSING
 from arena.config import Budget, Size, TrainerConfig, require, require_choice, store_schema
 from arena.tasks import TASKS
 from compare.plan.families import FAMILIES
-from compare.store.manifest import ONE_BY_ONE
+from compare.store.manifest import ONE_BY_ONE, Contrast
 
 # The nested parts of an experiment are not frozen: OmegaConf makes nested nodes of frozen classes
-# read-only while the experiment's file is still being merged into them.
+# read-only while the experiment's file is still being merged into them. A list is merged as a whole, so that
+# the contrasts of a manifest serve as they are.
 
 
 @dataclass(kw_only=True)
@@ -63,36 +64,6 @@ class Search:
     arm's name; the narrower wins."""
 
 
-@dataclass(kw_only=True)
-class ContrastConfig:
-    """A comparison named before anything runs; Holm's correction runs over all of them."""
-
-    study: str = MISSING
-    arm: str = MISSING
-    baseline: str = MISSING
-    """Another arm; warm_start for reward_gain (entropy_held: another arm, or warm_start); linear, quadratic,
-    carry_last or sigmoid for forecast_error; all_tokens for forking_excess; execute_tokens for a lag;
-    severity for thinking_shift; cheapest_effort for an arm's own thinking_gain."""
-    quantity: str = MISSING
-    """compute_multiplier, exponent, final_loss, final_error or reward_gain; with fit_share also
-    entropy_held, ceiling, final_reward and forecast_error, for arms trained by reward, and above_ceiling,
-    whose baseline is one. Of tokens, for arms trained by reward: extra_gain, forking_excess, entropy_lag,
-    error_lag (docs/anatomy.md). Along an axis of shift: decay_slope, decay_slope_loss, retained_share, and
-    for arms that think (ebt, parallel, diffusion, looped) thinking_shift and its _loss (docs/ood.md). Of
-    efforts: thinking_gain, thinking_area (docs/thinking.md)."""
-    margin: float = MISSING
-    """Half-width of equivalence, in the quantity's unit."""
-    effort: str = ""
-    """final_error: how the arm answers, such as energy@16; empty: its own default."""
-    baseline_effort: str = ""
-    """The same for the baseline, which may then be the arm itself."""
-    severity: int = 0
-    """final_error, thinking_gain, thinking_area: shift of the problems; 0 is in distribution."""
-    axis: str = ""
-    """decay_slope and its like, thinking_gain and thinking_area at a severity: axis of shift; empty: the
-    task's first one, and all for thinking_shift."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """A grid of cells and the questions it is to answer."""
@@ -110,7 +81,8 @@ class Experiment:
     fit_share: float = 0.0
     """First share of reinforcement learning on which the entropy law and its rivals are fitted, to forecast
     the rest; 0: no forecast, and no section on the ceiling in the report."""
-    contrasts: list[ContrastConfig] = field(default_factory=list)
+    contrasts: list[Contrast] = field(default_factory=list)
+    """Comparisons named before anything runs; Holm's correction runs over all of them."""
     search: Search | None = None
     """Trials of settings instead of results; evaluated with trainer.split=val."""
     tuned: bool = True

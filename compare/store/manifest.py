@@ -126,26 +126,24 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """A comparison named before the experiment ran; the Holm correction runs over all of them."""
+    """A comparison named before the experiment ran; Holm's correction runs over all of them."""
 
     study: str
     arm: str
     baseline: str
-    """Another arm of the study; `warm_start` for `reward_gain`, and for `entropy_held` if wanted; one of
-    FORECASTS for `forecast_error`; CHEAPEST, or another arm, for `thinking_gain`; OWN_BASELINES."""
+    """Another arm of the study, or a word that the quantity knows, such as `warm_start` for `reward_gain`."""
     quantity: str
-    """One of QUANTITIES."""
+    """What is compared: a name in a `quantities.py` of compare/analysis."""
     margin: float
     """Half-width of equivalence, in the quantity's unit (for a multiplier: 0.1 means 1/1.1 to 1.1)."""
     effort: str = ""
-    """How the arm answers, for `final_error`; empty: its own default."""
+    """How the arm answers, for example `energy@16`, where the quantity lets it be chosen; empty: its default."""
     baseline_effort: str = ""
     """The same for the baseline, which may then be the arm itself."""
     severity: int = 0
-    """Shift of the problems, for `final_error` and THINKING_QUANTITIES; 0 is in distribution."""
+    """Shift of the problems, where the quantity lets it be chosen; 0 is in distribution."""
     axis: str = ""
-    """Axis of shift, for OOD_QUANTITIES and for THINKING_QUANTITIES under shift; empty: the first, or all for
-    THINKING_SHIFT_QUANTITIES."""
+    """Axis of shift; empty: the task's first one (for a correlation with severity: all of them)."""
 
     @property
     def chooses(self) -> bool:
