@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compare.analysis.tables import BASELINE
+from compare.analysis.quantity import BASELINE
+from compare.calibrate import builders
 from compare.stats.intervals import Array
-from compare.store.evidence import Evidence, Run
-from compare.store.manifest import Contrast, Manifest, PlannedCell
-from compare.store.record import Evaluation, Record
+from compare.store.evidence import Evidence
+from compare.store.manifest import Contrast, PlannedCell
+from compare.store.record import Evaluation
 
 ARM = "ebt_s1"
 BUDGETS = tuple(float(b) for b in np.geomspace(1e10, 1e12, 5))
@@ -87,48 +88,23 @@ def study(
     """A finished experiment: ARM against BASELINE, a contrast of no margin for each quantity."""
     noise = noise or Noise()
     truths = {BASELINE: baseline, ARM: arm}
-    cells = tuple(
-        PlannedCell(
-            cell=f"{name}-{b}-{seed}",
-            study="planted",
-            arm=name,
-            task="planted",
-            size="6xs",
-            budget=budget,
-            seed=seed,
-        )
+    cells = [
+        builders.cell(name, seed, budget=budget)
         for name in truths
-        for b, budget in enumerate(budgets)
+        for budget in budgets
         for seed in range(seeds)
-    )
+    ]
     difficulty = rng.uniform(-noise.difficulty, noise.difficulty, PROBLEMS)
     suits = {name: difficulty + rng.uniform(-noise.affinity, noise.affinity, PROBLEMS) for name in truths}
     runs = (
-        Run(
-            planned=cell,
-            record=record(cell, _evaluations(cell, truths[cell.arm], suits[cell.arm], noise, rng)),
-        )
+        builders.run(cell, *_evaluations(cell, truths[cell.arm], suits[cell.arm], noise, rng))
         for cell in cells
     )
     contrasts = (
         Contrast(study="planted", arm=ARM, baseline=BASELINE, quantity=quantity, margin=0.0)
         for quantity in quantities
     )
-    return finished(tuple(contrasts), tuple(runs))
-
-
-def finished(contrasts: tuple[Contrast, ...], runs: tuple[Run, ...]) -> Evidence:
-    """An experiment all of whose cells are done."""
-    manifest = Manifest(
-        name="planted",
-        title="Planted",
-        question="Is what was planted found?",
-        command="python -m compare.calibrate",
-        commit="",
-        contrasts=contrasts,
-        cells=tuple(run.planned for run in runs),
-    )
-    return Evidence(manifest=manifest, runs=runs, troubles=())
+    return builders.finished(contrasts, runs)
 
 
 def _evaluations(
@@ -136,36 +112,4 @@ def _evaluations(
 ) -> tuple[Evaluation, ...]:
     loss = truth.loss(cell.budget) * float(np.exp(noise.loss * rng.standard_normal()))
     chance_P = truth.exact(cell.budget) + noise.exact * rng.standard_normal() + suits_P
-    outcomes = "".join("1" if draw else "0" for draw in rng.random(PROBLEMS) < chance_P)
-    common = {"stage": "final", "axis": "planted", "severity": 0, "n": PROBLEMS}
-    share = outcomes.count("1") / PROBLEMS
-    return (
-        Evaluation(**common, effort="likelihood", metric="loss", value=loss, sd=0.0),
-        Evaluation(
-            **common,
-            effort="greedy",
-            metric="exact",
-            value=share,
-            sd=float(np.sqrt(share * (1 - share))),
-            outcomes=outcomes,
-        ),
-    )
-
-
-def record(cell: PlannedCell, evaluations: tuple[Evaluation, ...]) -> Record:
-    """What a cell leaves that spent its budget and was evaluated so."""
-    return Record(
-        cell=cell.cell,
-        arm=cell.arm,
-        task=cell.task,
-        size=cell.size,
-        budget=cell.budget,
-        seed=cell.seed,
-        status="done",
-        config={},
-        data={},
-        commit="",
-        environment={},
-        flops=cell.budget,
-        evaluations=evaluations,
-    )
+    return builders.loss(loss, sd=0.0, n=PROBLEMS), builders.exact(rng.random(PROBLEMS) < chance_P)

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.analysis.tables import BASELINE
-from compare.calibrate.planted import ARM, finished, record
+from compare.analysis.quantity import BASELINE
+from compare.analysis.shift.quantities import SEVERITY
+from compare.analysis.thinking.quantities import CHEAPEST
+from compare.calibrate import builders
+from compare.calibrate.planted import ARM
 from compare.stats.intervals import Array
-from compare.store.evidence import Evidence, Run
-from compare.store.manifest import CHEAPEST, SEVERITY, Contrast, PlannedCell
-from compare.store.record import Evaluation
+from compare.store.evidence import Evidence
+from compare.store.manifest import Contrast
 
 BUDGET = 1e12
-AXIS = "planted"
 PROBLEMS = 200
 """Held-out problems a severity."""
 EFFORTS = {"think_1": (0.0, 1.0), "think_2": (0.5, 2.0), "think_8": (1.0, 8.0)}
@@ -97,39 +98,16 @@ def study(
         for seed in range(seeds):
             own_K = spread.run * rng.standard_normal() + spread.run_shift * rng.standard_normal(severities)
             luck_KP = rng.random((severities, PROBLEMS))
-            evaluations = tuple(
-                _answered(
+            evaluations = [
+                builders.exact(
                     luck_KP[k]
                     < truth.cheapest[k] + own_K[k] + suits_KP[k] + share * (truth.gain[k] + thinks_KP[k]),
-                    k,
-                    effort,
-                    flops,
+                    severity=k,
+                    effort=effort,
+                    flops=flops,
                 )
                 for k in range(severities)
                 for effort, (share, flops) in EFFORTS.items()
-            )
-            runs.append(_run(name, seed, evaluations))
-    return finished(contrasts, tuple(runs))
-
-
-def _answered(right_P: Array, severity: int, effort: str, flops: float) -> Evaluation:
-    share = float(right_P.mean())
-    return Evaluation(
-        stage="final",
-        axis=AXIS,
-        severity=severity,
-        effort=effort,
-        metric="exact",
-        value=share,
-        sd=float(np.sqrt(share * (1 - share))),
-        n=len(right_P),
-        outcomes="".join("1" if right else "0" for right in right_P),
-        flops=flops,
-    )
-
-
-def _run(arm: str, seed: int, evaluations: tuple[Evaluation, ...]) -> Run:
-    planned = PlannedCell(
-        cell=f"{arm}-{seed}", study="planted", arm=arm, task="planted", size="6xs", budget=BUDGET, seed=seed
-    )
-    return Run(planned=planned, record=record(planned, evaluations))
+            ]
+            runs.append(builders.run(builders.cell(name, seed, budget=BUDGET), *evaluations))
+    return builders.finished(contrasts, runs)

@@ -1,4 +1,4 @@
-"""Studies with a planted truth and what is asked of the analysis of each; calibrate.py counts the answers."""
+"""Studies with a planted truth, and what is asked of the analysis of each; __main__.py counts the answers."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from compare.analysis.analyse import analyse
 from compare.analysis.findings import Finding
-from compare.analysis.scaling.measure import analyse
 from compare.calibrate import planted, planted_shift
 from compare.calibrate.planted import Noise, Truth
 from compare.stats.intervals import Estimate, verdict
@@ -45,7 +45,7 @@ def covering(seeds: int) -> Scenario:
             planted.study(arm, baseline, tuple(truth), rng, seeds=seeds), draws=draws, variants=FITTED
         )
         yield from _covered(results.findings, truth, seeds)
-        ceiling = results.studies[0].ceilings[planted.ARM]
+        ceiling = results.studies[0].measured["scaling"].ceilings[planted.ARM]
         yield (
             f"interval of the sigmoid's ceiling, {seeds} seeds",
             COVERAGE,

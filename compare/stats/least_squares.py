@@ -30,15 +30,6 @@ def huber(residuals_BN: Array, delta: float) -> Array:
     return (inner * (size - inner / 2)).sum(axis=-1)
 
 
-def huber_gradient(theta_BP: Array, target_BN: Array, model: Model, delta: float) -> tuple[Array, Array]:
-    """Loss (B,) and its gradient (B, P)."""
-    predicted, jacobian = model(theta_BP, True)
-    assert jacobian is not None
-    residuals = predicted - target_BN
-    slope = np.clip(residuals, -delta, delta)
-    return huber(residuals, delta), np.einsum("bn,bnp->bp", slope, jacobian)
-
-
 def minimise(
     start_BP: Array,
     target_BN: Array,

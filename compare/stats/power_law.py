@@ -24,8 +24,8 @@ DELTA = 1e-3
 """Huber's threshold on log loss (Hoffmann et al. 2022)."""
 
 SPREAD = 1.2
-"""Degrees of freedom of the draws' spread over the root of the number of runs: what a median's spread is
-known by is how many runs lie near it. Measured by `python -m benchmarks.spread` (docs/calibration.md)."""
+"""Cap on the degrees of freedom, in units of sqrt(runs): Huber's fit behaves like a median, and only nearby
+runs inform its variance. Measured by `python -m benchmarks.spread` (docs/calibration.md)."""
 
 BUDGETS_NEEDED = 3
 """A power law has three parameters an arm; fewer budgets cannot tell it from anything."""

@@ -8,7 +8,7 @@ from scipy.optimize import check_grad, minimize
 
 from compare.stats import intervals as stats
 from compare.stats import power_law as fits
-from compare.stats.least_squares import huber, huber_gradient
+from compare.stats.least_squares import Model, huber
 from compare.stats.sigmoid import sigmoid
 
 BUDGETS = np.geomspace(1e11, 1e13, 5)
@@ -54,6 +54,17 @@ def test_slopes_are_least_squares_over_the_runs() -> None:
     runs = study(np.random.default_rng(3), 0.05, ("base",))
     expected = np.polyfit(np.log(runs.compute_N), np.log(runs.value_N), 1)[0]
     assert fits.slopes(runs, 0, np.random.default_rng(0))[0, 0] == pytest.approx(expected)
+
+
+def huber_gradient(
+    theta_BP: np.ndarray, target_BN: np.ndarray, model: Model, delta: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Loss (B,) and its gradient (B, P), written out for comparison."""
+    predicted, jacobian = model(theta_BP, True)
+    assert jacobian is not None
+    residuals = predicted - target_BN
+    slope = np.clip(residuals, -delta, delta)
+    return huber(residuals, delta), np.einsum("bn,bnp->bp", slope, jacobian)
 
 
 def test_huber_by_hand() -> None:

@@ -1,0 +1,85 @@
+"""Records, plans and experiments made by hand, as cells would leave them: for planted studies and tests."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from compare.store.evidence import Evidence, Run
+from compare.store.manifest import Contrast, Manifest, PlannedCell
+from compare.store.record import Evaluation, Record
+
+
+def cell(arm: str, seed: int, *, study: str = "planted", budget: float = 1e12, **changes: Any) -> PlannedCell:
+    """A planned cell; unless changed, its task is its study and its size 6xs."""
+    plain: dict[str, Any] = {
+        "cell": f"{study}-{arm}-{budget:g}-{seed}",
+        "task": study,
+        "size": "6xs",
+        **changes,
+    }
+    return PlannedCell(study=study, arm=arm, budget=budget, seed=seed, **plain)
+
+
+def loss(value: float, **changes: Any) -> Evaluation:
+    """A loss in nats per token, in distribution at the end, unless changed."""
+    return Evaluation(
+        **{**_PLAIN, "effort": "likelihood", "metric": "loss", "value": value, "sd": 0.5} | changes
+    )
+
+
+def exact(right: Iterable[Any], **changes: Any) -> Evaluation:
+    """Exact answers: one outcome per problem, right where it is true or "1"."""
+    bits = "".join("1" if bit in (True, "1", 1) else "0" for bit in right)
+    share = bits.count("1") / len(bits)
+    plain = {
+        **_PLAIN,
+        "effort": "greedy",
+        "metric": "exact",
+        "value": share,
+        "n": len(bits),
+        "outcomes": bits,
+    }
+    return Evaluation(**{**plain, "sd": math.sqrt(share * (1 - share))} | changes)
+
+
+_PLAIN: dict[str, Any] = {"stage": "final", "axis": "planted", "severity": 0, "n": 100}
+
+
+def record(planned: PlannedCell, evaluations: Iterable[Evaluation], **changes: Any) -> Record:
+    """What a cell leaves that spent its budget and was evaluated so."""
+    plain: dict[str, Any] = {
+        "status": "done",
+        "config": {},
+        "data": {},
+        "commit": "",
+        "environment": {},
+        "flops": planned.budget,
+        "evaluations": tuple(evaluations),
+        **changes,
+    }
+    same = ("cell", "arm", "task", "size", "budget", "seed")
+    return Record(**{name: getattr(planned, name) for name in same}, **plain)
+
+
+def run(planned: PlannedCell, *evaluations: Evaluation, **changes: Any) -> Run:
+    """A finished run with these evaluations and no others."""
+    return Run(planned=planned, record=record(planned, evaluations, **changes))
+
+
+def manifest(cells: Iterable[PlannedCell], contrasts: Iterable[Contrast] = (), **changes: Any) -> Manifest:
+    """The plan of an experiment."""
+    plain: dict[str, Any] = {
+        "name": "planted",
+        "title": "Planted",
+        "question": "Is what was planted measured?",
+        "command": "python -m compare.calibrate",
+        "commit": "",
+        **changes,
+    }
+    return Manifest(contrasts=tuple(contrasts), cells=tuple(cells), **plain)
+
+
+def finished(contrasts: Iterable[Contrast], runs: Iterable[Run]) -> Evidence:
+    """An experiment all of whose cells are done."""
+    runs = tuple(runs)
+    return Evidence(manifest=manifest((run.planned for run in runs), contrasts), runs=runs, troubles=())
