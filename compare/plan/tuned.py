@@ -6,9 +6,7 @@ The files are data: they name learning rates and other numbers of an arm, and te
 import dataclasses
 import json
 import math
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import yaml
 from arena.config import Cell, ConfigError, TaskConfig
 from compare.analysis.search.choice import Choice
 from compare.plan.trials import with_settings
+from compare.store.files import write_atomically
 from compare.store.manifest import HAND_SET, PLAIN, Settings
 
 BESIDE = "tuned"
@@ -200,12 +199,7 @@ def write(
     text = "# Written by a search; used wherever this task, size and arm meet, unless settings=none.\n"
     text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_atomically(path, text)
     except OSError as error:
         reason = f"{_named(path)}: cannot be written ({error.strerror})"
         raise ConfigError(f"{reason}; the same command with settings=FOLDER writes it elsewhere") from error

@@ -23,7 +23,8 @@ from torch import Tensor
 from arena import ranks
 from arena.contender import Contender
 from compare.run import stop, team
-from compare.store.claims import SNAPSHOT, SNAPSHOT_BEFORE, replacing
+from compare.store.claims import SNAPSHOT, SNAPSHOT_BEFORE
+from compare.store.files import replacing
 
 VERSION = 2
 REST = 30

@@ -21,9 +21,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 from arena.config import ConfigError
+from compare.store.files import open_folder, write_atomically
 from compare.store.manifest import PLAIN
 from compare.store.record import Record, RecordError, dump, load
 
@@ -147,44 +147,6 @@ class Store:
                 path.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file through a temporary neighbour and a rename, on disk before it gets its name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(text.encode())
-
-
-@contextmanager
-def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
-    """A file that takes its name when the block has ended and it is on disk; `keep` is its old one's name."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        if keep is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(path, keep)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    # Names outlive a power cut only when their folder is on disk, too; some file systems refuse.
-    with contextlib.suppress(OSError), _folder(path.parent) as folder:
-        os.fsync(folder)
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[int]:
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        yield folder
-    finally:
-        os.close(folder)
-
-
 def _beat(path: Path, owner: str, stop: threading.Event) -> None:
     # After a long stall the claim may be another's by now: that one is left to its owner.
     while not stop.wait(HEARTBEAT) and _holds(path, owner):
@@ -265,7 +227,7 @@ def running(pid: int) -> bool:
 
 def _remove_dead(path: Path) -> None:
     """Take a dead claim away, one process at a time: a living one that took its place stays."""
-    with _folder(path.parent) as folder:
+    with open_folder(path.parent) as folder:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(folder, fcntl.LOCK_EX)
         if _dead(path):

@@ -7,12 +7,12 @@ the store alone and so that a planned cell that never ran is seen to be missing.
 import dataclasses
 import json
 import math
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from compare.store.files import write_atomically
 
 VERSION = 1
 PLAIN = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -201,15 +201,7 @@ def dump(store: Path, manifest: Manifest) -> Path:
         text = json.dumps(dataclasses.asdict(manifest), allow_nan=False, indent=1)
     except ValueError as error:
         raise ManifestError(f"experiment {manifest.name}: {error}") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{manifest.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, text)
     return path
 
 

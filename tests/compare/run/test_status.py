@@ -13,7 +13,8 @@ import pytest
 
 from compare.run.status import look, seconds_left
 from compare.store import manifest
-from compare.store.claims import Store, write_atomically
+from compare.store.claims import Store
+from compare.store.files import write_atomically
 from compare.store.glance import glance
 from compare.store.record import Record, RecordError, dump
 

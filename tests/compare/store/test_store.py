@@ -17,7 +17,8 @@ import pytest
 
 from arena.config import ConfigError
 from compare.store import claims as module
-from compare.store.claims import Store, write_atomically
+from compare.store.claims import Store
+from compare.store.files import write_atomically
 from compare.store.record import RecordError
 
 
