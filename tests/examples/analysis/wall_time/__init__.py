@@ -1,0 +1,1 @@
+"""Which arm takes longer for the same counted FLOPs?"""

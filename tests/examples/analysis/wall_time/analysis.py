@@ -1,0 +1,85 @@
+"""Seconds of training at equal counted FLOPs: a comparison, a figure and a table."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from compare.analysis.base import Analysis, LookOf
+from compare.analysis.blocks import Block, Figures, Heading, Mark, Prose, Table
+from compare.analysis.cohort import Cohort
+from compare.analysis.drawing import draw_figure
+from compare.analysis.findings import Draft, Finding
+from compare.analysis.quantity import BASELINE
+from compare.analysis.text import interval_text
+from compare.stats.intervals import Estimate, over_seeds
+from compare.store.evidence import Run
+from compare.store.manifest import Contrast
+
+Measured = dict[str, tuple[Estimate, tuple[str, ...]]]
+"""Arm -> seconds of training over seeds, and the cells that they come from."""
+
+
+def seconds(run: Run) -> float | None:
+    """Seconds of training, if the record tells them."""
+    return run.record.seconds.get("train")
+
+
+class WallTime(Analysis[Measured]):
+    """Wall time decides nothing; it says what a counted FLOP costs."""
+
+    def measure(self, cohort: Cohort) -> Measured:
+        tops = {arm: cohort.top(arm, look=seconds) for arm in cohort.arms}
+        return {
+            arm: (
+                over_seeds(np.array([run.record.seconds["train"] for run in runs])),
+                tuple(run.planned.cell for run in runs),
+            )
+            for arm, runs in tops.items()
+            if runs
+        }
+
+    def compare(self, cohort: Cohort, measured: Measured | None, contrast: Contrast) -> Draft:
+        blank = cohort.draft(contrast)
+        matched = cohort.match((contrast.arm, seconds), (contrast.baseline, seconds))
+        if isinstance(matched, str):
+            return replace(blank, caveats=(matched,))
+        logs_S = np.log([mine / theirs for mine, theirs in matched.pairs])
+        return replace(blank, estimate=over_seeds(logs_S), caveats=matched.caveats, records=matched.cells)
+
+    def explore(self, cohort: Cohort, measured: Measured | None) -> list[Contrast]:
+        others = [arm for arm in cohort.arms if arm != BASELINE and BASELINE in cohort.arms]
+        return [cohort.contrast(arm, BASELINE, "wall_time") for arm in others]
+
+    def section(
+        self,
+        studies: Sequence[tuple[Cohort, Measured | None]],
+        findings: Sequence[Finding],
+        look: LookOf,
+    ) -> list[Block]:
+        out: list[Block] = [Heading(text="Wall time", level=2, anchor="wall")]
+        for cohort, measured in studies:
+            if not measured:
+                out.append(Prose(text=f"No finished run of {cohort.study} tells its wall time."))
+                continue
+
+            def draw(ax: Axes, arms: Measured = measured) -> None:
+                for row, (arm, (estimate, _)) in enumerate(arms.items()):
+                    colour, marker = look[arm]
+                    ax.plot(estimate.value, row, color=colour, marker=marker, linestyle="none", label=arm)
+                ax.set_xlabel("seconds of training")
+
+            cells = tuple(cell for _, own in measured.values() for cell in own)
+            words = "; ".join(f"{arm} {estimate.value:.3g} s" for arm, (estimate, _) in measured.items())
+            title = f"{cohort.study}: seconds at the largest {cohort.point}"
+            figure = draw_figure(f"{cohort.study}-wall", title, "Means over seeds.", draw, words, cells)
+            rows = tuple(
+                (Mark(arm, own), interval_text(estimate, 1)) for arm, (estimate, own) in measured.items()
+            )
+            table = Table(label=f"Wall time of {cohort.study}", columns=("arm", "seconds"), rows=rows)
+            out += [Heading(text=cohort.study), Figures(figures=(figure,)), table]
+        return out
+
+
+ANALYSIS = WallTime()
