@@ -45,21 +45,16 @@ def _sigmoid(seen: Trace, after: Trace) -> Array:
     return curve.accuracy(after.compute_T)[0]
 
 
-METHODS: dict[str, Forecaster] = {
-    "law": _line_in(np.exp),
-    "linear": _line_in(lambda entropy_T: entropy_T),
-    "quadratic": _line_in(np.square),
-    "carry_last": _carry_last,
-    "sigmoid": _sigmoid,
+METHODS: dict[str, tuple[str, Forecaster]] = {
+    "law": ("entropy law, b - a exp(H)", _line_in(np.exp)),
+    "linear": ("linear, b - a H", _line_in(lambda entropy_T: entropy_T)),
+    "quadratic": ("quadratic, b - a H²", _line_in(np.square)),
+    "carry_last": ("carry the last level on", _carry_last),
+    "sigmoid": ("sigmoid in compute", _sigmoid),
 }
+"""Name -> what the report calls it, and what it forecasts."""
 
-LABELS = {
-    "law": "entropy law, b - a exp(H)",
-    "linear": "linear, b - a H",
-    "quadratic": "quadratic, b - a H²",
-    "carry_last": "carry the last level on",
-    "sigmoid": "sigmoid in compute",
-}
+LABELS = {method: label for method, (label, _) in METHODS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,5 +88,5 @@ def errors(method: str, seen: Trace, after: Trace) -> Errors:
     Raises:
         Unfit: the method cannot be fitted on what was seen.
     """
-    gaps = stretches(METHODS[method](seen, after) - after.reward_T, STRETCHES)
+    gaps = stretches(METHODS[method][1](seen, after) - after.reward_T, STRETCHES)
     return Errors(mean=float(np.abs(gaps).mean()), end=float(abs(gaps[-1])))

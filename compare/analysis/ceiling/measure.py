@@ -1,22 +1,24 @@
-"""The ceiling that entropy sets: what every run says of it, and what the runs of an arm say together.
+"""The ceiling that entropy sets: what every run shows of it, and what the runs of an arm show together.
 
-The share of reinforcement learning that the fits may see is the experiment's (`fit_share`), named
-before it runs. Runs are fitted one by one; over seeds everything is a mean with Student's t interval,
-which needs no model of how neighbouring updates depend on one another and stays honest at three seeds.
-
-Shapes: S seeds.
+The share of reinforcement learning that the fits may see is the experiment's (`fit_share`), named before it
+runs. Runs are fitted one by one. Over seeds everything is a mean with Student's t interval, which needs no
+model of how neighbouring updates depend on one another and stays honest at three seeds.
 """
 
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from compare.analysis.ceiling.forecast import METHODS, Errors, cut, errors
+from compare.analysis.cohort import Cohort
+from compare.analysis.paired import level, mean, share
 from compare.stats.entropy_law import Law, ceiling_of_one_run, fit_law
-from compare.stats.intervals import Estimate, over_seeds
+from compare.stats.intervals import Estimate
 from compare.stats.rl_history import Trace, Unfit, last_tenth, rl_trace
 from compare.store.evidence import Run
 
@@ -24,11 +26,13 @@ START = 0.02
 """Share of the updates whose mean entropy is that of the start; a collapse may be over soon after."""
 
 LEAST_ENTROPY = 1e-3
-"""Nats. Entropies below are taken as this: of how many decades nothing is left says nothing more."""
+"""Nats. Entropies below are taken as this: by how many decades they fall further is of no interest."""
 
 SENSITIVITY = (0.15, 0.36, 0.5, 1.0)
 """Shares of reinforcement learning at which the ceiling is also fitted; the law's paper took 36 of 236
 steps, 15%."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +48,7 @@ class RunFit:
     ceiling: Estimate | None
     """With the block bootstrap's interval within this run."""
     errors: dict[str, Errors]
-    """By method of compare/analysis/ceiling/forecast.py; those that could not be fitted are left out."""
-    reasons: tuple[str, ...]
-    """What could not be fitted, and why."""
+    """By method of compare/analysis/ceiling/forecast.py, without those that could not be fitted."""
 
     @property
     def seed(self) -> int:
@@ -75,28 +77,43 @@ class RunFit:
 
 @dataclass(frozen=True, kw_only=True)
 class ArmCeiling:
-    """The runs of one arm together; every estimate is a mean over seeds, None where no run gave it."""
+    """The runs of one arm together; every estimate is over the seeds that have it, None where none has."""
 
     arm: str
     fits: tuple[RunFit, ...]
     reasons: tuple[tuple[int, str], ...]
-    """Seed and reason of each thing that could not be had."""
-    a: Estimate | None
-    b: Estimate | None
-    ceiling: Estimate | None
-    start_entropy: Estimate | None
-    end_entropy: Estimate | None
-    end_reward: Estimate | None
-    mean_error: dict[str, Estimate]
-    """By method."""
-    end_error: dict[str, Estimate]
-    sensitivity: tuple[tuple[float, Estimate | None], ...]
-    """Ceiling by the share of reinforcement learning that it is fitted on."""
+    """Seed and reason of everything that could not be fitted."""
 
-    def by_seed(self, look: Callable[[RunFit], float | None]) -> dict[int, tuple[Run, float]]:
-        """A number of each run that has it."""
-        found = {fit.seed: (fit.run, look(fit)) for fit in self.fits}
-        return {seed: (run, value) for seed, (run, value) in found.items() if value is not None}
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Cells of the runs that have a trace."""
+        return tuple(fit.run.planned.cell for fit in self.fits)
+
+    def mean(self, look: Callable[[RunFit], float | None]) -> Estimate | None:
+        """Mean of a number of each run."""
+        return mean([value for fit in self.fits if (value := look(fit)) is not None])
+
+    @cached_property
+    def ceiling(self) -> Estimate | None:
+        """b - a, not cut to [0, 1]: that no reward can be there is a result."""
+        # One run's has the interval of its block bootstrap; over seeds it would be open.
+        alone = self.fits[0].ceiling if len(self.fits) == 1 else None
+        return alone or self.mean(lambda fit: fit.law.ceiling if fit.law else None)
+
+    def ceiling_at(self, part: float) -> Estimate | None:
+        """Fitted on another share of every run that allows it."""
+        seen = [fit.trace.split(round(len(fit.trace) * part))[0] for fit in self.fits]
+        laws = [_attempt(lambda trace=trace: fit_law(trace), []) for trace in seen]
+        return mean([law.ceiling for law in laws if law is not None])
+
+    @property
+    def end_reward(self) -> Estimate | None:
+        """Mean reward over the last tenth of the updates."""
+        return share([fit.end_reward for fit in self.fits])
+
+    def error(self, method: str, look: Callable[[Errors], float] = lambda e: e.mean) -> Estimate | None:
+        """Of a forecast, by default the mean over what came after."""
+        return self.mean(lambda fit: look(fit.errors[method]) if method in fit.errors else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +122,7 @@ class Level:
 
     arm: str
     estimate: Estimate
+    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,43 +131,47 @@ class CeilingStudy:
 
     share: float
     """Share of reinforcement learning that the fits saw."""
+    rung: float
+    """The largest at which some arm was trained by reward."""
     budget: float
-    """Training FLOPs of every run here: the largest budget at which some arm was trained by reward."""
+    """Training FLOPs there."""
     arms: tuple[ArmCeiling, ...]
+    """Those trained by reward."""
     levels: tuple[Level, ...]
 
     def arm(self, name: str) -> ArmCeiling | None:
         """The arm trained by reward of that name, if it has a finished run."""
         return next((arm for arm in self.arms if arm.arm == name), None)
 
+    @cached_property
+    def fits(self) -> dict[str, RunFit]:
+        """Cell -> what was fitted on its run."""
+        return {fit.run.planned.cell: fit for arm in self.arms for fit in arm.fits}
 
-def study_ceiling(
-    runs: tuple[Run, ...], arms: tuple[str, ...], share: float, draws: int
-) -> CeilingStudy | None:
-    """The ceilings of a study's arms; None if no finished run was trained by reward.
+
+def measure(cohort: Cohort) -> CeilingStudy | None:
+    """The ceilings of a study's arms; None without `fit_share`, or if no finished run was trained by reward.
 
     An arm is taken as trained by reward if its history holds rewards, whatever its name.
     """
-    rewarded = [run for run in runs if _rewarded(run)]
-    if not rewarded:
+    top = cohort.top(look=lambda run: run if _rewarded(run) else None)
+    fit_share = cohort.manifest.fit_share
+    if not (fit_share and top):
         return None
-    budget = max(run.planned.budget for run in rewarded)
-    here = [run for run in runs if run.planned.budget == budget]
-    own = {arm: [run for run in here if run.planned.arm == arm] for arm in arms}
-    levels = []
-    for arm, members in own.items():
-        values = [e.value for run in members if (e := run.find("exact")) is not None]
-        if values and not any(_rewarded(run) for run in members):
-            levels.append(Level(arm=arm, estimate=over_seeds(np.array(values))))
+    rung = top[0].rung
+    arms: list[ArmCeiling] = []
+    levels: list[Level] = []
+    for arm in cohort.arms:
+        trained = [run for run in top if run.planned.arm == arm]
+        if trained:
+            arms.append(_arm(arm, trained, fit_share, cohort.draws))
+            continue
+        answered = [(run, e) for run in cohort.of(arm) if run.rung == rung and (e := run.find("exact"))]
+        if answered:
+            cells = tuple(run.planned.cell for run, _ in answered)
+            levels.append(Level(arm=arm, estimate=level([e for _, e in answered]), cells=cells))
     return CeilingStudy(
-        share=share,
-        budget=budget,
-        arms=tuple(
-            _arm(arm, [run for run in members if _rewarded(run)], share, draws)
-            for arm, members in own.items()
-            if any(_rewarded(run) for run in members)
-        ),
-        levels=tuple(levels),
+        share=fit_share, rung=rung, budget=top[0].planned.budget, arms=tuple(arms), levels=tuple(levels)
     )
 
 
@@ -157,77 +179,37 @@ def _rewarded(run: Run) -> bool:
     return any(value is not None for value in run.record.history.get("reward", []))
 
 
-def _arm(arm: str, runs: list[Run], share: float, draws: int) -> ArmCeiling:
-    fits: list[RunFit] = []
-    reasons: list[tuple[int, str]] = []
-    for run in sorted(runs, key=lambda run: run.planned.seed):
-        try:
-            fits.append(_fit(run, rl_trace(run.record.history), share, draws))
-            found = fits[-1].reasons
-        except Unfit as error:
-            found = (str(error),)
-        reasons += [(run.planned.seed, reason) for reason in found]
-    laws = [fit.law for fit in fits if fit.law is not None]
-    # One run's interval is its own block bootstrap; over_seeds would leave it open.
-    alone = fits[0].ceiling if len(fits) == 1 else None
-    return ArmCeiling(
-        arm=arm,
-        fits=tuple(fits),
-        reasons=tuple(reasons),
-        a=_mean([law.a for law in laws]),
-        b=_mean([law.b for law in laws]),
-        ceiling=alone or _mean([law.ceiling for law in laws]),
-        start_entropy=_mean([fit.start_entropy for fit in fits]),
-        end_entropy=_mean([fit.end_entropy for fit in fits]),
-        end_reward=_mean([fit.end_reward for fit in fits]),
-        mean_error=_by_method(fits, lambda e: e.mean),
-        end_error=_by_method(fits, lambda e: e.end),
-        sensitivity=tuple((part, _mean(_ceilings(fits, part))) for part in sorted({*SENSITIVITY, share})),
-    )
+def _arm(arm: str, runs: list[Run], fit_share: float, draws: int) -> ArmCeiling:
+    why: dict[int, list[str]] = {run.planned.seed: [] for run in runs}
+    fits = [_fit(run, fit_share, draws, why[run.planned.seed]) for run in runs]
+    reasons = ((seed, reason) for seed, every in why.items() for reason in dict.fromkeys(every))
+    return ArmCeiling(arm=arm, fits=tuple(fit for fit in fits if fit is not None), reasons=tuple(reasons))
 
 
-def _fit(run: Run, trace: Trace, share: float, draws: int) -> RunFit:
-    blank = RunFit(run=run, trace=trace, seen=0, law=None, ceiling=None, errors={}, reasons=())
-    try:
-        seen_rows = cut(len(trace), share)
-    except Unfit as error:
-        return replace(blank, reasons=(str(error),))
-    seen, after = trace.split(seen_rows)
+def _fit(run: Run, fit_share: float, draws: int, why: list[str]) -> RunFit | None:
+    """Everything that can be fitted; the reasons of what cannot are added to `why`."""
+    trace = _attempt(lambda: rl_trace(run.record.history), why)
+    if trace is None:
+        return None
     law: Law | None = None
     ceiling: Estimate | None = None
-    scored: dict[str, Errors] = {}
-    reasons: list[str] = []
+    scored: dict[str, Errors | None] = {}
+    rows = _attempt(lambda: cut(len(trace), fit_share), why)
+    if rows is not None:
+        seen, after = trace.split(rows)
+        law = _attempt(lambda: fit_law(seen), why)
+        if law is not None:
+            rng = np.random.default_rng(zlib.crc32(run.planned.cell.encode()))
+            ceiling = ceiling_of_one_run(law, seen, draws, rng)
+        scored = {method: _attempt(lambda m=method: errors(m, seen, after), why) for method in METHODS}
+    known = {method: e for method, e in scored.items() if e is not None}
+    return RunFit(run=run, trace=trace, seen=rows or 0, law=law, ceiling=ceiling, errors=known)
+
+
+def _attempt(make: Callable[[], T], why: list[str]) -> T | None:
+    """What can be made; where it cannot, None, and the reason is added."""
     try:
-        law = fit_law(seen)
-        rng = np.random.default_rng(zlib.crc32(run.planned.cell.encode()))
-        ceiling = ceiling_of_one_run(law, seen, draws, rng)
+        return make()
     except Unfit as error:
-        reasons.append(str(error))
-    for method in METHODS:
-        try:
-            scored[method] = errors(method, seen, after)
-        except Unfit as error:
-            reasons.append(str(error))
-    return replace(
-        blank, seen=seen_rows, law=law, ceiling=ceiling, errors=scored, reasons=tuple(dict.fromkeys(reasons))
-    )
-
-
-def _ceilings(fits: list[RunFit], share: float) -> list[float]:
-    """Ceilings fitted on another share of each run that allows it."""
-    found: list[float] = []
-    for fit in fits:
-        try:
-            found.append(fit_law(fit.trace.split(round(len(fit.trace) * share))[0]).ceiling)
-        except Unfit:
-            continue
-    return found
-
-
-def _by_method(fits: list[RunFit], look: Callable[[Errors], float]) -> dict[str, Estimate]:
-    means = {m: _mean([look(fit.errors[m]) for fit in fits if m in fit.errors]) for m in METHODS}
-    return {method: mean for method, mean in means.items() if mean is not None}
-
-
-def _mean(values: list[float]) -> Estimate | None:
-    return over_seeds(np.array(values)) if values else None
+        why.append(str(error))
+        return None

@@ -1,0 +1,141 @@
+"""Comparisons about entropy and its ceiling; runs are paired by seed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from compare.analysis.base import Analysis, LookOf
+from compare.analysis.blocks import Block
+from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, RunFit, measure
+from compare.analysis.ceiling.quantities import FORECASTS
+from compare.analysis.ceiling.section import blocks
+from compare.analysis.cohort import Cohort, Look, Matched
+from compare.analysis.findings import Draft, Finding
+from compare.analysis.paired import outcomes
+from compare.stats.crossed import over_seeds_and_problems
+from compare.stats.entropy_law import possible
+from compare.stats.intervals import Estimate, from_normal, over_seeds
+from compare.store.evidence import Run
+from compare.store.manifest import WARM_START, Contrast
+from compare.store.record import Evaluation
+
+UNMANAGED = "rl_grpo"
+"""Nothing is done about its entropy: exploratory comparisons of the others are made against it."""
+
+PASSED = 0.02
+"""Reward above a ceiling that is more than the noise of a tenth of the updates."""
+
+OF_CEILINGS = ("ceiling", "above_ceiling")
+
+
+class CeilingAnalysis(Analysis[CeilingStudy]):
+    """Does entropy foretell where reward ends? Only where the experiment has a `fit_share`."""
+
+    def measure(self, cohort: Cohort) -> CeilingStudy | None:
+        return measure(cohort)
+
+    def compare(self, cohort: Cohort, measured: CeilingStudy | None, contrast: Contrast) -> Draft:
+        draft = cohort.draft(contrast)
+        if measured is None:
+            return replace(draft, caveats=("no finished run was trained by reward",))
+        arm, baseline, quantity = contrast.arm, contrast.baseline, contrast.quantity
+        names = [arm] if baseline in (WARM_START, *FORECASTS) else [arm, baseline]
+        trained = names[1:] if quantity == "above_ceiling" else names
+        arms = [found for name in trained if (found := measured.arm(name)) is not None]
+        if len(arms) < len(trained):
+            absent = ", ".join(name for name in trained if measured.arm(name) is None)
+            return replace(draft, caveats=(f"{absent}: no finished run trained by reward",))
+        looks = [_fitted(measured, quantity, baseline) if name in trained else _exact for name in names]
+        matched = cohort.match(*zip(names, looks, strict=True))
+        if isinstance(matched, str):
+            at_rung = (run for run in cohort.of(arm) if run.rung == measured.rung)
+            lacking = arm not in trained and not any(map(_exact, at_rung))
+            missing = (f"{arm}: no exact answers at {measured.budget:.3g} FLOPs",) if lacking else ()
+            return replace(draft, caveats=missing + _lost(arms, ()) or (matched,))
+        caveats = (*_lost(arms, matched.seeds), *matched.caveats, *_limits(arms, quantity))
+        return replace(draft, estimate=_estimate(measured, matched), caveats=caveats, records=matched.cells)
+
+    def explore(self, cohort: Cohort, measured: CeilingStudy | None) -> list[Contrast]:
+        if measured is None:
+            return []
+        asked: list[tuple[str, str, str]] = []
+        for arm in measured.arms:
+            asked.append((arm.arm, WARM_START, "entropy_held"))
+            if arm.arm != UNMANAGED and measured.arm(UNMANAGED) is not None:
+                asked += [(arm.arm, UNMANAGED, q) for q in ("entropy_held", "ceiling", "final_reward")]
+            asked += [(level.arm, arm.arm, "above_ceiling") for level in measured.levels]
+            asked += [(arm.arm, method, "forecast_error") for method in FORECASTS]
+        return [cohort.contrast(*names) for names in asked]
+
+    def section(
+        self, studies: Sequence[tuple[Cohort, CeilingStudy | None]], findings: Sequence[Finding], look: LookOf
+    ) -> list[Block]:
+        return blocks(studies, findings, look)
+
+
+def _exact(run: Run) -> Evaluation | None:
+    return run.find("exact")
+
+
+def _fitted(study: CeilingStudy, quantity: str, baseline: str) -> Look[float]:
+    """What a quantity compares of a run trained by reward."""
+
+    def excess(fit: RunFit) -> float | None:
+        """Error of the law's forecast less that of another method, on the same run."""
+        whole = "law" in fit.errors and baseline in fit.errors
+        return fit.errors["law"].mean - fit.errors[baseline].mean if whole else None
+
+    looks: dict[str, Callable[[RunFit], float | None]] = {
+        "entropy_held": lambda fit: fit.log_held,
+        "final_reward": lambda fit: fit.end_reward,
+        "forecast_error": excess,
+        **dict.fromkeys(OF_CEILINGS, lambda fit: fit.law.ceiling if fit.law else None),
+    }
+    look = looks[quantity]
+    return lambda run: look(study.fits[run.planned.cell]) if run.planned.cell in study.fits else None
+
+
+def _estimate(study: CeilingStudy, matched: Matched[float | Evaluation]) -> Estimate:
+    """The first side less the second, if there is one."""
+    first, *others = matched.values
+    theirs_S = np.array(others[0] if others else np.zeros(len(first)))
+    exact = [e for e in first if isinstance(e, Evaluation)]
+    if not exact:
+        return over_seeds(np.array(first) - theirs_S)
+    # Exact answers less a fitted ceiling. The seeds share their held-out problems, so the variance is that of
+    # crossed random effects: seeds (with everything that the fit adds) and problems.
+    if len(exact) == 1:
+        ceiling = study.fits[matched.runs[1][0].planned.cell].ceiling
+        assert ceiling is not None
+        # One run: what its problems and its fit leave open, nothing of other seeds.
+        variance = exact[0].sd ** 2 / exact[0].n + ((ceiling.high - ceiling.low) / 2 / 1.96) ** 2
+        return from_normal(exact[0].value - ceiling.value, variance, exact[0].n - 1, n=1)
+    if len({e.n for e in exact}) > 1:
+        return over_seeds(np.array([e.value for e in exact]) - theirs_S)
+    return over_seeds_and_problems(outcomes(exact) - theirs_S[:, None])
+
+
+def _lost(arms: list[ArmCeiling], seeds: tuple[int, ...]) -> tuple[str, ...]:
+    """Why runs of the arms are missing from a comparison over `seeds`."""
+    reasons = ((arm.arm, seed, reason) for arm in arms for seed, reason in arm.reasons)
+    return tuple(f"{arm}, seed {seed}: {reason}" for arm, seed, reason in reasons if seed not in seeds)
+
+
+def _limits(arms: list[ArmCeiling], quantity: str) -> Iterator[str]:
+    """Ceilings that cannot be or that a reward ended above, and rewards that are no verified answers."""
+    for arm in arms:
+        if quantity in OF_CEILINGS:
+            if arm.ceiling is not None and not possible(arm.ceiling):
+                value = f"its fitted ceiling, {arm.ceiling.value:.2f}"
+                yield f"{arm.arm}: {value}, lies outside [0, 1], where no reward can be"
+            for fit in arm.fits:
+                if fit.ceiling is not None and fit.end_reward > fit.ceiling.value + PASSED:
+                    above = f"above its own fitted ceiling, {fit.ceiling.value:.2f}"
+                    yield f"{arm.arm}, seed {fit.seed}: its reward ended at {fit.end_reward:.2f}, {above}"
+        reward = arm.fits[0].run.record.config.get("arm", {}).get("reward") if arm.fits else None
+        if quantity != "forecast_error" and reward == "coin":
+            yield f"{arm.arm}: its reward is a coin, which says nothing of answers"
+
+
+ANALYSIS = CeilingAnalysis()
