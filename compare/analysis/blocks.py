@@ -26,7 +26,7 @@ class Code:
     """Text as a program would print it."""
 
     kind: ClassVar[str] = "code"
-    text: str
+    text: "Inline"
 
 
 @dataclass(frozen=True)
@@ -106,11 +106,13 @@ class Table:
     """What it shows, for those who cannot see it."""
     columns: tuple[str, ...]
     rows: tuple[tuple[Inline, ...], ...]
-    caption: str = ""
+    caption: Inline = ""
     wrap: tuple[str, ...] = ()
     """Columns of running text."""
     cards: bool = False
     """Whether rows become cards on a narrow screen."""
+    sortable: bool = True
+    """Whether a reader may sort it; not where a row is read after the one above it."""
 
     def __post_init__(self) -> None:
         """Raise ValueError if a row does not fit: a table must not shift its numbers."""

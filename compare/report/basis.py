@@ -1,14 +1,15 @@
 """Which cells a number of the report rests on: every set of cells once, named R1, R2 ... by first use.
 
-Templates call `rests(...)` beside a number; the list of sets comes at the end of the page, when all
-numbers have been written. In HTML a number links to its set and the set to rows of the table of cells.
+Templates call `on` for a number; the list of sets comes at the end of the page, when all numbers have been
+written. In HTML a number links to its set and the set to rows of the table of cells.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from compare.analysis.text import count_text
 from compare.store.evidence import Evidence
 from compare.store.manifest import PlannedCell
 
@@ -20,83 +21,69 @@ class CellSet:
     name: str
     cells: tuple[PlannedCell, ...]
     """In the plan's order."""
-    words: str
-    """Which they are, in few words."""
+
+    @property
+    def title(self) -> str:
+        """Its name, how many cells, and which they are in few words."""
+        studies = dict.fromkeys(cell.study for cell in self.cells)
+        parts = (_words(study, [cell for cell in self.cells if cell.study == study]) for study in studies)
+        return f"{self.name}, {counted(self.cells)}: {' | '.join(parts)}"
 
 
 class Basis:
     """Names sets of cells as they are asked for."""
 
-    def __init__(
-        self, evidence: Evidence, count_text: Callable[[float], str], *, html: bool, letter: str = "R"
-    ) -> None:
+    def __init__(self, evidence: Evidence, letter: str = "R", *, html: bool) -> None:
         """Args: letter: with which the names of sets begin; a page on two studies has two."""
-        self._html, self._count, self._letter = html, count_text, letter
+        self._html, self._letter = html, letter
         self._planned: dict[str, PlannedCell] = {}
         for cell in evidence.manifest.cells:
             self._planned.setdefault(cell.cell, cell)
         self._order = {cell: i for i, cell in enumerate(self._planned)}
-        self._done = [run.planned for run in evidence.runs]
         self._names: dict[tuple[str, ...], str] = {}
 
-    def rests(
-        self,
-        study: str,
-        arm: str | Iterable[str] | None = None,
-        budget: float | None = None,
-        seed: int | None = None,
-        text: object = None,
-    ) -> str:
-        """The mark of all finished cells of a study, or of some of its arms, of a budget, of a seed."""
-        arms = None if arm is None else {arm} if isinstance(arm, str) else set(arm)
-        return self.on(
-            (
-                cell.cell
-                for cell in self._done
-                if cell.study == study
-                and (arms is None or cell.arm in arms)
-                and budget in (None, cell.budget)
-                and seed in (None, cell.seed)
-            ),
-            text,
-        )
+    def on(self, cells: Iterable[str], text: object) -> str:
+        """The mark of a number that rests on these cells: its text, led to them."""
+        return self._mark(self._key(cells), str(text))
 
-    def on(self, cells: Iterable[str], text: object = None) -> str:
-        """The mark of a number that rests on these cells: `text` (else their number), led to them."""
-        key = tuple(sorted(set(cells) & self._order.keys(), key=self._order.__getitem__))
-        shown = str(len(key)) if text is None else str(text)
+    def cells(self, cells: Iterable[str]) -> str:
+        """The mark of the cells themselves: how many they are."""
+        key = self._key(cells)
+        return self._mark(key, counted(key))
+
+    def _key(self, cells: Iterable[str]) -> tuple[str, ...]:
+        return tuple(sorted(set(cells) & self._order.keys(), key=self._order.__getitem__))
+
+    def _mark(self, key: tuple[str, ...], text: str) -> str:
         if not key:
-            return shown
+            return text
         name = self._names.setdefault(key, f"{self._letter}{len(self._names) + 1}")
         if not self._html:
-            return f"{shown} ({name})"
-        label = f"{shown}: rests on {len(key)} cell{'s' if len(key) > 1 else ''}, {name}"
-        return Markup('<a class="rests" href="#{}" aria-label="{}">{}</a>').format(name, label, escape(shown))
+            return f"{text} ({name})"
+        label = f"{text}: rests on {counted(key)}, {name}"
+        return Markup('<a class="rests" href="#{}" aria-label="{}">{}</a>').format(name, label, escape(text))
 
     @property
     def sets(self) -> list[CellSet]:
         """Every set that was asked for so far."""
-        out = []
-        for key, name in self._names.items():
-            cells = tuple(self._planned[cell] for cell in key)
-            out.append(CellSet(name=name, cells=cells, words=self._words(cells)))
-        return out
+        return [
+            CellSet(name=name, cells=tuple(self._planned[cell] for cell in key))
+            for key, name in self._names.items()
+        ]
 
-    def _words(self, cells: tuple[PlannedCell, ...]) -> str:
-        """Study by study: arms, budgets and seeds if all their combinations are meant, else one by one."""
-        parts = []
-        for study in dict.fromkeys(cell.study for cell in cells):
-            own = [cell for cell in cells if cell.study == study]
-            arms = list(dict.fromkeys(cell.arm for cell in own))
-            budgets = sorted({cell.budget for cell in own})
-            seeds = sorted({cell.seed for cell in own})
-            if len(own) == len(arms) * len(budgets) * len(seeds):
-                spans = ", ".join(self._count(budget) for budget in budgets)
-                parts.append(
-                    f"{study}: {', '.join(arms)}; {spans} FLOPs; "
-                    f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-                )
-            else:
-                each = (f"{cell.arm} {self._count(cell.budget)} seed {cell.seed}" for cell in own)
-                parts.append(f"{study}: {'; '.join(each)}")
-        return " | ".join(parts)
+
+def counted(cells: tuple[object, ...]) -> str:
+    """How many cells, in words."""
+    return f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
+
+
+def _words(study: str, cells: list[PlannedCell]) -> str:
+    """Arms, budgets and seeds if all their combinations are meant, else one by one."""
+    arms = list(dict.fromkeys(cell.arm for cell in cells))
+    budgets = sorted({cell.budget for cell in cells})
+    seeds = sorted({cell.seed for cell in cells})
+    if len(cells) != len(arms) * len(budgets) * len(seeds):
+        singles = (f"{cell.arm} {count_text(cell.budget)} seed {cell.seed}" for cell in cells)
+        return f"{study}: {'; '.join(singles)}"
+    spans, plural = ", ".join(map(count_text, budgets)), "s" if len(seeds) > 1 else ""
+    return f"{study}: {', '.join(arms)}; {spans} FLOPs; seed{plural} {', '.join(map(str, seeds))}"

@@ -1,19 +1,24 @@
 """What two studies say differently: findings side by side, and cells that came out otherwise."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from compare.analysis.analyse import analyse
+from compare.analysis.blocks import Badge, Block, Bold, Inline, Mark, Number, Prose, Table
 from compare.analysis.findings import Finding
-from compare.analysis.scaling.measure import analyse
-from compare.report.page import render
+from compare.report.basis import counted
+from compare.report.render import render
 from compare.store import manifest as manifests
 from compare.store.combine import difference
 from compare.store.evidence import Evidence, collect, without_paths
+from compare.store.manifest import PlannedCell
+from compare.store.record import Record
 
 SIDES = ("A", "B")
+SAME = "same verdict"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +31,9 @@ class Pair:
     @property
     def either(self) -> Finding:
         """Whichever there is; what is compared is the same in both."""
-        found = self.a or self.b
-        assert found is not None
-        return found
+        either = self.a or self.b
+        assert either is not None
+        return either
 
     @property
     def change(self) -> str:
@@ -36,7 +41,7 @@ class Pair:
         if self.a is None or self.b is None:
             return "only in B" if self.a is None else "only in A"
         if self.a.verdict == self.b.verdict:
-            return "same verdict"
+            return SAME
         return f"{self.a.verdict} → {self.b.verdict}"
 
     @property
@@ -52,12 +57,8 @@ class Pair:
 class Otherwise:
     """A cell with another result in B than in A."""
 
-    cell: str
-    study: str
-    arm: str
-    budget: float
-    seed: int
-    said: str
+    planned: PlannedCell
+    differences: str
 
 
 def diff(
@@ -91,12 +92,12 @@ def diff(
                 }
                 for side, (store, _), one in zip(SIDES, (a, b), evidence, strict=True)
             ],
-            "changed": [p for p in pairs if p.change != "same verdict"],
-            "primary": [p for p in pairs if p.either.primary],
-            "exploratory": [p for p in pairs if not p.either.primary],
+            "changed": table("Changed verdicts", [p for p in pairs if p.change != SAME], "No verdict."),
+            "primary": table("Primary findings", [p for p in pairs if p.either.primary]),
+            "exploratory": table("Exploratory findings", [p for p in pairs if not p.either.primary]),
             "plans": _plans(*(one.manifest for one in evidence)),
             "otherwise": _otherwise(*evidence),
-            "shared": len(set(_records(evidence[0])) & set(_records(evidence[1]))),
+            "shared": len(_records(evidence[0]).keys() & _records(evidence[1]).keys()),
         },
         dict(zip(("basis_a", "basis_b"), zip(evidence, SIDES, strict=True), strict=True)),
     )
@@ -117,9 +118,9 @@ def cells_address(store: Path, folder: Path) -> str:
     return quote(os.path.relpath(cells, page).replace(os.sep, "/"))
 
 
-def pair(found: list[tuple[Finding, ...]]) -> list[Pair]:
+def pair(findings: list[tuple[Finding, ...]]) -> list[Pair]:
     """Findings of two studies about the same thing, in A's order, what only B has last."""
-    keyed = [{(f.study, f.arm, f.baseline, f.quantity, f.axis): f for f in findings} for findings in found]
+    keyed = [{(f.study, f.arm, f.baseline, f.quantity, f.axis): f for f in side} for side in findings]
     return [Pair(a=keyed[0].get(key), b=keyed[1].get(key)) for key in dict.fromkeys([*keyed[0], *keyed[1]])]
 
 
@@ -141,23 +142,45 @@ def _plans(a: manifests.Manifest, b: manifests.Manifest) -> list[str]:
     return lines
 
 
-def _records(evidence: Evidence) -> dict[str, object]:
+def table(label: str, pairs: Sequence[Pair], nothing: str = "None.") -> Block:
+    """Findings side by side."""
+    if not pairs:
+        return Prose(text=nothing)
+    return Table(
+        label=label,
+        columns=("change", "study", "arm", "against", "quantity", *SIDES, "apart"),
+        rows=tuple(
+            (
+                *(Bold(p.change), p.either.study, p.either.arm, p.either.baseline, p.either.label),
+                *(_estimate(p.a), _estimate(p.b), "yes" if p.apart else ""),
+            )
+            for p in pairs
+        ),
+        wrap=("quantity", *SIDES),
+        cards=True,
+    )
+
+
+def _estimate(finding: Finding | None) -> Inline:
+    """Verdict, estimate, interval and seeds."""
+    if finding is None:
+        return "–"
+    seeds = "single run" if finding.single_run else f"n = {finding.n}"
+    number = Number(finding.value_text, finding.estimate)
+    cells = tuple(dict.fromkeys(finding.records))
+    return Badge(finding), " ", number, f" {finding.interval_text}, {seeds}, ", Mark(counted(cells), cells)
+
+
+def _records(evidence: Evidence) -> dict[str, Record]:
     return {run.planned.cell: run.record for run in evidence.runs}
 
 
 def _otherwise(a: Evidence, b: Evidence) -> list[Otherwise]:
     """Cells that both finished, and whose results differ though their identity is one."""
-    theirs = {run.planned.cell: run.record for run in b.runs}
+    theirs = _records(b)
     rows = {}
     for run in a.runs:
-        if run.planned.cell in theirs and (said := difference(run.record, theirs[run.planned.cell])):
-            cell = run.planned
-            rows[cell.cell] = Otherwise(
-                cell=cell.cell,
-                study=cell.study,
-                arm=cell.arm,
-                budget=cell.budget,
-                seed=cell.seed,
-                said=said,
-            )
+        cell = run.planned.cell
+        if cell in theirs and (differences := difference(run.record, theirs[cell])):
+            rows[cell] = Otherwise(planned=run.planned, differences=differences)
     return list(rows.values())

@@ -1,9 +1,9 @@
 """What the words of a page mean: terms, ways to answer, and what the arms and tasks of this program are."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from arena.effort import vocabulary
 from compare.store.manifest import Manifest
 
 TERMS = {
@@ -44,21 +44,6 @@ TERMS = {
     "size": "Layers, width and learning rate of the shared blocks: xs, xxs, 3xs, ... are ever smaller.",
 }
 
-EFFORTS = (
-    (r"greedy", "greedy", "The most probable token, one after the other."),
-    (r"sample", "sample", "Tokens drawn at temperature 1. What is gained by reward is measured so."),
-    (r"likelihood", "likelihood", "Loss of the reference answer, nothing generated."),
-    (r"majority@\d+", "majority@K", "The most frequent of K sampled answers."),
-    (r"likelihood@\d+", "likelihood@K", "The most probable of K sampled answers."),
-    (r"oracle@\d+", "oracle@K", "Right if any of K samples is: a bound, since it looks at the answer."),
-    (r"start", "start", "The head's own prediction, before any step of descent."),
-    (r"think_\d+", "think_K", "K steps of descent on the energy."),
-    (r"think_\d+x\d+", "think_KxR", "K steps from each of R starts, the one of lowest energy taken."),
-    (r"unmask_\d+", "unmask_K", "Masked diffusion in K steps."),
-    (r"loop_\d+", "loop_K", "The same blocks applied K times."),
-)  # fmt: skip
-"""Pattern of an evaluation's effort, how it is listed, and what it is."""
-
 
 def entries(plan: Manifest, efforts: Iterable[str], conf: Path) -> list[tuple[str, str]]:
     """(word, meaning): the arms and tasks that the plan names, ways to answer that occur, then the terms.
@@ -67,13 +52,15 @@ def entries(plan: Manifest, efforts: Iterable[str], conf: Path) -> list[tuple[st
         efforts: of the page's evaluations.
         conf: folder of configuration files; an arm or task that has none there is left out.
     """
-    seen = set(efforts)
     arms = dict.fromkeys(cell.arm for cell in plan.cells)
     tasks = dict.fromkeys(cell.task for cell in plan.cells)
-    found = [(name, comment(conf / "arm" / f"{name}.yaml")) for name in arms]
-    found += [(f"{name} (task)", comment(conf / "task" / f"{name}.yaml")) for name in tasks]
-    found += [(name, said) for pattern, name, said in EFFORTS if any(re.fullmatch(pattern, e) for e in seen)]
-    return [(word, said) for word, said in (*found, *TERMS.items()) if said]
+    every = [
+        *((name, comment(conf / "arm" / f"{name}.yaml")) for name in arms),
+        *((f"{name} (task)", comment(conf / "task" / f"{name}.yaml")) for name in tasks),
+        *vocabulary(efforts).items(),
+        *TERMS.items(),
+    ]
+    return [(word, meaning) for word, meaning in every if meaning]
 
 
 def comment(path: Path) -> str:

@@ -15,7 +15,7 @@ from compare.store import manifest as manifests
 PROJECT = "ebt-arena"
 """Where `logger=wandb` logs unless told otherwise."""
 LEFT_OUT = ("Figures", "Cells", "Cells behind the numbers")
-"""Sections of report.md that stay behind; the panels, in the first one's place, show the runs themselves."""
+"""Sections of report.md that stay behind; the panels, in place of the first, show the runs themselves."""
 
 
 class Unpublished(Exception):
@@ -40,7 +40,7 @@ def publish(store: Path, name: str, *, project: str = "", entity: str = "", shar
     text = (store / "reports" / name / "report.md").read_text(encoding="utf-8")
     sections = {part.split("\n", 1)[0].strip(): part for part in re.split(r"^## ", text, flags=re.MULTILINE)}
     heads = [name for name in sections if not name.startswith("# ")]
-    place = heads.index(LEFT_OUT[0])
+    place = next(i for i, head in enumerate(heads) if head in LEFT_OUT)
     before, after = ([h for h in part if h not in LEFT_OUT] for part in (heads[:place], heads[place:]))
     studies = list(dict.fromkeys(cell.study for cell in plan.cells))
     try:

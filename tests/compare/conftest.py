@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from compare.analysis import drawing as figures
-from compare.analysis.scaling import measure as scaling
+from compare.analysis import drawing
+from compare.analysis.analyse import analyse
+from compare.analysis.base import Results
 from compare.report import build
 from compare.store import evidence, manifest
 
@@ -17,15 +18,15 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def results(request: pytest.FixtureRequest, store: Path) -> scaling.Results:
+def results(request: pytest.FixtureRequest, store: Path) -> Results:
     """What the records of its experiment, the module's `NAME`, come to."""
-    return scaling.analyse(evidence.collect(store, manifest.load(store, request.module.NAME)))
+    return analyse(evidence.collect(store, manifest.load(store, request.module.NAME)))
 
 
 @pytest.fixture(scope="module")
-def look(results: scaling.Results) -> dict[str, tuple[str, str]]:
+def look(results: Results) -> dict[str, tuple[str, str]]:
     """Colour and marker of every arm."""
-    return figures.colours(cell.arm for cell in results.evidence.manifest.cells)
+    return drawing.colours(cell.arm for cell in results.evidence.manifest.cells)
 
 
 @pytest.fixture(scope="module")

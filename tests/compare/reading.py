@@ -2,12 +2,33 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TypeVar
 
-from compare.analysis.ceiling.words import Answer
+from compare.analysis import drawing, registry
+from compare.analysis.base import Results
+from compare.analysis.blocks import Block, Callout, Fold
 from compare.analysis.drawing import Figure
+
+B = TypeVar("B")
+
+
+def section_of(results: Results, name: str) -> list[Block]:
+    """The section of one analysis."""
+    look = drawing.colours(cell.arm for cell in results.evidence.manifest.cells)
+    studies = [(study.cohort, study.measured[name]) for study in results.studies]
+    return registry.analyses()[name].section(studies, results.findings, look)
+
+
+def of_kind(kind: type[B], blocks: Sequence[Block]) -> Iterator[B]:
+    """The blocks of one kind, those within folds too."""
+    for block in blocks:
+        if isinstance(block, kind):
+            yield block
+        if isinstance(block, Fold):
+            yield from of_kind(kind, block.blocks)
 
 
 def visible(page: str) -> str:
@@ -24,7 +45,7 @@ def visible(page: str) -> str:
     return " ".join(reader.text.split())
 
 
-def says_the_answers(page: str, markdown: str, answers: Sequence[Answer]) -> None:
+def says_the_answers(page: str, markdown: str, answers: Sequence[Callout]) -> None:
     """Assert that page and Markdown hold every question, answer and ground, and that no number is missing."""
     text = visible(page)
     assert answers

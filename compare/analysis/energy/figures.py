@@ -27,7 +27,7 @@ def course_figure(name: str, place: Place) -> Figure:
     """Energy and entropy after each step, solved problems against failed ones."""
     both = {solved: curves(place, solved) for solved in (True, False)}
     found = {solved: curve for solved, curve in both.items() if curve is not None}
-    labels = ("energy; mean start: 0", "entropy, nats a token")
+    labels = ("energy; mean start: 0", "entropy, nats per token")
 
     def draw(panels: list[Axes]) -> None:
         for i, (ax, label) in enumerate(zip(panels, labels, strict=True)):
@@ -55,7 +55,7 @@ def course_figure(name: str, place: Place) -> Figure:
 
     said = "; ".join(
         f"{SOLVED[solved]} problems ({n}): energy from {e[1][0]:.3g} to {e[1][-1]:.3g}, "
-        f"entropy from {h[1][0]:.3g} to {h[1][-1]:.3g} nats a token"
+        f"entropy from {h[1][0]:.3g} to {h[1][-1]:.3g} nats per token"
         for solved, (n, (e, h)) in found.items()
     )
     return draw_panels(
@@ -100,7 +100,7 @@ def _spread(deviations: list[tuple[float, ...]]) -> Array:
 
 
 def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) -> Figure:
-    """Share correct by fifth of the problems, sorted by energy: one line a severity."""
+    """Share correct by fifth of the problems, sorted by energy: one line per severity."""
     colour, marker = look
 
     def draw(ax: Axes) -> None:
@@ -109,20 +109,19 @@ def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) ->
             nudge = 0.08 * (k - (len(places) - 1) / 2)
             x = np.arange(len(place.calibration)) + 1 + nudge
             value = np.array([share.value for share in place.calibration])
-            low = np.array([share.low for share in place.calibration])
-            high = np.array([share.high for share in place.calibration])
+            ends = np.array([(share.low, share.high) for share in place.calibration]).T
             # Wilson's interval holds the share up to rounding.
-            bars = np.maximum([value - low, high - value], 0)
+            bars = np.maximum((value - ends) * [[1], [-1]], 0)
             ax.errorbar(
-                x, value, yerr=bars, linestyle="none", color=colour, elinewidth=1.1, capsize=2, alpha=0.7
-            )
-            ax.plot(
                 x,
                 value,
+                yerr=bars,
                 color=colour,
                 marker=marker,
                 markerfacecolor=face,
-                linestyle="-" if k == 0 else "--",
+                linestyle="--" if k else "-",
+                elinewidth=1.1,
+                capsize=2,
                 label=f"{'in distribution' if not place.severity else f'{place.axis} {place.severity}'}"
                 f"{_rate(place)}",
             )
@@ -175,6 +174,16 @@ def boards(example: Example, cells: int) -> list[str]:
 def solution(example: Example, cells: int) -> str:
     """The board that the reference ends in."""
     return example.reference.rpartition(">")[2][:cells]
+
+
+def side_of(place: Place, shown: list[Example]) -> int:
+    """Cells per side of the boards that the examples print; 0: they print none."""
+    task = place.runs[0][0].record.config.get("task")
+    side = task.get("side") if isinstance(task, dict) and task.get("kind") == "sudoku" else None
+    if side not in SHOWN or not shown or len({len(example.completions) for example in shown}) > 1:
+        return 0
+    texts = [text for e in shown for text in (e.prompt[: side**2], solution(e, side**2))]
+    return side if all(len(text) == side**2 and text.isdigit() for text in texts) else 0
 
 
 def chosen_steps(entries: int, most: int) -> list[int]:

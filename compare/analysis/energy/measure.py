@@ -4,14 +4,16 @@ Energies of two models have neither their zero nor their unit in common, so each
 and the rank statistics are averaged over seeds. Shapes: P problems, S seeds.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as scipy_stats
+from scipy import special
 
+from compare.analysis.cohort import Cohort
+from compare.analysis.paired import bounded
 from compare.stats.intervals import LEVEL, Array, Estimate, holm, over_seeds
 from compare.store.descent import Descent, Example
 from compare.store.evidence import Run
@@ -21,16 +23,17 @@ FEWEST = 5
 BINS = 5
 """Equal parts into which a run's problems are sorted by energy."""
 
+ENERGY, PER_TOKEN, ENTROPY = "energy", "energy per token", "entropy"
+
 SIGNALS: dict[str, Callable[[Descent], Array]] = {
-    "energy": lambda d: np.array(d.energy),
-    "energy a token": lambda d: np.array(d.energy) / np.array(d.tokens),
-    "entropy": lambda d: np.array(d.entropy),
+    ENERGY: lambda d: np.array(d.energy),
+    PER_TOKEN: lambda d: np.array(d.energy) / np.array(d.tokens),
+    ENTROPY: lambda d: np.array(d.entropy),
 }
 """What an answer may be trusted by; the lower, the more."""
 
-
-class Unmeasured(ValueError):
-    """A run does not say it. The message is the reason, in a few words."""
+Correct = NDArray[np.bool_]
+"""P: whether an answer is right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +51,27 @@ class Signal:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Share of correct answers in a part of the problems."""
+    """Share of correct answers in a part of the problems, with Wilson's 95% interval (Wilson 1927)."""
 
     right: int
     n: int
-    low: float
-    """Wilson's 95% interval."""
-    high: float
 
     @property
     def value(self) -> float:
         return self.right / self.n
+
+    @property
+    def low(self) -> float:
+        return self._end(-1)
+
+    @property
+    def high(self) -> float:
+        return self._end(1)
+
+    def _end(self, sign: int) -> float:
+        z = float(special.ndtri((1 + LEVEL) / 2))
+        half = math.sqrt(self.right * (self.n - self.right) / self.n + z**2 / 4)
+        return (self.right + z**2 / 2 + sign * z * half) / (self.n + z**2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +81,6 @@ class Place:
     arm: str
     axis: str
     severity: int
-    budget: float
     runs: tuple[tuple[Run, Descent], ...]
     """By seed."""
     signals: tuple[Signal, ...]
@@ -81,6 +93,11 @@ class Place:
     """Share correct, from the lowest to the highest part by energy, problems of all seeds together."""
     unmeasured: tuple[tuple[int, str], ...]
     """Seed and reason of each run whose ranks say nothing."""
+
+    @property
+    def budget(self) -> float:
+        """Training FLOPs allowed."""
+        return self.runs[0][0].planned.budget
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -113,75 +130,65 @@ class Place:
         return next((signal for signal in self.signals if signal.name == name), None)
 
 
-def study_energies(runs: tuple[Run, ...], arms: tuple[str, ...]) -> tuple[Place, ...]:
+def places(cohort: Cohort) -> tuple[Place, ...]:
     """Every arm and severity that some finished run has traced; empty if none has."""
-    places: list[Place] = []
-    for arm in arms:
-        own = [run for run in runs if run.planned.arm == arm and run.record.traces]
-        top = max((run.planned.budget for run in own), default=0.0)
-        own = sorted((run for run in own if run.planned.budget == top), key=lambda run: run.planned.seed)
-        sets = dict.fromkeys((d.severity, d.axis) for run in own for d in run.record.traces)
-        for severity, axis in sorted(sets):
-            pairs = [
-                (run, d) for run in own for d in run.record.traces if (d.severity, d.axis) == (severity, axis)
+    found: list[Place] = []
+    for arm in cohort.arms:
+        top = cohort.top(arm, look=lambda run: run.record.traces or None)
+        for severity, axis in sorted({(d.severity, d.axis) for run in top for d in run.record.traces}):
+            runs = [
+                (run, d) for run in top for d in run.record.traces if (d.severity, d.axis) == (severity, axis)
             ]
-            places.append(_place(arm, axis, severity, top, pairs))
-    return _adjusted(places)
+            found.append(_place(arm, axis, severity, runs))
+    return _adjusted(found)
 
 
-def _place(arm: str, axis: str, severity: int, budget: float, pairs: list[tuple[Run, Descent]]) -> Place:
-    measured: list[tuple[Run, Descent]] = []
+def _place(arm: str, axis: str, severity: int, runs: list[tuple[Run, Descent]]) -> Place:
+    ranked: list[tuple[Descent, Correct]] = []
     unmeasured: list[tuple[int, str]] = []
-    for run, descent in pairs:
-        try:
-            check_outcomes(outcomes(descent))
-            measured.append((run, descent))
-        except Unmeasured as error:
-            unmeasured.append((run.planned.seed, str(error)))
-    found = [d for _, d in measured]
-    ranked = {name: np.array([auroc(look(d), outcomes(d)) for d in found]) for name, look in SIGNALS.items()}
-    # Answers of one length rank the same by energy and by energy a token.
-    alike = all(len(set(d.tokens)) == 1 for d in found)
+    for run, descent in runs:
+        if reason := shortage(outcomes(descent)):
+            unmeasured.append((run.planned.seed, reason))
+        else:
+            ranked.append((descent, outcomes(descent)))
+    # Answers of one length rank the same by energy and by energy per token.
+    alike = all(len(set(descent.tokens)) == 1 for descent, _ in ranked)
+    signals = {
+        name: (
+            np.array([auroc(values(descent), correct_P) for descent, correct_P in ranked]),
+            np.array([rank_correlation(values(descent), correct_P) for descent, correct_P in ranked]),
+        )
+        for name, values in SIGNALS.items()
+        if ranked and not (name == PER_TOKEN and alike)
+    }
     falls = {
-        solved: [c.energy[0] - c.energy[-1] for _, d in pairs for c in d.courses if c.solved == solved]
+        solved: [c.energy[0] - c.energy[-1] for _, d in runs for c in d.courses if c.solved == solved]
         for solved in (True, False)
     }
     return Place(
         arm=arm,
         axis=axis,
         severity=severity,
-        budget=budget,
-        runs=tuple(pairs),
+        runs=tuple(runs),
         signals=tuple(
             Signal(
-                name=name,
-                auroc=_against_half(ranked[name]),
-                rho=_bounded(
-                    over_seeds(np.array([rank_correlation(look(d), outcomes(d)) for d in found])), -1.0
-                ),
-                p_holm=1.0,
+                name=name, auroc=_against_half(auroc_S), rho=bounded(over_seeds(rho_S), low=-1.0), p_holm=1.0
             )
-            for name, look in SIGNALS.items()
-            if found and not (name == "energy a token" and alike)
+            for name, (auroc_S, rho_S) in signals.items()
         ),
-        over_entropy=_bounded(over_seeds(ranked["energy"] - ranked["entropy"]), -1.0) if found else None,
+        over_entropy=bounded(over_seeds(signals[ENERGY][0] - signals[ENTROPY][0]), low=-1.0)
+        if signals
+        else None,
         fall={solved: over_seeds(np.array(values)) for solved, values in falls.items() if values},
-        calibration=calibration([(np.array(d.energy), outcomes(d)) for _, d in pairs]),
+        calibration=calibration([(np.array(d.energy), outcomes(d)) for _, d in runs]),
         unmeasured=tuple(unmeasured),
     )
 
 
 def _against_half(values_S: Array) -> Estimate:
     """Mean over seeds, its p-value against 1/2."""
-    found = over_seeds(values_S - 0.5)
-    return _bounded(replace(found, value=found.value + 0.5, low=found.low + 0.5, high=found.high + 0.5), 0.0)
-
-
-def _bounded(found: Estimate, least: float) -> Estimate:
-    """The interval within [least, 1]: Student's t knows no bounds, a probability or correlation has them."""
-    if found.single_run:
-        return found
-    return replace(found, low=max(found.low, least), high=min(found.high, 1.0))
+    e = over_seeds(values_S - 0.5)
+    return bounded(replace(e, value=e.value + 0.5, low=e.low + 0.5, high=e.high + 0.5))
 
 
 def _adjusted(places: list[Place]) -> tuple[Place, ...]:
@@ -197,42 +204,37 @@ def _adjusted(places: list[Place]) -> tuple[Place, ...]:
     )
 
 
-def outcomes(descent: Descent) -> NDArray[np.bool_]:
+def outcomes(descent: Descent) -> Correct:
     """Which answers are correct, P."""
     return np.array([c == "1" for c in descent.correct])
 
 
-def check_outcomes(correct_P: NDArray[np.bool_]) -> None:
-    """Raise Unmeasured unless there are FEWEST of either outcome."""
+def shortage(correct_P: Correct) -> str:
+    """Why a run's ranks say nothing, in a few words; empty if there are FEWEST of either outcome."""
     right, n = int(correct_P.sum()), len(correct_P)
-    if min(right, n - right) < FEWEST:
-        raise Unmeasured(f"{right} of {n} answers are right, and at least {FEWEST} of either are needed")
+    if min(right, n - right) >= FEWEST:
+        return ""
+    return f"{right} of {n} answers are right, and at least {FEWEST} of either are needed"
 
 
-def auroc(values_P: Array, correct_P: NDArray[np.bool_]) -> float:
+def auroc(values_P: Array, correct_P: Correct) -> float:
     """Probability that a correct answer has the lower value: Mann-Whitney's U over its largest value."""
     wrong, right = values_P[~correct_P], values_P[correct_P]
-    pairs = scipy_stats.mannwhitneyu(wrong, right, method="asymptotic").statistic
-    return float(pairs / (len(wrong) * len(right)))
+    return float((1 + np.sign(wrong[:, None] - right)).mean() / 2)
 
 
-def rank_correlation(values_P: Array, correct_P: NDArray[np.bool_]) -> float:
+def rank_correlation(values_P: Array, correct_P: Correct) -> float:
     """Spearman's rho of the values with correctness; 0 where all values are the same."""
     if np.ptp(values_P) == 0:
         return 0.0
-    found: Any = scipy_stats.spearmanr(values_P, correct_P.astype(float))
-    return float(found.statistic)
+    ranks_P = np.sign(values_P[:, None] - values_P).sum(axis=1)  # twice the ranks, from their mean
+    return float(np.corrcoef(ranks_P, correct_P)[0, 1])
 
 
-def calibration(runs: list[tuple[Array, NDArray[np.bool_]]], bins: int = BINS) -> tuple[Share, ...]:
+def calibration(runs: list[tuple[Array, Correct]], bins: int = BINS) -> tuple[Share, ...]:
     """Share correct by part of the problems, sorted by value within each run, then added up over runs."""
     counts = np.zeros((bins, 2), dtype=int)
     for values_P, correct_P in runs:
         for i, part in enumerate(np.array_split(np.argsort(values_P, kind="stable"), bins)):
             counts[i] += int(correct_P[part].sum()), len(part)
-    return tuple(_share(int(right), int(n)) for right, n in counts if n)
-
-
-def _share(right: int, n: int) -> Share:
-    interval = scipy_stats.binomtest(right, n).proportion_ci(LEVEL, method="wilson")
-    return Share(right=right, n=n, low=float(interval.low), high=float(interval.high))
+    return tuple(Share(right=int(right), n=int(n)) for right, n in counts if n)

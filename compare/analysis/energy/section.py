@@ -1,23 +1,35 @@
-"""What the templates need for the section on pictures of thinking."""
+"""The section on pictures of thinking: courses of energy, boards being filled, energy against correctness."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
-from compare.analysis.ceiling.words import Answer
-from compare.analysis.drawing import Figure
+from compare.analysis.base import LookOf
+from compare.analysis.blocks import (
+    Block,
+    Bold,
+    Callout,
+    Code,
+    Figures,
+    Fold,
+    Heading,
+    Inline,
+    Listing,
+    Mark,
+    Table,
+)
 from compare.analysis.energy.figures import (
-    SHOWN,
     board_figure,
     calibration_figure,
     chosen_steps,
     course_figure,
-    solution,
+    side_of,
 )
-from compare.analysis.energy.measure import BINS, FEWEST, Place, study_energies
-from compare.analysis.energy.words import answers
-from compare.analysis.scaling.measure import Results
-from compare.analysis.tokens.figures import Look
+from compare.analysis.energy.measure import BINS, ENERGY, FEWEST, Place
+from compare.analysis.text import count_text, grouped, interval_text, p_text, sentence
+from compare.stats.intervals import LEVEL, Estimate
 from compare.store.descent import SOLVED, Example
 
+UNMEASURED = "not measured"
 ROWS = 8
 """Most steps in the table of an example."""
 
@@ -25,7 +37,7 @@ MEASURED = (
     "At the end of training an arm that descends on an energy answers the first held-out problems of the "
     "evaluation once more, in its default way, and every state on the way is kept: the most probable "
     "completion, the energy, and the entropy of the distributions. Entry 0 is the start.",
-    "An autoregressive arm thinks once a token, after its own final tokens: step k of a completion is the "
+    "An autoregressive arm thinks once per token, after its own final tokens: step k of a completion is the "
     "row of states that its tokens had after k steps, and the last entry is its answer. Its energy is summed "
     "over the answer's tokens, that of the last step of thinking in every entry, so that a change along the "
     "steps is one of the state and not of the function. A parallel arm has one energy of the whole answer.",
@@ -36,91 +48,130 @@ MEASURED = (
     "over seeds, with Student's t intervals. Whether low energy means right is Holm-adjusted over all arms "
     "and severities of the study; every other interval stands for itself. Nobody named these beforehand: "
     "they are exploratory.",
-    "A longer answer sums more energies. Where answers differ in length, the energy a token is given beside "
-    "the sum: if only the sum tells right from wrong, length does.",
+    "A longer answer sums more energies. Where answers differ in length, the energy per token is given "
+    "beside the sum: if only the sum tells right from wrong, length does.",
     f"Calibration: each run's problems, sorted by energy into {BINS} equal parts; shares over all seeds.",
     "Examples are the first solved and the first failed problem of the first seed that has one, not chosen "
     "for their looks.",
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """One step of an example in print."""
-
-    step: str
-    parts: tuple[tuple[str, bool], ...]
-    """The completion in pieces, and whether each differs from the step before it in the table."""
-    energy: float
-    entropy: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Story:
-    """One example, step by step."""
-
-    title: str
-    cell: str
-    prompt: str
-    reference: str
-    lines: tuple[Line, ...]
+def blocks(studies: Sequence[tuple[str, tuple[Place, ...]]], look: LookOf) -> list[Block]:
+    """One part for each study, by name, of which a finished run has traced its answers."""
+    if not studies:
+        return []
+    out: list[Block] = [Heading(text="Pictures of thinking", level=2, anchor="pictures")]
+    for study, places in studies:
+        out += [Heading(text=study), *answers(places)]
+        for arm in dict.fromkeys(place.arm for place in places):
+            own = [place for place in places if place.arm == arm]
+            out += [Heading(text=arm, level=4), *_album(study, own, look[arm])]
+        out.append(_signals(study, places))
+    return [*out, Fold(summary="How it is measured", blocks=(Listing(items=MEASURED),))]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Album:
-    """One arm's pictures."""
-
-    arm: str
-    figures: tuple[Figure, ...]
-    stories: tuple[Story, ...]
-    """Examples as tables, where they are no boards."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One study's part of the section."""
-
-    name: str
-    places: tuple[Place, ...]
-    answers: tuple[Answer, ...]
-    albums: tuple[Album, ...]
-
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """Of all arms."""
-        return tuple(figure for album in self.albums for figure in album.figures)
-
-
-def sections(results: Results, look: Look) -> tuple[Section, ...]:
-    """One for each study of which a finished run has traced its answers."""
-    found = [(study, study_energies(study.runs, study.arms)) for study in results.studies]
-    return tuple(
-        Section(
-            name=study.name,
-            places=places,
-            answers=answers(places),
-            albums=tuple(
-                _album(study.name, arm, [place for place in places if place.arm == arm], look)
-                for arm in dict.fromkeys(place.arm for place in places)
-            ),
-        )
-        for study, places in found
-        if places
+def answers(places: Sequence[Place]) -> tuple[Callout, ...]:
+    """Every question, in the order in which a reader asks them."""
+    more = "AUROC of the energy less that of the entropy, paired by seed: "
+    fallen = "energy at the start less that at the end, mean over problems: "
+    falls = [
+        (f"{place.name}, {SOLVED[solved]}", fall) for place in places for solved, fall in place.fall.items()
+    ]
+    return (
+        _callout(
+            "Does low energy mean right?",
+            [(place.name, trusted(place), _ranks(place)) for place in places],
+            _fifths(places),
+        ),
+        _callout(
+            "Does it say more than the entropy of the same answer?",
+            [
+                (place.name, _side(e, "more", "less"), more + _estimate(e))
+                if e
+                else (place.name, UNMEASURED, "")
+                for place in places
+                for e in (place.over_entropy,)
+            ],
+        ),
+        _callout(
+            "Does thinking lower the energy?",
+            [(name, _fell(fall), fallen + _estimate(fall)) for name, fall in falls],
+        ),
     )
 
 
-def _album(study: str, arm: str, places: list[Place], look: Look) -> Album:
+def _callout(question: str, facts: list[tuple[str, str, str]], more: str = "") -> Callout:
+    """Facts are names, each with its answer in a word or two and what that rests on."""
+    return Callout(
+        question=question,
+        answer=sentence(grouped([(name, word) for name, word, _ in facts])) + more,
+        grounds=tuple(f"{name}: {ground}" for name, _, ground in facts if ground),
+    )
+
+
+def trusted(place: Place) -> str:
+    """Yes, the reverse, or undecided; not measured where too few answers were right or wrong."""
+    signal = place.signal(ENERGY)
+    if signal is None:
+        return UNMEASURED
+    side = _side(signal.auroc, "yes", "no, the reverse", null=0.5)
+    return side if signal.auroc.single_run or signal.p_holm < 1 - LEVEL else "undecided"
+
+
+def _side(e: Estimate, above: str, below: str, null: float = 0.0) -> str:
+    """On which side of the null the whole interval lies."""
+    if e.single_run:
+        return "undecided, a single run"
+    return above if e.low > null else below if e.high < null else "undecided"
+
+
+def _fell(fall: Estimate) -> str:
+    if fall.single_run:
+        return "it falls in the one run" if fall.value > 0 else "it rises in the one run"
+    return _side(fall, "it falls", "it rises")
+
+
+def _fifths(places: Sequence[Place]) -> str:
+    """What the first place's calibration says, in one sentence."""
+    for place in places:
+        if place.signals and len(place.calibration) > 1:
+            first, last = place.calibration[0], place.calibration[-1]
+            return (
+                f" Of the fifth of answers with the lowest energy {first.value:.0%} are right (95% interval "
+                f"{first.low:.0%} to {first.high:.0%}), of that with the highest {last.value:.0%} "
+                f"({last.low:.0%} to {last.high:.0%}) ({place.name})."
+            )
+    return ""
+
+
+def _ranks(place: Place) -> str:
+    signal = place.signal(ENERGY)
+    if signal is None:
+        return f"{UNMEASURED} ({'; '.join(f'seed {seed}: {reason}' for seed, reason in place.unmeasured)})"
+    left = f"; runs with too few of one outcome: {len(place.unmeasured)}" if place.unmeasured else ""
+    return (
+        f"a right answer has lower energy than a wrong one with probability {_estimate(signal.auroc)}, "
+        f"Holm-adjusted p {p_text(signal.p_holm)} against 1/2; Spearman's correlation of energy with "
+        f"correctness {_estimate(signal.rho)}{left}"
+    )
+
+
+def _estimate(e: Estimate) -> str:
+    return interval_text(e) + ("" if e.single_run else f", {e.n} seeds")
+
+
+def _album(study: str, places: list[Place], look: tuple[str, str]) -> list[Block]:
+    """One arm's pictures: figures, then examples as tables where they are no boards."""
     figures = [course_figure(study, place) for place in places]
-    stories: list[Story] = []
+    stories: list[Block] = []
     for place in places:
         shown = examples(place)
-        side = side_of(place, shown)
-        if side:
+        if side := side_of(place, shown):
             figures.append(board_figure(study, place, shown, side))
         else:
             stories += [_story(place, example) for example in shown]
-    figures.append(calibration_figure(study, places, look[arm]))
-    return Album(arm=arm, figures=tuple(figures), stories=tuple(stories))
+    figures.append(calibration_figure(study, places, look))
+    return [Figures(figures=tuple(figures)), *stories]
 
 
 def examples(place: Place) -> list[Example]:
@@ -130,52 +181,57 @@ def examples(place: Place) -> list[Example]:
     return [example for example in firsts if example is not None]
 
 
-def side_of(place: Place, shown: list[Example]) -> int:
-    """Cells a side of the boards that the examples print; 0: they print none."""
-    task = place.runs[0][0].record.config.get("task")
-    side = task.get("side") if isinstance(task, dict) and task.get("kind") == "sudoku" else None
-    if side not in SHOWN or not shown:
-        return 0
-    fit = all(
-        len(part) == side**2 and part.isdigit()
-        for example in shown
-        for part in (example.prompt[: side**2], solution(example, side**2))
-    )
-    alike = len({len(example.completions) for example in shown}) == 1
-    return side if fit and alike else 0
-
-
-def _story(place: Place, example: Example) -> Story:
+def _story(place: Place, example: Example) -> Table:
+    """One example, step by step."""
+    title = f"{place.name}: the first {SOLVED[example.correct]} problem"
     steps = chosen_steps(len(example.completions), ROWS)
-    lines: list[Line] = []
-    before = None
-    for i in steps:
-        text = example.completions[i]
-        lines.append(
-            Line(
-                step="start" if i == 0 else str(i),
-                parts=differences(text, before),
-                energy=example.energy[i],
-                entropy=example.entropy[i],
+    texts = [example.completions[i] for i in steps]
+    return Table(
+        label=title,
+        caption=(
+            *(f"{title}: ", Code(example.prompt), ", reference ", Code(example.reference)),
+            "; bold: changed since the row above",
+        ),
+        columns=("step", "most probable completion", "energy", "entropy, nats per token"),
+        rows=tuple(
+            (
+                Mark(i or "start", (place.cell_of(example),)),
+                Code(differences(text, before)),
+                f"{example.energy[i]:.4g}",
+                f"{example.entropy[i]:.3g}",
             )
-        )
-        before = text
-    return Story(
-        title=f"{place.name}: the first {SOLVED[example.correct]} problem",
-        cell=place.cell_of(example),
-        prompt=example.prompt,
-        reference=example.reference,
-        lines=tuple(lines),
+            for i, text, before in zip(steps, texts, (None, *texts), strict=False)
+        ),
+        sortable=False,
     )
 
 
-def differences(text: str, before: str | None) -> tuple[tuple[str, bool], ...]:
-    """The text in runs of characters that are, or are not, those at the same places of the one before."""
-    parts: list[tuple[str, bool]] = []
-    for i, character in enumerate(text):
-        changed = before is not None and before[i : i + 1] != character
-        if parts and parts[-1][1] == changed:
-            parts[-1] = (parts[-1][0] + character, changed)
-        else:
-            parts.append((character, changed))
-    return tuple(parts)
+def differences(text: str, before: str | None) -> tuple[str | Bold, ...]:
+    """The text in runs of characters, bold where they are not those at the same places of the one before."""
+    changed = [before is not None and before[i : i + 1] != character for i, character in enumerate(text)]
+    runs = groupby(zip(text, changed, strict=True), key=lambda pair: pair[1])
+    joined = (("".join(character for character, _ in run), new) for new, run in runs)
+    return tuple(Bold(run) if new else run for run, new in joined)
+
+
+def _signals(study: str, places: Sequence[Place]) -> Table:
+    return Table(
+        label=f"Energy against correctness in {study}",
+        caption="How well each signal tells right answers from wrong ones, lower meaning right: means over "
+        "seeds with 95% intervals.",
+        columns=(
+            *("arm", "training FLOPs", "axis", "severity", "answers", "right", "signal", "n", "AUROC"),
+            *("p Holm, against 1/2", "Spearman's correlation with correctness"),
+        ),
+        rows=tuple(row for place in places for row in _rows(place)),
+    )
+
+
+def _rows(place: Place) -> Iterator[tuple[Inline, ...]]:
+    """One for each signal; one that says so where none was measured."""
+    mark = Mark(place.arm, place.cells)
+    start = (mark, count_text(place.budget), place.axis, place.severity, place.answers, place.right)
+    for s in place.signals:
+        yield *start, s.name, s.auroc.n, interval_text(s.auroc), p_text(s.p_holm), interval_text(s.rho)
+    if not place.signals:
+        yield *start, "not measured: too few answers of one outcome in every run", "–", "–", "–", "–"

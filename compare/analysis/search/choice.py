@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from compare.store.evidence import Evidence, Run
+from compare.store.evidence import Evidence, Run, Trouble
 from compare.store.manifest import PlannedCell
 
 
@@ -56,9 +56,7 @@ class Choice:
     def chosen(self) -> Trial | None:
         """The best trial; None while runs are missing, or if all failed."""
         ended = [trial for trial in self.trials if trial.value is not None]
-        if self.missing or not ended:
-            return None
-        return min(ended, key=self._rank)
+        return None if self.missing else min(ended, key=self._rank, default=None)
 
     @property
     def gain(self) -> float | None:
@@ -69,97 +67,99 @@ class Choice:
             return None
         return chosen.value - own.value if self.metric == "exact" else own.value - chosen.value
 
+    @property
+    def obstacle(self) -> str:
+        """Why nothing is chosen, if nothing is."""
+        return f"{self.missing} runs are missing" if self.missing else "every trial failed"
+
     def _rank(self, trial: Trial) -> tuple[float, float, int]:
         assert trial.value is not None
         first = -trial.value if self.metric == "exact" else trial.value
         return first, math.inf if trial.loss is None else trial.loss, trial.number
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """One run of a trial and what became of it: neither a run nor a failure if it is missing."""
+
+    planned: PlannedCell
+    run: Run | None
+    failed: Trouble | None
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What a search can set, of the record's configuration; empty where there is no record."""
+        record = self.run.record if self.run else self.failed.record if self.failed else None
+        config: dict[str, Any] = record.config if record else {}
+        values = {"size.lr": config.get("size", {}).get("lr")}
+        values |= {f"arm.{name}": value for name, value in config.get("arm", {}).items()}
+        return {
+            key: float(value)
+            for key, value in values.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+
+
 def choices(evidence: Evidence) -> tuple[Choice, ...]:
     """Every arm that the experiment searched for, in the plan's order; empty if it searched for none."""
-    groups: dict[tuple[str, str, str, float], list[PlannedCell]] = {}
+    # A record may be in several studies: a run is identified by both.
+    runs = {(run.planned.study, run.planned.cell): run for run in evidence.runs}
+    failed = {(t.planned.study, t.planned.cell): t for t in evidence.troubles if t.kind == "failed"}
+    groups: dict[tuple[str, str, str, float], list[_Attempt]] = {}
     for planned in evidence.manifest.cells:
         if planned.trial:
-            groups.setdefault((planned.study, planned.arm, planned.size, planned.budget), []).append(planned)
-    # A record may be in several studies: a run is found by both.
-    runs = {(run.planned.study, run.planned.cell): run for run in evidence.runs}
-    failed = {(t.planned.study, t.planned.cell): t.record for t in evidence.troubles if t.kind == "failed"}
-    return tuple(_choice(planned, runs, failed) for planned in groups.values())
+            key = planned.study, planned.cell
+            attempt = _Attempt(planned=planned, run=runs.get(key), failed=failed.get(key))
+            groups.setdefault((planned.study, planned.arm, planned.size, planned.budget), []).append(attempt)
+    return tuple(_choice(attempts) for attempts in groups.values())
 
 
 def chosen_alone(evidence: Evidence) -> Evidence:
     """The evidence without the trials that were not chosen: what an analysis of single arms can read."""
-    found = choices(evidence)
-    kept = {cell for choice in found if choice.chosen for cell in choice.chosen.cells}
+    kept = {cell for choice in choices(evidence) if choice.chosen for cell in choice.chosen.cells}
     cells = tuple(c for c in evidence.manifest.cells if not c.trial or c.cell in kept)
-    manifest = replace(evidence.manifest, cells=cells)
     runs = tuple(run for run in evidence.runs if not run.planned.trial or run.planned.cell in kept)
-    return replace(evidence, manifest=manifest, runs=runs)
+    return replace(evidence, manifest=replace(evidence.manifest, cells=cells), runs=runs)
 
 
-def _choice(
-    planned: Sequence[PlannedCell], runs: dict[tuple[str, str], Run], failed: dict[tuple[str, str], Any]
-) -> Choice:
-    ended = [runs[p.study, p.cell] for p in planned if (p.study, p.cell) in runs]
+def _choice(attempts: Sequence[_Attempt]) -> Choice:
+    ended = [attempt.run for attempt in attempts if attempt.run is not None]
     metric = "exact" if any(run.find("exact") for run in ended) else "loss"
-    configs: dict[int, dict[str, float]] = {}
-    for p in planned:
-        record = runs[p.study, p.cell].record if (p.study, p.cell) in runs else failed.get((p.study, p.cell))
-        if record is not None:
-            configs.setdefault(p.trial, _numbers(record.config))
-    keys = sorted({k for c in configs.values() for k in c if len({d.get(k) for d in configs.values()}) > 1})
-    first = planned[0]
+    by_trial: dict[int, list[_Attempt]] = {}
+    for attempt in attempts:
+        by_trial.setdefault(attempt.planned.trial, []).append(attempt)
+    numbers = {n: next((a.numbers for a in own if a.numbers), {}) for n, own in by_trial.items()}
+    known = [row for row in numbers.values() if row]
+    differing = sorted(k for k in set().union(*known) if len({row.get(k) for row in known}) > 1)
+    first = attempts[0].planned
     return Choice(
         study=first.study,
         arm=first.arm,
         task=first.task,
         size=first.size,
         budget=first.budget,
-        seeds=tuple(sorted({p.seed for p in planned})),
+        seeds=tuple(sorted({attempt.planned.seed for attempt in attempts})),
         metric=metric,
         trials=tuple(
-            _trial(number, [p for p in planned if p.trial == number], runs, failed, metric, configs, keys)
-            for number in sorted({p.trial for p in planned})
+            _trial(own, metric, {key: numbers[number].get(key) for key in differing})
+            for number, own in sorted(by_trial.items())
         ),
         commit=", ".join(dict.fromkeys(run.record.commit for run in ended)),
-        missing=sum((p.study, p.cell) not in runs and (p.study, p.cell) not in failed for p in planned),
+        missing=sum(attempt.run is attempt.failed is None for attempt in attempts),
     )
 
 
-def _trial(
-    number: int,
-    planned: list[PlannedCell],
-    runs: dict[tuple[str, str], Run],
-    failed: dict[tuple[str, str], Any],
-    metric: str,
-    configs: dict[int, dict[str, float]],
-    keys: list[str],
-) -> Trial:
-    ended = [runs[p.study, p.cell] for p in planned if (p.study, p.cell) in runs]
-
+def _trial(attempts: Sequence[_Attempt], metric: str, settings: dict[str, float | None]) -> Trial:
     def mean(name: str) -> float | None:
-        found = [run.find(name) for run in ended]
-        if len(found) < len(planned):
-            return None
-        values = [each.value for each in found if each is not None]
-        return float(np.mean(values)) if len(values) == len(planned) else None
+        found = [a.run.find(name) for a in attempts if a.run is not None]
+        values = [evaluation.value for evaluation in found if evaluation is not None]
+        return float(np.mean(values)) if len(values) == len(attempts) else None
 
     return Trial(
-        number=number,
-        settings={key: configs.get(number, {}).get(key) for key in keys},
+        number=attempts[0].planned.trial,
+        settings=settings,
         value=mean(metric),
         loss=mean("loss"),
-        failed=sum((p.study, p.cell) in failed for p in planned),
-        cells=tuple(p.cell for p in planned),
+        failed=sum(attempt.failed is not None for attempt in attempts),
+        cells=tuple(attempt.planned.cell for attempt in attempts),
     )
-
-
-def _numbers(config: dict[str, Any]) -> dict[str, float]:
-    """What a search can set, of a record's configuration."""
-    found: dict[str, float] = {}
-    for part, names in (("size", ("lr",)), ("arm", tuple(config.get("arm", {})))):
-        for name in names:
-            value = config.get(part, {}).get(name)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                found[f"{part}.{name}"] = float(value)
-    return found

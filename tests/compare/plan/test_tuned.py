@@ -12,9 +12,10 @@ import yaml
 from hydra import initialize_config_dir
 
 from arena.config import Addition, Budget, Cell, ConfigError
+from compare.analysis.blocks import Table
 from compare.analysis.scaling.measure import analyse
 from compare.analysis.search.choice import choices
-from compare.analysis.search.section import rows
+from compare.analysis.search.section import origins
 from compare.analysis.tables import unequal_tuning
 from compare.folders import conf_folder
 from compare.plan import tuned
@@ -257,11 +258,13 @@ def test_unequal_numbers_of_trials_are_a_caveat() -> None:
     assert said(settings("a", 6), settings("b", 6)) == ()
     assert said(settings("a", 6)) == ("tuning is unequal at size 6xs, trials: a 6, b no",)
     assert said(settings("a", 6), settings("b", 4)) == ("tuning is unequal at size 6xs, trials: a 6, b 4",)
-    (row,) = [r for r in rows(dataclasses.replace(both, tuned=(settings("a", 6),))) if r.arm == "a"]
-    assert "best of 6 trials" in row.words
-    assert {r.words for r in rows(both)} == {"set by hand"}
+    _, table = origins(dataclasses.replace(both, tuned=(settings("a", 6),)))
+    assert isinstance(table, Table)
+    ((arm, *_, words), (_, *_, others)) = table.rows
+    assert (arm, "best of 6 trials" in str(words), others) == ("a", True, "set by hand")
+    assert "set by hand" in str(origins(both))
     # A manifest from before any search says nothing, and its arms are equal.
-    assert rows(old) == ()
+    assert origins(old) == []
     assert unequal_tuning(old, "s", "a", "b") == ()
 
 

@@ -1,0 +1,112 @@
+"""Templates and what they need -> `index.html` and `report.md`, the two forms of every page.
+
+A page holds everything (figures and one small script inline, nothing fetched; a policy in its head lets
+nothing else run or load), so it can be sent as one file.
+"""
+
+import base64
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from compare.analysis.blocks import Inline, Number
+from compare.analysis.findings import Finding
+from compare.analysis.text import count_text, seconds_text
+from compare.report.basis import Basis
+from compare.store.evidence import Evidence
+
+TEMPLATES = Path(__file__).parent
+
+CONTENTS = "<!-- contents -->"
+"""Where a page's links to its own sections go."""
+
+SIGNS = {"ahead": "▲", "behind": "▼", "equivalent": "=", "undecided": "?"}
+"""Beside the word, so that a verdict does not hang on its colour."""
+
+
+def render(
+    folder: Path, template: str, context: dict[str, object], marks: dict[str, tuple[Evidence, str]]
+) -> None:
+    """Write `report.md` and `index.html` from the two forms of a template.
+
+    Args:
+        marks: by the name that the template knows it under, what a Basis leads to and its letter.
+    """
+    for name, form in (("report.md", "md"), ("index.html", "html")):
+        html = form == "html"
+        bases = {key: Basis(evidence, letter, html=html) for key, (evidence, letter) in marks.items()}
+        text = environment(html=html).get_template(f"{template}.{form}.j2").render(context | bases)
+        text = text.replace(CONTENTS, _contents(text), 1) if html else re.sub(r"\n{3,}", "\n\n", text)
+        write_text(folder / name, text)
+
+
+def _contents(page: str) -> str:
+    """Links to the sections that a page has."""
+    sections = re.findall(r'<h2 id="([a-z]+)">([^<]+)</h2>', page)
+    return " · ".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in sections)
+
+
+def environment(*, html: bool) -> Environment:
+    """Templates of one form, with their filters."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    environment.globals["script"] = Markup(script)
+    environment.globals["script_hash"] = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.filters.update(
+        count=count_text,
+        seconds=seconds_text,
+        md=markdown_text,
+        code=code_text,
+        verdict_mark=verdict_mark,
+        number_in=number_in,
+        raw_svg=lambda figure: Markup(figure.svg),
+    )
+    return environment
+
+
+def verdict_mark(finding: Finding) -> str:
+    """The verdict with its sign."""
+    return f"{SIGNS[finding.verdict]} {finding.verdict}"
+
+
+def number_in(piece: Inline) -> Number | None:
+    """What a table sorts a cell by, if not by its text: the first Number in it."""
+    if isinstance(piece, tuple):
+        return next((number for part in piece if (number := number_in(part)) is not None), None)
+    return piece if isinstance(piece, Number) else None
+
+
+def markdown_text(value: object) -> str:
+    """Text that Markdown shows as it is: one line, no tags, no table bars."""
+    text = re.sub(r"\s+", " ", str(value))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", text)
+
+
+def code_text(value: str) -> str:
+    """A code span of Markdown; its fence is longer than any in the text."""
+    text = " ".join(value.split()).replace("|", r"\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}" if text else ""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file at once, so that nobody reads half a report."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
