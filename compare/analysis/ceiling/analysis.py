@@ -1,16 +1,16 @@
 """Comparisons about entropy and its ceiling; runs are paired by seed."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from compare.analysis.base import Analysis, LookOf
 from compare.analysis.blocks import Block
-from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, RunFit, measure
+from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, measure
 from compare.analysis.ceiling.quantities import FORECASTS
 from compare.analysis.ceiling.section import blocks
-from compare.analysis.cohort import Cohort, Look, Matched
+from compare.analysis.cohort import Cohort, Matched
 from compare.analysis.findings import Draft, Finding
 from compare.analysis.paired import outcomes
 from compare.stats.crossed import over_seeds_and_problems
@@ -46,13 +46,16 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
         if len(arms) < len(trained):
             absent = ", ".join(name for name in trained if measured.arm(name) is None)
             return replace(draft, caveats=(f"{absent}: no finished run trained by reward",))
-        looks = [_fitted(measured, quantity, baseline) if name in trained else _exact for name in names]
-        matched = cohort.match(*zip(names, looks, strict=True))
+
+        def look(run: Run) -> float | Evaluation | None:
+            if run.planned.arm not in trained:
+                return run.find("exact")
+            fit = measured.fits.get(run.planned.cell)
+            return None if fit is None else fit.compared(quantity, baseline)
+
+        matched = cohort.match(*((name, look) for name in names))
         if isinstance(matched, str):
-            at_rung = (run for run in cohort.of(arm) if run.rung == measured.rung)
-            lacking = arm not in trained and not any(map(_exact, at_rung))
-            missing = (f"{arm}: no exact answers at {measured.budget:.3g} FLOPs",) if lacking else ()
-            return replace(draft, caveats=missing + _lost(arms, ()) or (matched,))
+            return replace(draft, caveats=(*_lost(arms, ()), matched))
         caveats = (*_lost(arms, matched.seeds), *matched.caveats, *_limits(arms, quantity))
         return replace(draft, estimate=_estimate(measured, matched), caveats=caveats, records=matched.cells)
 
@@ -72,28 +75,6 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
         self, studies: Sequence[tuple[Cohort, CeilingStudy | None]], findings: Sequence[Finding], look: LookOf
     ) -> list[Block]:
         return blocks(studies, findings, look)
-
-
-def _exact(run: Run) -> Evaluation | None:
-    return run.find("exact")
-
-
-def _fitted(study: CeilingStudy, quantity: str, baseline: str) -> Look[float]:
-    """What a quantity compares of a run trained by reward."""
-
-    def excess(fit: RunFit) -> float | None:
-        """Error of the law's forecast less that of another method, on the same run."""
-        whole = "law" in fit.errors and baseline in fit.errors
-        return fit.errors["law"].mean - fit.errors[baseline].mean if whole else None
-
-    looks: dict[str, Callable[[RunFit], float | None]] = {
-        "entropy_held": lambda fit: fit.log_held,
-        "final_reward": lambda fit: fit.end_reward,
-        "forecast_error": excess,
-        **dict.fromkeys(OF_CEILINGS, lambda fit: fit.law.ceiling if fit.law else None),
-    }
-    look = looks[quantity]
-    return lambda run: look(study.fits[run.planned.cell]) if run.planned.cell in study.fits else None
 
 
 def _estimate(study: CeilingStudy, matched: Matched[float | Evaluation]) -> Estimate:

@@ -110,19 +110,11 @@ def _draw_points(ax: Axes, fit: RunFit, look: tuple[str, str], named: bool) -> f
     """What the law saw, filled, and what came after, hollow; returns the largest exp(H) drawn."""
     (colour, marker), filled, right = look, round(POINTS * fit.seen / len(fit.trace)), 1.0
     seen, after = fit.trace.split(fit.seen)
-    for part, count, face, label in (
-        (seen, filled, colour, "seen by the law"),
-        (after, POINTS - filled, "none", "came after"),
-    ):
+    for part, count, label in ((seen, filled, "seen by the law"), (after, POINTS - filled, "came after")):
         if len(part):
             x, y = np.exp(stretches(part.entropy_T, count)), stretches(part.reward_T, count)
-            style = {
-                "markersize": 4.5,
-                "markeredgewidth": 0.8,
-                "alpha": 0.75,
-                "label": label if named else None,
-            }
-            ax.plot(x, y, marker, markerfacecolor=face, markeredgecolor=colour, **style)
+            face = {"mfc": colour if part is seen else "none", "mec": colour, "mew": 0.8}
+            ax.plot(x, y, marker, ms=4.5, alpha=0.75, label=label if named else None, **face)
             right = max(right, float(x.max()))
     return right
 

@@ -69,10 +69,17 @@ class RunFit:
         """Mean over the last tenth of the updates."""
         return last_tenth(self.trace.reward_T)
 
-    @property
-    def log_held(self) -> float:
-        """Logarithm of the share of entropy that is left at the end."""
-        return math.log(max(self.end_entropy, LEAST_ENTROPY) / max(self.start_entropy, LEAST_ENTROPY))
+    def compared(self, quantity: str, baseline: str) -> float | None:
+        """What a quantity compares of a run; of `forecast_error`, the law's error less the baseline's."""
+        if quantity == "entropy_held":
+            start, end = (max(nats, LEAST_ENTROPY) for nats in (self.start_entropy, self.end_entropy))
+            return math.log(end / start)
+        if quantity == "final_reward":
+            return self.end_reward
+        if quantity == "forecast_error":
+            pair = [self.errors[method].mean for method in ("law", baseline) if method in self.errors]
+            return pair[0] - pair[1] if len(pair) == 2 else None
+        return self.law.ceiling if self.law else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +138,8 @@ class CeilingStudy:
 
     share: float
     """Share of reinforcement learning that the fits saw."""
-    rung: float
-    """The largest at which some arm was trained by reward."""
     budget: float
-    """Training FLOPs there."""
+    """Training FLOPs: the largest at which some arm was trained by reward."""
     arms: tuple[ArmCeiling, ...]
     """Those trained by reward."""
     levels: tuple[Level, ...]
@@ -158,7 +163,6 @@ def measure(cohort: Cohort) -> CeilingStudy | None:
     fit_share = cohort.manifest.fit_share
     if not (fit_share and top):
         return None
-    rung = top[0].rung
     arms: list[ArmCeiling] = []
     levels: list[Level] = []
     for arm in cohort.arms:
@@ -166,13 +170,12 @@ def measure(cohort: Cohort) -> CeilingStudy | None:
         if trained:
             arms.append(_arm(arm, trained, fit_share, cohort.draws))
             continue
-        answered = [(run, e) for run in cohort.of(arm) if run.rung == rung and (e := run.find("exact"))]
-        if answered:
-            cells = tuple(run.planned.cell for run, _ in answered)
-            levels.append(Level(arm=arm, estimate=level([e for _, e in answered]), cells=cells))
-    return CeilingStudy(
-        share=fit_share, rung=rung, budget=top[0].planned.budget, arms=tuple(arms), levels=tuple(levels)
-    )
+        here = [run for run in cohort.of(arm) if run.rung == top[0].rung]
+        exact = {run.planned.cell: e for run in here if (e := run.find("exact")) is not None}
+        if exact:
+            levels.append(Level(arm=arm, estimate=level(list(exact.values())), cells=tuple(exact)))
+    budget = top[0].planned.budget
+    return CeilingStudy(share=fit_share, budget=budget, arms=tuple(arms), levels=tuple(levels))
 
 
 def _rewarded(run: Run) -> bool:

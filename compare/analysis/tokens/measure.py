@@ -2,49 +2,42 @@
 
 The test for two phases is stated in docs/anatomy.md; its numerics are in compare/stats/half_fall.py.
 
-Shapes (suffixes): S seeds, T rows of history over reinforcement learning, P places, R labellings.
+Shapes (suffixes): T rows of history over reinforcement learning, P places of the chain, R labellings.
 """
 
 import math
 import re
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from arena.token_classes import ANSWER, EXECUTE, FORMAT, PLAN
-from compare.analysis.paired import reward_gain
+from compare.analysis.cohort import Cohort
+from compare.analysis.paired import difference, mean, share
+from compare.analysis.tokens.quantities import LAGS, QUANTITIES
 from compare.stats.half_fall import LEAST_ROWS, half_falls, labellings, lags, relabelling_p
 from compare.stats.intervals import Array, Estimate, over_seeds
 from compare.stats.rl_history import Unfit, rl_rows
 from compare.store.evidence import Run
+from compare.store.manifest import WARM_START
+from compare.store.record import Evaluation
 
-CLASSES = (PLAN, EXECUTE, FORMAT, ANSWER)
-MEASURES = ("entropy", "error")
+CLASSES = {PLAN: "planning", EXECUTE: "execution", FORMAT: "format", ANSWER: "answer"}
+"""Class of tokens -> its name in a sentence."""
+
+START, END = "warm start", "end"
+"""When a run is probed: at the end of its warm start, and of its training."""
+
 DRAWS = 1999
 """Random labellings, where there are more than that."""
 
 UNMANAGED = "rl_grpo"
-"""Learns from every token alike: what exploratory comparisons of the others are made against."""
+"""Learns from every token alike: exploratory comparisons of the others are made against it."""
 
-_ABOVE = "tokens_above_"
+ABOVE = "tokens_above_"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """How entropy was spread over the probe's tokens at one point of a run."""
-
-    above: dict[float, float]
-    """Level in nats -> share of tokens above it."""
-    in_forks: float
-    """Share of all entropy that the fifth of tokens with the highest holds."""
-    tokens: dict[str, float]
-    """Class -> its share of all tokens."""
-    forks: dict[str, float]
-    """Class -> its share of that fifth."""
-    entropy: dict[str, float]
-    """Class -> mean entropy, nats."""
+History = dict[str, list[float | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +49,19 @@ class Curves:
     places: dict[tuple[str, int], Array]
     """(class, place) -> the values there, for the classes recorded by place."""
     classes: dict[str, Array]
-    """Class -> the mean over its places, each counting alike; where there are none, over its tokens."""
+    """Class -> the mean over its places, all counting alike; where there are none, over its tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunAnatomy:
-    """What one run says."""
+    """What one run shows."""
 
     run: Run
-    start: Snapshot
-    """At the end of the warm start."""
-    end: Snapshot
+    at: dict[str, dict[str, float]]
+    """Stage (START or END) -> what the probe recorded: `tokens_above_X`, the share of tokens above X nats;
+    `entropy_in_forks`, the share of all entropy that the fifth of tokens with the highest holds; for every class
+    that it met `tokens_CLASS` and `forks_CLASS`, its share of all tokens and of that fifth, and
+    `held_out_entropy_CLASS`."""
     curves: dict[str, Curves]
     """By measure; empty where the history is too short."""
 
@@ -79,14 +74,14 @@ class Phase:
     """`entropy` or `error`."""
     half: dict[str, Estimate]
     """Class -> share of compute by which it has made half its fall, over the seeds in which it falls."""
-    lag_by_seed: dict[int, float]
+    lag_by_seed: dict[int, float] = field(default_factory=dict)
     """Plan less execute."""
-    lag: Estimate | None
+    lag: Estimate | None = None
     """Over seeds; p is the larger of Student's t and the relabelling's: a lag counts only if both see it."""
-    relabelled_R: Array
+    relabelled_R: Array = field(default_factory=lambda: np.array([math.nan]))
     """Mean lag over seeds under each labelling of places, the true one first; nan where undefined."""
-    p_relabelled: float
-    reasons: tuple[str, ...]
+    p_relabelled: float = 1.0
+    reasons: tuple[str, ...] = ()
     """Why a lag is missing, or cannot count."""
 
 
@@ -103,12 +98,27 @@ class ArmAnatomy:
     phases: dict[str, Phase]
     """By measure."""
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Cells of its runs."""
+        return tuple(run.run.planned.cell for run in self.runs)
+
+    def cells_of(self, phase: Phase) -> tuple[str, ...]:
+        """Cells of the runs that have a lag."""
+        return tuple(r.run.planned.cell for r in self.runs if r.run.planned.seed in phase.lag_by_seed)
+
+    def mean(self, stage: str, column: str) -> Estimate | None:
+        """A column of the probe over the seeds that have it; all but mean entropies are shares."""
+        values = [run.at[stage][column] for run in self.runs if column in run.at[stage]]
+        return mean(values) if column.startswith("held_out_entropy") else share(values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnatomyStudy:
-    """Everything about the anatomy of one study, at its largest budget."""
+    """Everything about the anatomy of one study, at one total compute."""
 
     budget: float
+    """Training FLOPs: the largest at which some arm was probed."""
     arms: tuple[ArmAnatomy, ...]
 
     def arm(self, name: str) -> ArmAnatomy | None:
@@ -121,77 +131,54 @@ class AnatomyStudy:
         return self.arm(UNMANAGED) or self.arms[0]
 
 
-def mean_of(runs: tuple[RunAnatomy, ...], look: Callable[[RunAnatomy], float | None]) -> Estimate | None:
-    """Mean over the seeds that have a number, with Student's t interval; None if none has."""
-    values = [value for run in runs if (value := look(run)) is not None]
-    return over_seeds(np.array(values)) if values else None
-
-
-def study_anatomy(runs: tuple[Run, ...], arms: tuple[str, ...]) -> AnatomyStudy | None:
-    """The anatomy of a study's arms; None if no finished run recorded a probe of its entropies."""
-    surveyed = [run for run in runs if _surveyed(run)]
-    if not surveyed:
+def measure(cohort: Cohort) -> AnatomyStudy | None:
+    """The anatomy of a study's arms; None if no contrast asks for it, or no finished run was probed twice."""
+    top = cohort.top(look=probed) if cohort.asked & QUANTITIES.keys() else ()
+    if not top:
         return None
-    budget = max(run.planned.budget for run in surveyed)
-    found: list[ArmAnatomy] = []
-    for arm in arms:
-        own = [run for run in surveyed if (run.planned.arm, run.planned.budget) == (arm, budget)]
-        if own:
-            found.append(_arm(arm, sorted(own, key=lambda run: run.planned.seed)))
-    return AnatomyStudy(budget=budget, arms=tuple(found))
+    groups = {arm: [run for run in top if run.planned.arm == arm] for arm in cohort.arms}
+    arms = tuple(_arm(arm, runs) for arm, runs in groups.items() if runs)
+    return AnatomyStudy(budget=top[0].planned.budget, arms=arms)
 
 
-def _surveyed(run: Run) -> bool:
-    column = next((c for name, c in run.record.history.items() if name.startswith(_ABOVE)), [])
-    return sum(value is not None for value in column) >= 2
+def probed(run: Run) -> list[int] | None:
+    """Rows of the history that hold a probe of the entropies; None if there are fewer than two."""
+    column = next((c for name, c in run.record.history.items() if name.startswith(ABOVE)), [])
+    rows = [i for i, value in enumerate(column) if value is not None]
+    return rows if len(rows) >= 2 else None
+
+
+def gained(run: Run) -> tuple[Evaluation, Evaluation] | None:
+    """Exact answers, sampled, at the end of training and of the warm start."""
+    after = run.find("exact", effort="sample")
+    before = run.find("exact", effort="sample", stage=WARM_START)
+    return None if after is None or before is None else (after, before)
 
 
 def _arm(arm: str, runs: list[Run]) -> ArmAnatomy:
     read = tuple(_read(run) for run in runs)
-    gain = reward_gain("", tuple(runs), arm).estimate
-    sampled = [
-        (run.find("exact", effort="sample"), run.find("exact", effort="sample", stage="warm_start"))
-        for run in runs
-    ]
+    pairs = [pair for run in runs if (pair := gained(run)) is not None]
     return ArmAnatomy(
         arm=arm,
         runs=read,
-        gain=gain,
-        gains=tuple(a.value - b.value for a, b in sampled if a is not None and b is not None),
-        phases={measure: _phase(arm, read, measure) for measure in MEASURES},
+        gain=difference(pairs) if pairs else None,
+        gains=tuple(after.value - before.value for after, before in pairs),
+        phases={name: _phase(arm, read, name) for name in LAGS.values()},
     )
 
 
 def _read(run: Run) -> RunAnatomy:
-    history = run.record.history
-    column = next(c for name, c in history.items() if name.startswith(_ABOVE))
-    probed = [i for i, value in enumerate(column) if value is not None]
+    history, rows = run.record.history, probed(run) or []
+    at = {
+        stage: {name: value for name, column in history.items() if (value := column[row]) is not None}
+        for stage, row in ((START, rows[0]), (END, rows[-1]))
+    }
     return RunAnatomy(
-        run=run,
-        start=_snapshot(history, probed[0]),
-        end=_snapshot(history, probed[-1]),
-        curves={m: c for m in MEASURES if (c := curves(history, m)) is not None},
+        run=run, at=at, curves={name: c for name in LAGS.values() if (c := curves(history, name)) is not None}
     )
 
 
-def _snapshot(history: dict[str, list[float | None]], row: int) -> Snapshot:
-    """The probe in a row; classes that it did not meet are left out."""
-    values = {name: value for name, column in history.items() if (value := column[row]) is not None}
-
-    def of(prefix: str) -> dict[str, float]:
-        return {name: values[prefix + name] for name in CLASSES if prefix + name in values}
-
-    above = {float(name.removeprefix(_ABOVE)): x for name, x in values.items() if name.startswith(_ABOVE)}
-    return Snapshot(
-        above=dict(sorted(above.items())),
-        in_forks=values["entropy_in_forks"],
-        tokens=of("tokens_"),
-        forks=of("forks_"),
-        entropy=of("held_out_entropy_"),
-    )
-
-
-def curves(history: dict[str, list[float | None]], measure: str) -> Curves | None:
+def curves(history: History, measure: str) -> Curves | None:
     """The curves of a measure; None where reinforcement learning has too few rows, or no class any."""
     try:
         rows, share_T = rl_rows(history)
@@ -208,10 +195,8 @@ def curves(history: dict[str, list[float | None]], measure: str) -> Curves | Non
     classes: dict[str, Array] = {}
     for name in CLASSES:
         own = [values for (of, _), values in places.items() if of == name]
-        whole = _filled(history.get(f"{measure}_{name}", []), rows, share_T) if not own else None
-        if own:
-            classes[name] = np.mean(own, axis=0)
-        elif whole is not None:
+        whole = np.mean(own, axis=0) if own else _filled(history.get(f"{measure}_{name}", []), rows, share_T)
+        if whole is not None:
             classes[name] = whole
     return Curves(share_T=share_T, places=places, classes=classes) if classes else None
 
@@ -225,71 +210,54 @@ def _filled(column: list[float | None], rows: list[int], share_T: Array) -> Arra
     return np.interp(share_T, share_T[known], [value for value in values if value is not None])
 
 
+def half_fall(curves: Curves, name: str) -> float:
+    """Share of compute by which a class has made half its fall; nan if it does not fall."""
+    return float(half_falls(curves.classes[name][None], curves.share_T)[0])
+
+
 def _phase(arm: str, runs: tuple[RunAnatomy, ...], measure: str) -> Phase:
     """Half-falls by class, and the lag of plan behind execute, tested against other labellings."""
-    having = [run for run in runs if measure in run.curves]
+    having = {run.run.planned.seed: run.curves[measure] for run in runs if measure in run.curves}
     half: dict[str, Estimate] = {}
     for name in CLASSES:
-        own = [run.curves[measure] for run in having if name in run.curves[measure].classes]
-        times = [float(half_falls(c.classes[name][None], c.share_T)[0]) for c in own]
-        if fell := [time for time in times if not math.isnan(time)]:
-            half[name] = over_seeds(np.array(fell))
-    blank = Phase(
-        measure=measure,
-        half=half,
-        lag_by_seed={},
-        lag=None,
-        relabelled_R=np.array([math.nan]),
-        p_relabelled=1.0,
-        reasons=(),
-    )
-    return _tested(blank, arm, having)
-
-
-def _tested(blank: Phase, arm: str, runs: list[RunAnatomy]) -> Phase:
-    measure = blank.measure
-    if not runs:
-        return replace(
-            blank, reasons=(f"its history has no classes of tokens, or fewer than {LEAST_ROWS} updates",)
-        )
-    shared = sorted(set.intersection(*(set(run.curves[measure].places) for run in runs)))
+        times = [half_fall(own, name) for own in having.values() if name in own.classes]
+        fallen = share([time for time in times if not math.isnan(time)])
+        if fallen is not None:
+            half[name] = fallen
+    if not having:
+        reason = f"its history has no classes of tokens, or fewer than {LEAST_ROWS} updates"
+        return Phase(measure=measure, half=half, reasons=(reason,))
+    shared = sorted(set.intersection(*(set(own.places) for own in having.values())))
     plan_P = np.array([name == PLAN for name, _ in shared], dtype=float)
     if not 0 < plan_P.sum() < len(shared):
         absent = PLAN if not plan_P.any() else EXECUTE
-        return replace(blank, reasons=(f"the task's chains have no {absent} tokens",))
-    rng = np.random.default_rng(zlib.crc32(f"{arm} {measure}".encode()))
-    table_RP = labellings(plan_P, DRAWS, rng)
-    rows_SR = [_lags(run.curves[measure], shared, table_RP) for run in runs]
-    by_seed = {run.run.planned.seed: float(row[0]) for run, row in zip(runs, rows_SR, strict=True)}
-    found = {seed: lag for seed, lag in by_seed.items() if not math.isnan(lag)}
-    reasons = tuple(_unfallen(run, measure) for run in runs if run.run.planned.seed not in found)
-    if not found:
-        return replace(blank, reasons=reasons)
+        return Phase(measure=measure, half=half, reasons=(f"the task's chains have no {absent} tokens",))
+    table_RP = labellings(plan_P, DRAWS, np.random.default_rng(zlib.crc32(f"{arm} {measure}".encode())))
+    lags_R = {
+        seed: lags(np.array([own.places[key] for key in shared]), own.share_T, table_RP)
+        for seed, own in having.items()
+    }
+    lag_by_seed = {seed: float(row[0]) for seed, row in lags_R.items() if not math.isnan(row[0])}
+    reasons = [_unfallen(seed, own, measure) for seed, own in having.items() if seed not in lag_by_seed]
+    if not lag_by_seed:
+        return Phase(measure=measure, half=half, reasons=tuple(reasons))
     # The same labelling for all seeds: what is dealt out anew is which places are called plan.
-    mean_R = np.mean([row for row in rows_SR if not math.isnan(row[0])], axis=0)
-    p = relabelling_p(mean_R)
-    possible = int((~np.isnan(mean_R)).sum())
+    mean_R = np.mean([lags_R[seed] for seed in lag_by_seed], axis=0)
+    p, possible = relabelling_p(mean_R), int((~np.isnan(mean_R)).sum())
     if possible < 20:
-        reasons += (f"only {possible} labellings of its {len(shared)} places, too few for p < .05",)
-    own = over_seeds(np.array(list(found.values())))
-    return replace(
-        blank,
-        lag_by_seed=found,
-        lag=replace(own, p=max(own.p, p)),
+        reasons.append(f"only {possible} labellings of its {len(shared)} places, too few for p < .05")
+    by_t = over_seeds(np.array(list(lag_by_seed.values())))
+    return Phase(
+        measure=measure,
+        half=half,
+        lag_by_seed=lag_by_seed,
+        lag=replace(by_t, p=max(by_t.p, p)),
         relabelled_R=mean_R,
         p_relabelled=p,
-        reasons=reasons,
+        reasons=tuple(reasons),
     )
 
 
-def _lags(curves: Curves, shared: list[tuple[str, int]], table_RP: Array) -> Array:
-    return lags(np.array([curves.places[key] for key in shared]), curves.share_T, table_RP)
-
-
-def _unfallen(run: RunAnatomy, measure: str) -> str:
-    parts: list[str] = []
-    for name in (PLAN, EXECUTE):
-        values_T = run.curves[measure].classes[name]
-        if math.isnan(half_falls(values_T[None], run.curves[measure].share_T)[0]):
-            parts.append(f"{measure} of {name} tokens does not fall")
-    return f"seed {run.run.planned.seed}: {' and '.join(parts)}"
+def _unfallen(seed: int, curves: Curves, measure: str) -> str:
+    flat = [name for name in (PLAN, EXECUTE) if math.isnan(half_fall(curves, name))]
+    return f"seed {seed}: " + " and ".join(f"{measure} of {name} tokens does not fall" for name in flat)

@@ -7,6 +7,9 @@ from compare.analysis.quantity import Quantity
 ALL_TOKENS, EXECUTE_TOKENS = "all_tokens", "execute_tokens"
 """Baselines of an arm's planning tokens."""
 
+LAGS = {"entropy_lag": "entropy", "error_lag": "error"}
+"""Quantity -> what is followed over time."""
+
 _quantity = partial(Quantity, higher_is_better=True, largest_budget=True, rewarded=("arm", "baseline"))
 
 _lag = partial(

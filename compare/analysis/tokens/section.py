@@ -1,17 +1,45 @@
-"""What the templates need for the section on tokens."""
+"""The section on tokens: questions and their answers in words, figures, tables."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from compare.analysis.ceiling.words import Answer
-from compare.analysis.drawing import Figure
-from compare.analysis.findings import Finding
-from compare.analysis.scaling.measure import Results, Study
-from compare.analysis.tokens.figures import Look, of_anatomy
-from compare.analysis.tokens.measure import CLASSES, AnatomyStudy, ArmAnatomy, RunAnatomy, Snapshot, mean_of
-from compare.analysis.tokens.words import answers, end, start
-from compare.stats.intervals import Estimate
-from compare.store.manifest import ANATOMY_QUANTITIES
+from compare.analysis.base import LookOf
+from compare.analysis.blocks import (
+    Block,
+    Callout,
+    Figures,
+    Fold,
+    Heading,
+    Inline,
+    Listing,
+    Mark,
+    Prose,
+    Table,
+)
+from compare.analysis.cohort import Cohort
+from compare.analysis.findings import Finding, grounds, word
+from compare.analysis.text import count_text, grouped, interval_text, p_text, sentence
+from compare.analysis.tokens.figures import of_anatomy
+from compare.analysis.tokens.measure import CLASSES, END, START, AnatomyStudy, ArmAnatomy
+from compare.analysis.tokens.quantities import LAGS, QUANTITIES
+
+GAINS = {
+    "ahead": "gains more",
+    "behind": "gains less",
+    "equivalent": "gains as much",
+    "undecided": "undecided",
+}
+EXCESS = {
+    "ahead": "Planning tokens are over-represented in that fifth.",
+    "behind": "Planning tokens are under-represented in that fifth.",
+    "equivalent": "Planning tokens are as frequent in that fifth as among all.",
+    "undecided": "Whether planning tokens are over-represented there is undecided.",
+}
+
+TWO_PHASES = (
+    'Two phases: "yes" if both the entropy and the error of planning tokens make half their fall after those '
+    'of execution tokens, over seeds and against random labels; "no" if one of them comes first, or if the '
+    "difference lies within the margin; else undecided."
+)
 
 BEWARE = (
     "Entropies are those of the full next-token distribution at temperature 1, over tokens that the policy "
@@ -31,64 +59,143 @@ BEWARE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassRow:
-    """One class at one point of an arm's runs, means over seeds."""
-
-    arm: str
-    stage: str
-    in_forks: Estimate | None
-    """Share of all entropy held by the top fifth; on the first row of an arm and stage only."""
-    name: str
-    tokens: Estimate | None
-    forks: Estimate | None
-    entropy: Estimate | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One study's part of the section."""
-
-    name: str
-    section: AnatomyStudy | None
-    answers: tuple[Answer, ...]
-    figures: tuple[Figure, ...]
-    rows: tuple[ClassRow, ...]
+def blocks(
+    studies: Sequence[tuple[Cohort, AnatomyStudy | None]], findings: Sequence[Finding], look: LookOf
+) -> list[Block]:
+    """One part for each study of which a contrast names a quantity of the section."""
+    asked = [(cohort, study) for cohort, study in studies if cohort.asked & QUANTITIES.keys()]
+    if not asked:
+        return []
+    out: list[Block] = [Heading(text="Which tokens", level=2, anchor="anatomy")]
+    for cohort, study in asked:
+        out.append(Heading(text=cohort.study))
+        if study is None:
+            out.append(Prose(text="No finished run of this study recorded where its entropy sits."))
+            continue
+        out += [
+            *answers(study, [finding for finding in findings if finding.study == cohort.study]),
+            Prose(text=TWO_PHASES, soft=True),
+            Figures(figures=of_anatomy(cohort.study, study, look)),
+            _half_falls(cohort.study, study),
+            Fold(summary="Every class of tokens, before and after", blocks=(_classes(cohort.study, study),)),
+        ]
+    return [*out, Listing(items=BEWARE, soft=True)]
 
 
-def sections(results: Results, look: Look) -> tuple[Section, ...]:
-    """One for each study of which a contrast names a quantity of the section."""
-    asked = {c.study for c in results.evidence.manifest.contrasts if c.quantity in ANATOMY_QUANTITIES}
-    return tuple(_section(study, results.findings, look) for study in results.studies if study.name in asked)
+def answers(study: AnatomyStudy, findings: Sequence[Finding]) -> list[Callout]:
+    """Every question, in the order in which a reader asks them."""
+    shown = {"forking_excess": study.main.arm}
+    excess = [f for f in findings if shown.get(f.quantity) == f.arm and f.estimate is not None]
+    gains = [f for f in findings if f.quantity == "extra_gain"]
+    order = [f for f in findings if f.quantity in LAGS]
+    where = " ".join([*_where(study.main), *(EXCESS[f.verdict] for f in excess)])
+    told = (
+        ("Where does entropy sit?", where, excess),
+        ("Does training on some tokens gain more than on others?", _against(gains), _named(gains)),
+        ("Are there two phases?", _phases(study, order), _named(order)),
+    )
+    return [Callout(question=q, answer=answer, grounds=grounds(own)) for q, answer, own in told]
 
 
-def _section(study: Study, findings: tuple[Finding, ...], look: Look) -> Section:
-    if study.anatomy is None:
-        return Section(name=study.name, section=None, answers=(), figures=(), rows=())
-    main = study.anatomy.main
-    rows = _rows(main, f"warm start, that of {main.arm}", start)
-    for arm in study.anatomy.arms:
-        rows += _rows(arm, "end", end)
-    return Section(
-        name=study.name,
-        section=study.anatomy,
-        answers=answers(study.name, study.anatomy, findings),
-        figures=tuple(of_anatomy(study.name, study.anatomy, look)),
+def _named(findings: Sequence[Finding]) -> Sequence[Finding]:
+    """Those named beforehand, if there are any: all others stand in the table of findings."""
+    return [f for f in findings if f.primary] or findings
+
+
+def _where(arm: ArmAnatomy) -> list[str]:
+    """A sentence per stage."""
+    out: list[str] = []
+    openings = {START: "At the end of the warm start", END: f"After reinforcement learning ({arm.arm})"}
+    for stage, opening in openings.items():
+        held = arm.mean(stage, "entropy_in_forks")
+        assert held is not None
+        parts: list[str] = []
+        for name, spoken in CLASSES.items():
+            tokens, forks = (arm.mean(stage, f"{of}_{name}") for of in ("tokens", "forks"))
+            if tokens is not None and forks is not None:
+                shares = f"{tokens.value:.0%} of all tokens and {forks.value:.0%} of that fifth"
+                parts.append(f"{spoken} tokens are {shares}")
+        text = f"{opening} the fifth of tokens with the highest entropy holds {held.value:.0%} of all entropy"
+        out.append(f"{text}: {'; '.join(parts)}." if parts else f"{text}.")
+    return out
+
+
+def _against(findings: Sequence[Finding]) -> str:
+    """Gains of arms against each baseline, those named beforehand first."""
+    if not findings:
+        return "There is nothing to compare: no two arms have finished runs."
+    pairs: dict[str, list[tuple[str, str]]] = {}
+    for f in sorted(findings, key=lambda f: not f.primary):
+        pairs.setdefault(f.baseline, []).append((f.arm, word(f, GAINS)))
+    return " ".join(f"Against {baseline}: {grouped(own)}" for baseline, own in pairs.items())
+
+
+def _phases(study: AnatomyStudy, findings: Sequence[Finding]) -> str:
+    """Yes, no or undecided for each arm, by the rule of docs/anatomy.md."""
+    pairs: list[tuple[str, str]] = []
+    for arm in study.arms:
+        tested = [f for f in findings if f.arm == arm.arm and f.estimate is not None]
+        reasons = dict.fromkeys(reason for phase in arm.phases.values() for reason in phase.reasons)
+        pairs.append((arm.arm, two_phases(tested) if tested else f"not tested, {'; '.join(reasons)}"))
+    return sentence(grouped(pairs))
+
+
+def two_phases(findings: Sequence[Finding]) -> str:
+    """Whether an arm's execution tokens settle before its planning tokens do.
+
+    Yes if both entropy and error say so; no if one says that planning is first or that the difference
+    lies within the margin; otherwise undecided.
+
+    Args:
+        findings: its lags of LAGS, as far as they could be measured.
+    """
+    verdicts = {f.verdict for f in findings}
+    if verdicts & {"behind", "equivalent"}:
+        return "no"
+    return "yes" if verdicts == {"ahead"} and len(findings) == len(LAGS) else "undecided"
+
+
+def _half_falls(name: str, study: AnatomyStudy) -> Table:
+    rows: list[tuple[Inline, ...]] = []
+    for arm in study.arms:
+        for phase in arm.phases.values():
+            times = map(interval_text, (*map(phase.half.get, CLASSES), phase.lag))
+            tested = (p_text(phase.p_relabelled), len(phase.relabelled_R)) if phase.lag else ("–", "–")
+            remarks = "; ".join(phase.reasons)
+            rows.append((Mark(arm.arm, arm.cells), phase.measure, *times, *tested, remarks))
+    return Table(
+        label=f"Half-falls of {name}",
+        caption="When each class of tokens makes half its fall, as a share of the compute of reinforcement "
+        f"learning at {count_text(study.budget)} training FLOPs in all; means over seeds with 95% intervals. "
+        "Lag: planning less execution. p: share of labellings of the same places with a lag as large.",
+        columns=("arm", "of", *CLASSES.values(), "lag", "p of the relabelling", "labellings", "remarks"),
         rows=tuple(rows),
+        wrap=("remarks",),
     )
 
 
-def _rows(arm: ArmAnatomy, stage: str, look: Callable[[RunAnatomy], Snapshot]) -> list[ClassRow]:
-    met = [name for name in CLASSES if any(name in look(run).tokens for run in arm.runs)] or [""]
-    return [
-        ClassRow(
-            arm=arm.arm,
-            stage=stage,
-            in_forks=mean_of(arm.runs, lambda run: look(run).in_forks) if name == met[0] else None,
-            name=name or "all tokens",
-            tokens=mean_of(arm.runs, lambda run, name=name: look(run).tokens.get(name)),
-            forks=mean_of(arm.runs, lambda run, name=name: look(run).forks.get(name)),
-            entropy=mean_of(arm.runs, lambda run, name=name: look(run).entropy.get(name)),
-        )
-        for name in met
-    ]
+def _classes(name: str, study: AnatomyStudy) -> Table:
+    rows: list[tuple[Inline, ...]] = []
+    start = f"warm start, that of {study.main.arm}"
+    for arm, stage, spoken in ((study.main, START, start), *((arm, END, END) for arm in study.arms)):
+        held = interval_text(arm.mean(stage, "entropy_in_forks"))
+        met = [label for label in CLASSES if any(f"tokens_{label}" in run.at[stage] for run in arm.runs)]
+        for label in met or ["all tokens"]:
+            columns = (f"{of}_{label}" for of in ("tokens", "forks", "held_out_entropy"))
+            numbers = (interval_text(arm.mean(stage, column)) for column in columns)
+            rows.append((Mark(arm.arm, arm.cells), spoken, held, label, *numbers))
+            held = ""
+    return Table(
+        label=f"Classes of {name}",
+        caption="Means over seeds with 95% intervals, on fixed validation problems.",
+        columns=(
+            "arm",
+            "at",
+            "share of all entropy held by the top fifth",
+            "class",
+            "share of all tokens",
+            "share of the top fifth",
+            "entropy, nats",
+        ),
+        rows=tuple(rows),
+    )

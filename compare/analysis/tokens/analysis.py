@@ -1,0 +1,89 @@
+"""Comparisons about classes of tokens; runs are paired by seed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from arena.token_classes import PLAN
+from compare.analysis.base import Analysis, LookOf
+from compare.analysis.blocks import Block
+from compare.analysis.cohort import Cohort
+from compare.analysis.findings import Draft, Finding
+from compare.analysis.paired import outcomes
+from compare.analysis.tokens.measure import START, UNMANAGED, AnatomyStudy, ArmAnatomy, gained, measure
+from compare.analysis.tokens.quantities import ALL_TOKENS, EXECUTE_TOKENS, LAGS
+from compare.analysis.tokens.section import blocks
+from compare.stats.crossed import over_seeds_and_problems
+from compare.stats.intervals import over_seeds
+from compare.store.manifest import Contrast
+
+
+class TokensAnalysis(Analysis[AnatomyStudy]):
+    """Which tokens hold entropy, and which settle first? Only where a contrast of the study asks."""
+
+    def measure(self, cohort: Cohort) -> AnatomyStudy | None:
+        return measure(cohort)
+
+    def compare(self, cohort: Cohort, measured: AnatomyStudy | None, contrast: Contrast) -> Draft:
+        draft, unprobed = cohort.draft(contrast), "no finished run recorded where its entropy sits"
+        if measured is None:
+            return replace(draft, caveats=(unprobed,))
+        if contrast.quantity == "extra_gain":
+            return _extra_gain(draft, cohort)
+        arm = measured.arm(contrast.arm)
+        if arm is None:
+            return replace(draft, caveats=(f"{contrast.arm}: {unprobed}",))
+        return _excess(draft, arm) if contrast.quantity == "forking_excess" else _lag(draft, arm)
+
+    def explore(self, cohort: Cohort, measured: AnatomyStudy | None) -> list[Contrast]:
+        if measured is None:
+            return []
+        asked: list[tuple[str, str, str]] = []
+        for arm in measured.arms:
+            asked.append((arm.arm, ALL_TOKENS, "forking_excess"))
+            asked += [(arm.arm, EXECUTE_TOKENS, quantity) for quantity in LAGS]
+            if arm.arm != UNMANAGED and measured.arm(UNMANAGED) is not None:
+                asked.append((arm.arm, UNMANAGED, "extra_gain"))
+        return [cohort.contrast(*names) for names in asked]
+
+    def section(
+        self, studies: Sequence[tuple[Cohort, AnatomyStudy | None]], findings: Sequence[Finding], look: LookOf
+    ) -> list[Block]:
+        return blocks(studies, findings, look)
+
+
+def _extra_gain(draft: Draft, cohort: Cohort) -> Draft:
+    """Exact answers, sampled, gained over the warm start: the arm's gain less the baseline's."""
+    matched = cohort.match((draft.arm, gained), (draft.baseline, gained))
+    if isinstance(matched, str):
+        return replace(draft, caveats=(f"{matched}, before and after",))
+    if len({e.n for side in matched.values for pair in side for e in pair}) > 1:
+        mine, theirs = (np.array([after.value - before.value for after, before in s]) for s in matched.values)
+        estimate = over_seeds(mine - theirs)
+    else:
+        mine, theirs = (outcomes([a for a, _ in s]) - outcomes([b for _, b in s]) for s in matched.values)
+        estimate = over_seeds_and_problems(mine - theirs)
+    return replace(draft, estimate=estimate, caveats=matched.caveats, records=matched.cells)
+
+
+def _excess(draft: Draft, arm: ArmAnatomy) -> Draft:
+    """Share of plan tokens among the forking ones less that among all, at the end of the warm start."""
+    tokens, forks = f"tokens_{PLAN}", f"forks_{PLAN}"
+    starts = {run.run.planned.cell: run.at[START] for run in arm.runs if tokens in run.at[START]}
+    if not starts:
+        return replace(draft, caveats=(f"the task's chains have no {PLAN} tokens",))
+    values_S = np.array([start.get(forks, 0.0) - start[tokens] for start in starts.values()])
+    return replace(draft, estimate=over_seeds(values_S), records=tuple(starts))
+
+
+def _lag(draft: Draft, arm: ArmAnatomy) -> Draft:
+    """Half-fall of plan tokens less that of execute tokens."""
+    phase = arm.phases[LAGS[draft.quantity]]
+    if phase.lag is None:
+        return replace(draft, caveats=phase.reasons)
+    caveats = (f"p of the relabelling {phase.p_relabelled:.3g}", *phase.reasons)
+    return replace(draft, estimate=phase.lag, caveats=caveats, records=arm.cells_of(phase))
+
+
+ANALYSIS = TokensAnalysis()
