@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
+from compare.analysis.cohort import Cohort
 from compare.analysis.energy.measure import (
     FEWEST,
-    Unmeasured,
+    Place,
     auroc,
     calibration,
-    check_outcomes,
+    places,
     rank_correlation,
-    study_energies,
+    shortage,
 )
 from compare.store import evidence, manifest
 from compare.store.evidence import Run
@@ -64,11 +65,25 @@ def test_calibration_sorts_each_run_by_itself() -> None:
 
 def test_too_few_of_an_outcome_say_nothing() -> None:
     correct = np.arange(40) < FEWEST
-    check_outcomes(correct)
-    check_outcomes(~correct)
+    assert shortage(correct) == shortage(~correct) == ""
     for few in (np.arange(40) < FEWEST - 1, np.ones(40, bool), np.zeros(40, bool)):
-        with pytest.raises(Unmeasured, match="of 40 answers are right"):
-            check_outcomes(few)
+        assert "of 40 answers are right" in shortage(few)
+
+
+def test_ranks_and_shares_are_those_of_scipy() -> None:
+    rng = np.random.default_rng(3)
+    values, correct = rng.integers(0, 9, 50).astype(float), rng.random(50) < 0.3
+    assert rank_correlation(values, correct) == pytest.approx(
+        scipy_stats.spearmanr(values, correct).statistic
+    )
+    for share in calibration([(values, correct)]):
+        wilson = scipy_stats.binomtest(share.right, share.n).proportion_ci(0.95, method="wilson")
+        assert (share.low, share.high) == pytest.approx((wilson.low, wilson.high), abs=1e-12)
+
+
+def energies(runs: tuple[Run, ...], *arms: str) -> tuple[Place, ...]:
+    plan = planted.manifest(tuple(run.planned for run in runs))
+    return places(Cohort(study=runs[0].planned.study, arms=arms, runs=runs, manifest=plan))
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +93,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, ...]:
 
 
 def test_the_planted_separation_is_found(runs: tuple[Run, ...]) -> None:
-    places = study_energies(runs, ("transformer", "ebt_s1", "ebt_one_step"))
-    assert [(p.arm, p.severity) for p in places] == [
+    found = energies(runs, "transformer", "ebt_s1", "ebt_one_step")
+    assert [(p.arm, p.severity) for p in found] == [
         ("ebt_s1", 0),
         ("ebt_s1", 1),
         ("ebt_one_step", 0),
         ("ebt_one_step", 1),
     ]
-    assert {place.budget for place in places} == {1e11}
-    much, hard, nothing, _ = places
+    assert {place.budget for place in found} == {1e11}
+    much, hard, nothing, _ = found
     signal = much.signal("energy")
     assert signal is not None
     # Two normal energies 2 standard deviations apart: Phi(2 / sqrt 2).
@@ -102,7 +117,7 @@ def test_the_planted_separation_is_found(runs: tuple[Run, ...]) -> None:
     assert {solved: fall.value for solved, fall in much.fall.items()} == pytest.approx(
         {True: 5.0, False: 4.0}
     )
-    # All answers have one length: energy a token would say the same.
+    # All answers have one length: energy per token would say the same.
     assert [s.name for s in much.signals] == ["energy", "entropy"]
     nought = nothing.signal("energy")
     assert nought is not None
@@ -124,7 +139,7 @@ def test_length_is_told_apart_from_energy(tmp_path: Path) -> None:
         tokens = tuple(5 if c == "1" else 8 for c in base.correct)
         trace = replace(base, tokens=tokens, energy=tuple(map(float, tokens)), courses=())
         runs.append(Run(planned=cell, record=planted.record(cell, (trace,))))
-    (place,) = study_energies(tuple(runs), ("ebt_s1",))
+    (place,) = energies(tuple(runs), "ebt_s1")
     found = {signal.name: signal.auroc.value for signal in place.signals}
     assert found["energy"] == 1.0
-    assert found["energy a token"] == 0.5
+    assert found["energy per token"] == 0.5

@@ -1,42 +1,38 @@
 """The section on thinking answers in words, draws boards and courses, and stands only on traces."""
 
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from compare.analysis import drawing as figures
+from compare.analysis.base import Results
+from compare.analysis.blocks import Block, Bold, Callout, Figures, Table
+from compare.analysis.drawing import Figure
 from compare.analysis.energy.figures import boards, chosen_steps
-from compare.analysis.energy.section import Section, differences, sections
-from compare.analysis.scaling import measure as scaling
+from compare.analysis.energy.section import answers, differences
 from compare.report import build
-from compare.store import evidence, manifest
+from compare.store import manifest
 from tests.compare.planted import planted_traces as planted
 from tests.compare.planted import synthetic
-from tests.compare.reading import visible
+from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
+
+PLANTED, NAME = planted, "pictures"
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return planted.store(tmp_path_factory.mktemp("store"))
+def section(results: Results) -> list[Block]:
+    return section_of(results, "energy")
 
 
 @pytest.fixture(scope="module")
-def parts(store: Path) -> tuple[Section, ...]:
-    results = scaling.analyse(evidence.collect(store, manifest.load(store, "pictures")), draws=20)
-    return sections(results, figures.colours(cell.arm for cell in results.evidence.manifest.cells))
+def drawn(section: list[Block]) -> dict[str, Figure]:
+    return {figure.name: figure for group in of_kind(Figures, section) for figure in group.figures}
 
 
-@pytest.fixture(scope="module")
-def page(store: Path) -> str:
-    return build(store, "pictures").read_text(encoding="utf-8")
-
-
-def test_the_answers_are_words_first(parts: tuple[Section, ...]) -> None:
-    sudoku = next(part for part in parts if part.name == "sudoku")
-    right, more, falls = sudoku.answers
+def test_the_answers_are_words_first(results: Results) -> None:
+    sudoku = next(study for study in results.studies if study.name == "sudoku")
+    right, more, falls = answers(sudoku.measured["energy"])
     assert "es (ebt_s1 in distribution)" in right.answer
     assert "ndecided (ebt_one_step in distribution)" in right.answer
     assert "ot measured (ebt_s1 at blanks 1, ebt_one_step at blanks 1)" in right.answer
@@ -45,47 +41,39 @@ def test_the_answers_are_words_first(parts: tuple[Section, ...]) -> None:
     assert any("Holm-adjusted p" in ground for ground in right.grounds)
     assert "ore (ebt_s1 in distribution)" in more.answer
     assert falls.answer.startswith("It falls (ebt_s1 in distribution, solved")
+    assert falls.grounds[0].startswith(
+        "ebt_s1 in distribution, solved: energy at the start less that at the end"
+    )
 
 
-def test_page_and_markdown_hold_the_section(store: Path, page: str, parts: tuple[Section, ...]) -> None:
+def test_page_and_markdown_hold_the_section(page: str, plain: str, section: list[Block]) -> None:
     text = visible(page)
-    markdown = (store / "reports/pictures/report.md").read_text(encoding="utf-8").replace("\\", "")
-    for part in parts:
-        for answer in part.answers:
-            for words in (answer.question, answer.answer, *answer.grounds):
-                assert words in text
-                assert words in markdown
+    says_the_answers(page, plain, list(of_kind(Callout, section)))
     for words in (
         "How it is measured",
         "not measured: too few answers",
         "ebt_s1 in distribution: the first failed problem",
     ):
         assert words in text
-        assert words in markdown
-    assert "transformer" not in {place.arm for part in parts for place in part.places}
-    assert "nan" not in text.lower()
+        assert words in plain
+    arms = {str(row[0].text) for table in of_kind(Table, section) for row in table.rows}  # type: ignore[union-attr]
+    assert {"ebt_s1", "ebt_one_step"} <= arms
+    assert "transformer" not in arms
 
 
 def test_every_figure_is_drawn_once_with_its_numbers_in_words(
-    store: Path, page: str, parts: tuple[Section, ...]
+    store: Path, page: str, drawn: dict[str, Figure]
 ) -> None:
-    drawn = [figure for part in parts for figure in part.figures]
-    names = [figure.name for figure in drawn]
-    assert len(set(names)) == len(names)
-    assert [
-        name.removeprefix("sudoku-pictures-ebt_s1-") for name in names if "sudoku-pictures-ebt_s1" in name
-    ] == [
+    prefix = "sudoku-pictures-ebt_s1-"
+    assert [name.removeprefix(prefix) for name in drawn if name.startswith(prefix)] == [
         "blanks-0-course",
         "blanks-1-course",
         "blanks-0-boards",
         "blanks-1-boards",
         "calibration",
     ]
-    for figure in drawn:
-        ElementTree.fromstring(figure.svg)
-        assert (store / "reports/pictures/figures" / f"{figure.name}.svg").exists()
-        assert page.count(f'id="figure-{figure.name}"') == 1
-    said = {figure.name: figure.svg for figure in drawn}
+    draws_once(page, store / "reports/pictures/figures", list(drawn.values()))
+    said = {name: figure.svg for name, figure in drawn.items()}
     board = said["sudoku-pictures-ebt_s1-blanks-0-boards"]
     # Planted: cells 1, 3, 4, 6, 15 are wrong at the start, then 4, 6, 15, in the end none, or the last one.
     assert "solved in the end: start: 5 wrong, step 1: 2 cells changed, 3 wrong" in board
@@ -93,28 +81,27 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(
     assert "step 2: 2 cells changed, 1 wrong" in board
     course = said["sudoku-pictures-ebt_s1-blanks-0-course"]
     assert "solved problems (90)" in course
-    assert "entropy from 2 to 0.3 nats a token" in course
+    assert "entropy from 2 to 0.3 nats per token" in course
     assert (
         "% right, from the lowest to the highest fifth by energy"
         in said["sudoku-pictures-ebt_s1-calibration"]
     )
-    assert not any(name.startswith("addition") and name.endswith("boards") for name in names)
+    assert not any(name.startswith("addition") and name.endswith("boards") for name in drawn)
 
 
-def test_energies_of_seeds_are_drawn_from_a_common_zero(parts: tuple[Section, ...]) -> None:
+def test_energies_of_seeds_are_drawn_from_a_common_zero(drawn: dict[str, Figure]) -> None:
     """Planted offsets of 0, 100, 200 between the seeds must not show; solved start 1 - 2 above failed."""
-    sudoku = next(part for part in parts if part.name == "sudoku")
-    course = next(f for f in sudoku.figures if f.name == "sudoku-pictures-ebt_s1-blanks-0-course").svg
+    course = drawn["sudoku-pictures-ebt_s1-blanks-0-course"].svg
     starts = [float(part.split(" ")[0]) for part in course.split("energy from ")[1:3]]
     assert starts[0] == pytest.approx(-0.5, abs=0.3)
     assert starts[1] == pytest.approx(0.5, abs=0.3)
 
 
 def test_a_step_marks_what_it_changed(page: str) -> None:
-    assert differences("640.", "944.") == (("6", True), ("4", False), ("0", True), (".", False))
-    assert differences("640.", None) == (("640.", False),)
-    assert differences("12", "1") == (("1", False), ("2", True))
-    assert "<u>6</u>4<u>0</u>." in page
+    assert differences("640.", "944.") == (Bold("6"), "4", Bold("0"), ".")
+    assert differences("640.", None) == ("640.",)
+    assert differences("12", "1") == ("1", Bold("2"))
+    assert "<code><b>6</b>4<b>0</b>.</code>" in page
 
 
 def test_boards_are_read_after_a_chain_and_from_short_answers() -> None:
