@@ -11,16 +11,11 @@ from compare.plan.checks import check_experiment, check_search
 from compare.plan.config import Request, Root
 from compare.plan.families import check, family
 from compare.plan.grid import cell_of, key_of, passed_on, points_of
-from compare.plan.planned import Planned, identities, portable
+from compare.plan.planned import Planned, identities
 from compare.plan.tuned import apply, folder_of, in_words
 from compare.store.manifest import AXES
-from compare.store.record import Record
 
 GROUPS = ("arm", "task", "size", "budget")
-ASSUMED_RATE = 2e10
-"""FLOPs a second and worker assumed before the store holds a record; small cells on one CPU core."""
-ASSUMED_OVERHEAD = 2.0
-"""Seconds a cell spends outside counted work, likewise."""
 
 
 def expand(request: Request) -> list[Planned]:
@@ -90,29 +85,6 @@ def expected_flops(cell: Cell, task: Task) -> float:
         return cell.budget.flops
     steps = cell.budget.problems // cell.task.batch
     return min(cell.budget.flops, steps * family(cell).step_flops(cell, task))
-
-
-def expected_seconds(planned: Planned, rates: dict[str, float]) -> float:
-    """Wall time of a cell on one worker, from the rates seen in this store, FLOPs a second by arm."""
-    return ASSUMED_OVERHEAD + planned.flops / rates.get(planned.cell.arm.name, ASSUMED_RATE)
-
-
-def blank_record(planned: Planned, commit: str) -> Record:
-    """The record's identity, before anything is measured."""
-    cell = planned.cell
-    return Record(
-        cell=planned.identity,
-        arm=cell.arm.name,
-        task=cell.task.name,
-        size=cell.size.name,
-        budget=float(cell.budget.flops),
-        seed=cell.seed,
-        status="done",
-        config=portable(cell),
-        data=planned.data,
-        commit=commit,
-        environment={},
-    )
 
 
 def _planned(study: str, cell: Cell, seeds: list[int], tasks: dict[TaskConfig, Task]) -> list[Planned]:

@@ -1,5 +1,6 @@
 """The root configuration, experiments, and the registration of every schema with Hydra."""
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from arena.config import Budget, Size, TrainerConfig, require, require_choice, s
 from arena.tasks import TASKS
 from compare.plan.families import FAMILIES
 from compare.store.manifest import ONE_BY_ONE, Contrast
+from compare.store.redaction import redact
 
 # The nested parts of an experiment are not frozen: OmegaConf makes nested nodes of frozen classes
 # read-only while the experiment's file is still being merged into them. A list is merged as a whole, so that
@@ -156,6 +158,11 @@ class Request:
     def name(self) -> str:
         """Name of the report: the experiment's, or `cells` for cells run one by one."""
         return self.root.experiment.name if self.root.experiment else ONE_BY_ONE
+
+    @property
+    def command(self) -> str:
+        """The command line, without secrets."""
+        return redact(shlex.join(["python", "-m", "compare", *self.overrides]))
 
 
 def register() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from arena.config import Cell
-from compare.store.manifest import Settings
+from compare.store.manifest import PlannedCell, Settings
 
 IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
@@ -37,6 +37,21 @@ class Planned:
     """Number of the trial of a search, from 1; 0: no search."""
     settings: Settings | None = None
     """What a search chose for its arm; None: its settings are those of its files."""
+
+    @property
+    def listed(self) -> PlannedCell:
+        """The cell as a manifest lists it."""
+        return PlannedCell(
+            cell=self.identity,
+            study=self.study,
+            arm=self.cell.arm.name,
+            task=self.cell.task.name,
+            size=self.cell.size.name,
+            budget=float(self.cell.budget.flops),
+            seed=self.cell.seed,
+            rung=self.rung,
+            trial=self.trial,
+        )
 
 
 def identity(cell: Cell, data: dict[str, Any]) -> str:

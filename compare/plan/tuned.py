@@ -5,7 +5,6 @@ The files are data: they name learning rates and other numbers of an arm, and te
 
 import dataclasses
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import Any
 import yaml
 
 from arena.config import Cell, ConfigError, TaskConfig
-from compare.analysis.search.choice import Choice
 from compare.plan.trials import with_settings
+from compare.store import strict
 from compare.store.files import write_atomically
 from compare.store.manifest import HAND_SET, PLAIN, Settings
 
@@ -114,96 +113,39 @@ def read(path: Path) -> Tuned:
         ConfigError: it is no such file, or a field is missing, unknown or of the wrong kind.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        names = {f.name for f in dataclasses.fields(Tuned)}
-        if not isinstance(raw, dict) or set(raw) != names:
-            found = sorted(map(str, raw)) if isinstance(raw, dict) else type(raw).__name__
-            raise ValueError(f"needs the fields {', '.join(sorted(names))}, has {found}")
-        settings = raw["settings"]
-        if not isinstance(settings, dict) or not all(
-            isinstance(k, str) and _finite(v) and v > 0 for k, v in settings.items()
-        ):
-            raise ValueError(f"settings: {settings!r} are not positive numbers by key")
-        for name in ("trial", "trials", "search_seed"):
-            if type(raw[name]) is not int:
-                raise ValueError(f"{name}: {raw[name]!r} is not a whole number")
-        for name in ("trial", "trials"):
-            if raw[name] < 1:
-                raise ValueError(f"{name}: {raw[name]} is not at least 1")
-        for name in ("metric", "commit", "command"):
-            if not isinstance(raw[name], str):
-                raise ValueError(f"{name}: {raw[name]!r} is not a text")
-        if not isinstance(raw["task"], dict):
-            raise ValueError(f"task: {raw['task']!r} is not a configuration")
-        for name in ("budget", "value", "hand_set_value"):
-            missing = name == "hand_set_value" and raw[name] is None
-            if not missing and not _finite(raw[name]):
-                raise ValueError(f"{name}: {raw[name]!r} is not a number")
-        for name, kind, said in (("seeds", int, "whole numbers"), ("records", str, "texts")):
-            if not isinstance(raw[name], list) or not all(type(each) is kind for each in raw[name]):
-                raise ValueError(f"{name}: {raw[name]!r} is not a list of {said}")
-        ranges = raw["ranges"]
-        if not isinstance(ranges, dict) or not all(
-            isinstance(ends, list) and len(ends) == 2 and all(map(_finite, ends)) for ends in ranges.values()
-        ):
-            raise ValueError(f"ranges: {ranges!r} are not [low, high] by key")
-        return Tuned(**raw)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        # Through JSON, which knows neither dates nor infinite numbers.
+        raw = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), allow_nan=False))
+        tuned = strict.typed(Tuned, raw)
+        if min(tuned.trial, tuned.trials) < 1:
+            raise ValueError(f"trial={tuned.trial}, trials={tuned.trials}: at least 1")
+        if min(tuned.settings.values(), default=1) <= 0:
+            raise ValueError(f"settings={tuned.settings}: need positive numbers")
+        if any(len(ends) != 2 for ends in tuned.ranges.values()):
+            raise ValueError(f"ranges={tuned.ranges}: need [low, high] by key")
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
         raise ConfigError(f"{_named(path)}: no tuned settings ({line}); {REMEDY}") from error
+    return tuned
 
 
-def write(
-    folder: Path,
-    choice: Choice,
-    *,
-    task: TaskConfig,
-    ranges: dict[str, list[float]],
-    search_seed: int,
-    commit: str,
-    command: str,
-) -> Path:
-    """Write the file of a choice, replacing an older one at once; return its path.
+def write(path: Path, tuned: Tuned) -> None:
+    """Write a file, replacing an older one at once.
 
     A file that says the same is left as it is: it names the command that ran the trials, not a later one
     that only looked at them again.
 
     Raises:
-        ConfigError: nothing was chosen, a name is no plain file name, or the file cannot be written.
+        ConfigError: it cannot be written.
     """
-    chosen, path = choice.chosen, path_of(folder, choice.task, choice.size, choice.arm)
-    if chosen is None or chosen.value is None or path is None:
-        raise ConfigError(f"{choice.task} {choice.size} {choice.arm}: nothing to write")
-    own = choice.trials[0]
-    found = {} if chosen.number == 1 else chosen.settings
-    settings = {key: value for key in ranges if (value := found.get(key)) is not None}
-    tuned = Tuned(
-        settings=settings,
-        trial=chosen.number,
-        trials=len(choice.trials),
-        seeds=list(choice.seeds),
-        search_seed=search_seed,
-        ranges={key: [float(end) for end in ends] for key, ends in ranges.items()},
-        metric=choice.metric,
-        value=chosen.value,
-        hand_set_value=own.value,
-        budget=choice.budget,
-        task=portable_task(task),
-        commit=commit,
-        command=command,
-        records=list(chosen.cells),
-    )
     if path.exists() and _says(path, tuned):
-        return path
-    content = dataclasses.asdict(tuned)
+        return
     text = "# Written by a search; used wherever this task, size and arm meet, unless settings=none.\n"
-    text += yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    text += yaml.safe_dump(dataclasses.asdict(tuned), sort_keys=False, allow_unicode=True)
     try:
         write_atomically(path, text)
     except OSError as error:
         reason = f"{_named(path)}: cannot be written ({error.strerror})"
         raise ConfigError(f"{reason}; the same command with settings=FOLDER writes it elsewhere") from error
-    return path
 
 
 def _says(path: Path, tuned: Tuned) -> bool:
@@ -227,10 +169,6 @@ def in_words(study: str, cell: Cell, tuned: Tuned) -> Settings:
         commit=tuned.commit,
         chosen=said or HAND_SET,
     )
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
 
 
 def _named(path: Path) -> str:

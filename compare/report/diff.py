@@ -13,9 +13,10 @@ from compare.report.basis import counted
 from compare.report.render import render
 from compare.store import manifest as manifests
 from compare.store.combine import difference
-from compare.store.evidence import Evidence, collect, without_paths
+from compare.store.evidence import Evidence, collect
 from compare.store.manifest import PlannedCell
 from compare.store.record import Record
+from compare.store.redaction import without_paths
 
 SIDES = ("A", "B")
 SAME = "same verdict"

@@ -18,12 +18,14 @@ from compare.analysis.search.choice import choices, chosen_alone
 from compare.analysis.text import p_text
 from compare.folders import conf_folder
 from compare.report import glossary
-from compare.report.render import render, write_text
+from compare.report.render import render
 from compare.stats.intervals import VERDICTS
 from compare.store import manifest as manifests
-from compare.store.evidence import Evidence, collect, without_paths
+from compare.store.evidence import Evidence, collect
+from compare.store.files import write_atomically
 from compare.store.manifest import PlannedCell
 from compare.store.record import Record
+from compare.store.redaction import without_paths
 
 HEADLINES = ("loss", "exact")
 """Metrics that the table of cells shows, for every task alike."""
@@ -88,7 +90,7 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
     sections = sections_of(results)
     folder = store / "reports" / evidence.manifest.name
     for figure in figures_of(sections):
-        write_text(folder / "figures" / f"{figure.name}.svg", drawing.standalone(figure))
+        write_atomically(folder / "figures" / f"{figure.name}.svg", drawing.standalone(figure))
     # A mark of an arm leads to what was analysed of it, one of a trial to its own cells.
     marks = {"basis": (replace(everything, runs=evidence.runs), "R")}
     render(folder, "page", _context(results, everything) | {"sections": sections}, marks)

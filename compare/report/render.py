@@ -6,9 +6,7 @@ nothing else run or load), so it can be sent as one file.
 
 import base64
 import hashlib
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -19,6 +17,7 @@ from compare.analysis.findings import Finding
 from compare.analysis.text import count_text, seconds_text
 from compare.report.basis import Basis
 from compare.store.evidence import Evidence
+from compare.store.files import write_atomically
 
 TEMPLATES = Path(__file__).parent
 
@@ -42,7 +41,7 @@ def render(
         bases = {key: Basis(evidence, letter, html=html) for key, (evidence, letter) in marks.items()}
         text = environment(html=html).get_template(f"{template}.{form}.j2").render(context | bases)
         text = text.replace(CONTENTS, _contents(text), 1) if html else re.sub(r"\n{3,}", "\n\n", text)
-        write_text(folder / name, text)
+        write_atomically(folder / name, text)
 
 
 def _contents(page: str) -> str:
@@ -100,13 +99,3 @@ def code_text(value: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}" if text else ""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file at once, so that nobody reads half a report."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)

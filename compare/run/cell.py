@@ -8,41 +8,33 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TextIO
 
-from compare.plan.cells import blank_record
 from compare.plan.config import Logger
 from compare.plan.planned import Planned
 from compare.run import stop, team, train
-from compare.run.live_law import LawSoFar
 from compare.run.mirror import Mirror
-from compare.run.pool import Notice
+from compare.run.outcome import Notice, blank_record
 from compare.run.snapshot import Snapshots, Unusable, sweep
+from compare.run.watch import LawSoFar
 from compare.store.claims import SNAPSHOT, Store
 from compare.store.record import Record
 from compare.store.redaction import Redacting, scrub
 
 
 def run_cell(
-    planned: Planned,
-    store: Store,
-    commit: str,
-    logger: Logger,
-    progress: Callable[[float], None],
-    news: Callable[[str], None] | None = None,
+    planned: Planned, store: Store, commit: str, logger: Logger, tell: Callable[[float | str], None]
 ) -> Record:
     """Train, evaluate, record; go on from a snapshot if there is one. The cell must be claimed.
 
     An error becomes a failed record.
 
+    Args:
+        tell: told the FLOPs spent so far, now and then, and a line worth showing, a few times.
+
     Raises:
         stop.Stopped: it was asked to stop; a snapshot is there, no record.
         OSError: the disk is full; likewise.
-
-    Args:
-        progress: told the FLOPs spent so far, now and then.
-        news: told a line worth showing, a few times.
     """
     folder = store.folder(planned.identity)
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,14 +53,17 @@ def run_cell(
 
         def attempt() -> Record:
             if wrong or state:
-                line = _goes_on(wrong, state)
+                where = f"goes on at step {state['contender']['steps']}" if state else "starts again"
+                line = f"{', '.join(wrong)}: {where}" if wrong else where
                 print(line, flush=True)
-                if news is not None and wrong:
-                    news(Notice(line))
-            record, forecasts[:] = _train(
-                planned, folder, commit, mirror, progress, news, started, snapshots, state
-            )
-            return record
+                if wrong:
+                    tell(Notice(line))
+            with team.together(planned, state, train.follow):
+                to_mirror = mirror.open() or False
+                done = train.train(planned.cell, snapshots, state, to_mirror, tell, started=started)
+            done.trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
+            forecasts[:] = done.watch.forecasts
+            return _record(planned, commit, done)
 
         try:
             try:
@@ -81,67 +76,38 @@ def run_cell(
                 raise  # says nothing of the cell: it goes on when there is room
             text = scrub(traceback.format_exc())
             print(text, flush=True)
-            reason = scrub(f"{type(error).__name__}: {error}".splitlines()[0])
             record = dataclasses.replace(
                 blank_record(planned, commit),
                 status="failed",
-                reason=reason,
+                reason=_first_line(error),
                 traceback=text,
                 seconds={"total": time.perf_counter() - started},
             )
         store.write(record)
-        _reflect(mirror, record, store, forecasts, news)
+        # Whatever goes wrong with a mirror, the record is there.
+        try:
+            try:
+                mirror.keep(record, folder / "record.json", forecasts)
+            finally:
+                mirror.close(failed=record.status == "failed")
+        except Exception as error:
+            line = f"not mirrored ({_first_line(error)})"
+            print(line, flush=True)
+            tell(Notice(line))
     snapshots.remove()
     return record
 
 
-def _reflect(
-    mirror: Mirror,
-    record: Record,
-    store: Store,
-    forecasts: list[tuple[int, LawSoFar]],
-    news: Callable[[str], None] | None,
-) -> None:
-    """Mirror a record. Whatever goes wrong with that, the record is there."""
-    try:
-        try:
-            mirror.keep(record, store.folder(record.cell) / "record.json", forecasts)
-        finally:
-            mirror.close(failed=record.status == "failed")
-    except Exception as error:
-        line = scrub(f"not mirrored ({type(error).__name__}: {error})".splitlines()[0])
-        print(line, flush=True)
-        if news is not None:
-            news(Notice(line))
+def _first_line(error: Exception) -> str:
+    return scrub(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _goes_on(wrong: list[str], state: dict[str, Any] | None) -> str:
-    where = f"goes on at step {state['contender']['steps']}" if state else "starts again"
-    return f"{', '.join(wrong)}: {where}" if wrong else where
-
-
-def _train(
-    planned: Planned,
-    folder: Path,
-    commit: str,
-    mirror: Mirror,
-    progress: Callable[[float], None],
-    news: Callable[[str], None] | None,
-    started: float,
-    snapshots: Snapshots,
-    state: dict[str, Any] | None,
-) -> tuple[Record, list[tuple[int, LawSoFar]]]:
-    with team.together(planned, state, train.follow):
-        done = train.train(
-            planned.cell, snapshots, state, mirror.open() or False, progress, news, started=started
-        )
-    contender, watch = done.contender, done.watch
-    done.trainer.save_checkpoint(folder / "checkpoint.ckpt", weights_only=True)
-    columns = contender.history.columns(planned.cell.trainer.history)
+def _record(planned: Planned, commit: str, done: train.Done) -> Record:
+    contender = done.contender
     total = sum(p.numel() for p in contender.parameters())
-    record = dataclasses.replace(
+    return dataclasses.replace(
         blank_record(planned, commit),
-        environment=watch.environment,
+        environment=done.watch.environment,
         parameters={"total": total, "non_embedding": contender.non_embedding_parameters()},
         flops=contender.flops_spent,
         flops_by=contender.flops_by,
@@ -149,11 +115,10 @@ def _train(
         problems=contender.problems,
         reward_queries=contender.reward_queries,
         seconds={**done.seconds(), "train": done.trained},
-        history=columns,
-        evaluations=tuple(watch.evaluations),
-        traces=tuple(watch.traces),
+        history=contender.history.columns(planned.cell.trainer.history),
+        evaluations=tuple(done.watch.evaluations),
+        traces=tuple(done.watch.traces),
     )
-    return record, watch.forecasts
 
 
 @contextlib.contextmanager

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from compare.plan.cells import expected_seconds
+from compare.plan.cost import expected_seconds
 from compare.plan.planned import Planned
-from compare.run.pool import Notice, Outcome
+from compare.run.outcome import Notice, Outcome
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines where the output is no terminal."""
@@ -47,7 +47,7 @@ def plan_table(plan: list[Planned], done: set[str], rates: dict[str, float], wor
     left = 0.0
     for (study, arm, size, flops), members in groups.items():
         open_cells = [p for p in members if p.identity not in done]
-        seconds = sum(expected_seconds(p, rates) for p in open_cells)
+        seconds = sum(expected_seconds(arm, flops, rates) for _ in open_cells)
         left += seconds
         table.add_row(
             study,
@@ -70,7 +70,7 @@ class Display:
 
     def __init__(self, console: Console, plan: list[Planned], rates: dict[str, float], workers: int) -> None:
         self.console, self.workers = console, workers
-        self.expected = {p.identity: expected_seconds(p, rates) for p in plan}
+        self.expected = {p.identity: expected_seconds(p.cell.arm.name, p.flops, rates) for p in plan}
         self.flops = {p.identity: p.flops for p in plan}
         self.labels = {p.identity: label(p) for p in plan}
         self.share: dict[str, float] = {}
@@ -96,6 +96,13 @@ class Display:
     ) -> None:
         if self.live:
             self.progress.stop()
+
+    def tell(self, identity: str, what: float | str) -> None:
+        """A running cell has spent so many FLOPs, or has news."""
+        if isinstance(what, str):
+            self.said(identity, what)
+        else:
+            self.spent(identity, what)
 
     def spent(self, identity: str, flops: float) -> None:
         """A cell has spent so much of its budget."""

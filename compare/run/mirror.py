@@ -13,13 +13,12 @@ from arena.config import ConfigError
 from compare.plan.config import Logger
 from compare.plan.planned import Planned, portable
 from compare.store.evidence import Run
-from compare.store.manifest import PlannedCell
 from compare.store.record import Evaluation, Record
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
 
-    from compare.run.live_law import LawSoFar
+    from compare.run.watch import LawSoFar
 
 DRAWN = {"loss": "loss, nats a token", "reward": "reward in training", "entropy": "entropy, nats a token"}
 """Columns of the history that a cell's figures show, against training FLOPs."""
@@ -129,16 +128,7 @@ class Mirror:
 
 def headline(planned: Planned, record: Record) -> dict[str, float]:
     """Loss and answer error in distribution, each arm in its default way: one name for all arms."""
-    cell = PlannedCell(
-        cell=record.cell,
-        study=planned.study,
-        arm=record.arm,
-        task=record.task,
-        size=record.size,
-        budget=record.budget,
-        seed=record.seed,
-    )
-    run = Run(planned=cell, record=record)
+    run = Run(planned=planned.listed, record=record)
     loss, exact = run.find("loss"), run.find("exact")
     found = {"headline/training_flops": record.flops}
     found |= {"headline/loss": loss.value} if loss else {}

@@ -12,39 +12,20 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compare.plan.cells import blank_record
 from compare.plan.config import Logger
 from compare.plan.planned import Planned
 from compare.run import stop
+from compare.run.outcome import Outcome, blank_record, outcome_of
 from compare.store.claims import SNAPSHOT, Store, mark_retry, retried_by_a_living
-from compare.store.record import Record
+from compare.store.record import Glance
 
 RETRY_AFTER = 2.0
 """Seconds before a cell that another process runs is looked at again."""
 DEATHS = 3
 """Workers that may die on a cell without getting it any further, before it counts as failed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How one cell ended."""
-
-    planned: Planned
-    status: str
-    """done, failed, busy: another process is on it, stopped: it was asked to, or died: its worker did, or
-    another of its processes."""
-    reason: str = ""
-    headline: str = ""
-    """Its main metric, for the display."""
-    seconds: float = 0.0
-
-
-class Notice(str):
-    """News of a cell that must not be dropped."""
 
 
 _progress: Any = None
@@ -57,18 +38,10 @@ def _start_worker(channel: Any, threads: int) -> None:
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     stop.listen()
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=stop.leave_with_parent, daemon=True).start()
 
 
-def leave_with_parent() -> None:
-    """End this process when the one that started it is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(planned: Planned, root: str, commit: str, logger: Logger, failed: Record | None) -> Outcome:
+def _work(planned: Planned, root: str, commit: str, logger: Logger, failed: Glance | None) -> Outcome:
     """Body of a worker: claim a cell, run it, say how it went.
 
     Args:
@@ -83,35 +56,26 @@ def _work(planned: Planned, root: str, commit: str, logger: Logger, failed: Reco
 
 
 def _claim_and_run(
-    planned: Planned, store: Store, commit: str, logger: Logger, failed: Record | None
+    planned: Planned, store: Store, commit: str, logger: Logger, failed: Glance | None
 ) -> Outcome:
     with store.claim(planned.identity) as ours:
         if not ours:
             return Outcome(planned=planned, status="busy")
         record = store.record(planned.identity)
-        retry = record is not None and record == failed and not retried_by_a_living(store, planned.identity)
+        retry = (
+            record is not None
+            and store.glance(planned.identity) == failed
+            and not retried_by_a_living(store, planned.identity)
+        )
         if record is None or retry:
             from compare.run.cell import run_cell
 
-            def tell(what: float | str) -> None:
-                _progress.put((planned.identity, what))
-
-            record = run_cell(planned, store, commit, logger, tell, tell)
+            record = run_cell(
+                planned, store, commit, logger, lambda what: _progress.put((planned.identity, what))
+            )
             if retry:
                 mark_retry(store, planned.identity)
-    return Outcome(
-        planned=planned,
-        status=record.status,
-        reason=record.reason,
-        headline=_headline(record),
-        seconds=record.seconds.get("total", 0.0),
-    )
-
-
-def _headline(record: Any) -> str:
-    exact, loss = record.find("exact"), record.find("loss")
-    parts = [f"loss {loss.value:.3f}"] if loss else []
-    return ", ".join([*parts, f"exact {exact.value:.1%}"] if exact else parts)
+    return outcome_of(planned, record)
 
 
 def workers_by_default(threads: int) -> int:
@@ -180,10 +144,9 @@ def run(
     commit: str,
     logger: Logger,
     workers: int,
-    again: dict[str, Record],
+    again: dict[str, Glance],
     ended: Callable[[Outcome], None],
-    spent: Callable[[str, float], None],
-    said: Callable[[str, str], None],
+    told: Callable[[str, float | str], None],
 ) -> list[Outcome]:
     """Run every cell of a plan once, most expensive first, and return how each ended.
 
@@ -194,83 +157,65 @@ def run(
     Args:
         again: failed records to replace, by cell.
         ended: called as each cell ends.
-        spent: called with (identity, FLOPs) as cells progress.
-        said: called with (identity, line) when a cell has news.
+        told: called with (identity, FLOPs) as cells progress, and with (identity, line) when one has news.
+
     Raises:
         stop.Interrupted: by Ctrl-C, SIGTERM or SIGUSR; running cells have been saved.
     """
-    asked = stop.Asked()
-    try:
-        with asked:
-            return _run(plan, store, commit, logger, workers, again, ended, spent, said, asked)
-    except stop.Interrupted:
-        asked.pass_on()
-        raise
-
-
-def _run(
-    plan: list[Planned],
-    store: Store,
-    commit: str,
-    logger: Logger,
-    workers: int,
-    again: dict[str, Record],
-    ended: Callable[[Outcome], None],
-    spent: Callable[[str, float], None],
-    said: Callable[[str, str], None],
-    asked: stop.Asked,
-) -> list[Outcome]:
     # The longest first, so that no worker is left alone with a long cell at the end.
     waiting = deque(sorted(plan, key=lambda p: p.flops, reverse=True))
     not_before: dict[str, float] = {}
     outcomes: list[Outcome] = []
     deaths = _Deaths(store)
-    told, saved = False, 0
-    lanes = [_Lane(plan[0].cell.trainer.threads) for _ in range(workers)]
-    try:
-        while waiting or any(lane.future for lane in lanes):
-            if asked.number and not told:
-                told = True
-                waiting.clear()
+    passed_on, saved = False, 0
+    with stop.Asked() as asked:
+        lanes = [_Lane(plan[0].cell.trainer.threads) for _ in range(workers)]
+        try:
+            while waiting or any(lane.future for lane in lanes):
+                if asked.number and not passed_on:
+                    passed_on = True
+                    waiting.clear()
+                    for lane in lanes:
+                        lane.ask_to_stop()
                 for lane in lanes:
-                    lane.ask_to_stop()
+                    planned = _next(waiting, not_before) if lane.future is None else None
+                    if planned is not None:
+                        lane.submit(planned, str(store.root), commit, logger, again.get(planned.identity))
+                futures = [lane.future for lane in lanes if lane.future is not None]
+                if futures:
+                    wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
+                else:
+                    time.sleep(0.25)
+                for lane in lanes:
+                    with contextlib.suppress(queue.Empty):
+                        while True:
+                            told(*lane.channel.get_nowait())
+                    if lane.future is None or not lane.future.done():
+                        continue
+                    outcome = _outcome(lane)
+                    identity, lane.future = outcome.planned.identity, None
+                    if outcome.status == "died" and not asked.number and deaths.too_many(identity):
+                        outcome = _record_death(outcome, store, commit)
+                    if outcome.status in ("done", "failed"):
+                        outcomes.append(outcome)
+                        ended(outcome)
+                        continue
+                    saved += outcome.status == "stopped"
+                    if asked.number:
+                        continue
+                    if outcome.status == "stopped":  # somebody asked this worker alone
+                        lane.replace()
+                    if outcome.status == "busy":
+                        not_before[identity] = time.monotonic() + RETRY_AFTER
+                    waiting.append(outcome.planned)
+        except BaseException:
             for lane in lanes:
-                planned = _next(waiting, not_before) if lane.future is None else None
-                if planned is not None:
-                    lane.submit(planned, str(store.root), commit, logger, again.get(planned.identity))
-            futures = [lane.future for lane in lanes if lane.future is not None]
-            if futures:
-                wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
-            else:
-                time.sleep(0.25)
-            for lane in lanes:
-                _drain(lane.channel, spent, said)
-                if lane.future is None or not lane.future.done():
-                    continue
-                outcome = _outcome(lane)
-                identity, lane.future = outcome.planned.identity, None
-                if outcome.status == "died" and not asked.number and deaths.too_many(identity):
-                    outcome = _record_death(outcome, store, commit)
-                if outcome.status in ("done", "failed"):
-                    outcomes.append(outcome)
-                    ended(outcome)
-                    continue
-                saved += outcome.status == "stopped"
-                if asked.number:
-                    continue
-                if outcome.status == "stopped":  # somebody asked this worker alone
-                    lane.replace()
-                if outcome.status == "busy":
-                    not_before[identity] = time.monotonic() + RETRY_AFTER
-                waiting.append(outcome.planned)
-    except BaseException:
+                lane.kill()
+            raise
         for lane in lanes:
-            lane.kill()
-        raise
-    for lane in lanes:
-        lane.executor.shutdown()
-    if asked.number:
-        raise stop.Interrupted(asked.number, len(outcomes), saved)
+            lane.executor.shutdown()
+        if asked.number:
+            raise stop.Interrupted(asked.number, len(outcomes), saved)
     return outcomes
 
 
@@ -328,16 +273,4 @@ def _record_death(died: Outcome, store: Store, commit: str) -> Outcome:
         if record is None:
             record = dataclasses.replace(blank_record(planned, commit), status="failed", reason=reason)
             store.write(record)
-    return Outcome(planned=planned, status=record.status, reason=record.reason, headline=_headline(record))
-
-
-def _drain(channel: Any, spent: Callable[[str, float], None], said: Callable[[str, str], None]) -> None:
-    while True:
-        try:
-            identity, what = channel.get_nowait()
-        except queue.Empty:
-            return
-        if isinstance(what, str):
-            said(identity, what)
-        else:
-            spent(identity, what)
+    return outcome_of(planned, record)

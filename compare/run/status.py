@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from arena.config import ConfigError
-from compare.plan.cells import ASSUMED_OVERHEAD, ASSUMED_RATE
+from compare.plan.cost import expected_seconds, rates
 from compare.store import manifest
 from compare.store.claims import DEAD_AFTER, SNAPSHOT, Store, running
-from compare.store.glance import Glance, glance
 from compare.store.manifest import ManifestError, PlannedCell
-from compare.store.record import RecordError
+from compare.store.record import Glance, RecordError, glance
 
 SHOWN = 12
 """Running cells and failures that are listed; of more, only the number."""
@@ -109,25 +108,14 @@ def _claim(folder: Path, now: float) -> Claim | None:
         return None
 
 
-def rates(state: State) -> dict[str, float]:
-    """FLOPs a second of one worker, by arm, over what is done."""
-    flops: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
-    for cell in state.ended.values():
-        if cell.status == "done":
-            flops[cell.arm] += cell.flops  # pyright: ignore[reportArgumentType]
-            seconds[cell.arm] += cell.seconds  # pyright: ignore[reportArgumentType]
-    return {arm: flops[arm] / seconds[arm] for arm in flops if seconds[arm] > 0}
-
-
 def seconds_left(state: State) -> float:
     """Wall time of all that is left, on as many workers as run now, or on one."""
-    speed, now = rates(state), time.time()
+    speed, now = rates(state.ended.values()), time.time()
     left = 0.0
     for cell in {c.cell: c for cells in state.planned.values() for c in cells}.values():
         status = state.status(cell.cell)
         if status in ("running", "waiting"):
-            expected = ASSUMED_OVERHEAD + cell.budget / speed.get(cell.arm, ASSUMED_RATE)
+            expected = expected_seconds(cell.arm, cell.budget, speed)
             gone = now - state.claims[cell.cell].since if status == "running" else 0.0
             left += max(0.0, expected - max(0.0, gone))
     return left / max(1, len(state.claims))
@@ -170,7 +158,7 @@ def show(state: State, console: Console) -> None:
         _line(console, f"stopped on the way and ready to go on: {len(state.saved)}")
     for text in state.wrong:
         _line(console, text)
-    speeds = ", ".join(f"{arm} {rate:.1e}" for arm, rate in sorted(rates(state).items()))
+    speeds = ", ".join(f"{arm} {rate:.1e}" for arm, rate in sorted(rates(state.ended.values()).items()))
     _line(console, f"FLOPs a second of one worker: {speeds or 'nothing is done yet'}")
     running_now = len(state.claims)
     workers = f"the {running_now} running now" if running_now else "one worker; none is running"

@@ -6,6 +6,8 @@ SIGUSR2, by which Slurm announces the end of a job's time to all its processes, 
 """
 
 import contextlib
+import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -92,8 +94,19 @@ def at_once() -> Iterator[None]:
         _leave_at_once = False
 
 
+def leave_with_parent() -> None:
+    """End this process when the one that started it is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 class Asked:
-    """Within the block the first request to stop is noted in `number`; a second one stops at once."""
+    """Within the block the first request to stop is noted in `number`; a second one stops at once.
+
+    After a block that ends by Interrupted, when all is saved, the request is passed on.
+    """
 
     def __init__(self) -> None:
         self.number = 0
@@ -106,12 +119,14 @@ class Asked:
                 self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if isinstance(error, Interrupted):
+            self.pass_on()
 
     def pass_on(self) -> None:
-        """After the block, when all is saved: let a launcher that listens for the same signal do its part.
+        """Let a launcher that listens for the same signal do its part.
 
         submitit's handler of SIGUSR2 puts the job back into Slurm's queue and leaves. Its handler of SIGTERM
         does nothing; those of Python for Ctrl-C are not asked.

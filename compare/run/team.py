@@ -26,7 +26,6 @@ from arena import ranks
 from arena.config import TrainerConfig, require
 from compare.plan.planned import Planned
 from compare.run import stop
-from compare.run.pool import leave_with_parent
 from compare.store.redaction import scrub
 
 Body = Callable[[Planned, dict[str, Any] | None], object]
@@ -37,7 +36,7 @@ PATIENCE = datetime.timedelta(days=30)
 GRACE = 20.0
 """Seconds after a death within which process 0 must have noticed by itself; then it is ended, too."""
 LAST_WORDS = 5.0
-"""Seconds that process 0, cut off, waits to hear why."""
+"""Seconds rank 0 waits for another rank's error after losing the connection."""
 
 
 class ProcessFailed(RuntimeError):
@@ -237,7 +236,7 @@ def _join(store: Store, number: int, settings: TrainerConfig) -> None:
 def _member(planned: Planned, body: Body, number: int, port: int, pipe: Any) -> None:
     """Body of every process but the first. What it says it says to process 0 alone."""
     stop.listen()
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=stop.leave_with_parent, daemon=True).start()
     settings = planned.cell.trainer
     word = ("done", 0.0, "")
     with (

@@ -46,8 +46,7 @@ def train(
     snapshots: Snapshots | None,
     state: dict[str, Any] | None,
     logger: Logger | bool,
-    progress: Callable[[float], None],
-    news: Callable[[str], None] | None,
+    tell: Callable[[float | str], None],
     *,
     started: float,
 ) -> Done:
@@ -69,7 +68,7 @@ def train(
         # The same parameters, but dropout of its own.
         seed_everything(stream("process", cell.seed, ranks.own()) % 2**32)
     before = state["seconds"] if state else {"train": 0.0, "evaluate": 0.0, "total": 0.0}
-    watch = Watch(task, settings, progress, news)
+    watch = Watch(task, settings, tell)
     watch.seconds = before["evaluate"]
     begun = time.perf_counter()
 
@@ -112,7 +111,7 @@ def train(
 
 def follow(planned: Planned, state: dict[str, Any] | None) -> None:
     """What every process of a cell but the first does."""
-    train(planned.cell, None, state, False, lambda flops: None, None, started=time.perf_counter())
+    train(planned.cell, None, state, False, lambda what: None, started=time.perf_counter())
 
 
 def _precision(accelerator: str, precision: str) -> str:

@@ -3,10 +3,13 @@
 import dataclasses
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import lightning
+import msgspec
+import numpy as np
 import torch
 
 from arena import ranks
@@ -16,30 +19,57 @@ from arena.data import held_out
 from arena.tasks.base import Task
 from compare.run import stop, team
 from compare.run.evaluate import evaluate
-from compare.run.live_law import LawSoFar, law_so_far
 from compare.run.trajectories import trace, traced
+from compare.stats.entropy_law import ceiling_of_one_run, fit_law, surely_impossible
 from compare.stats.intervals import Estimate
-from compare.stats.rl_history import Unfit
-from compare.store.descent import Descent, restored
+from compare.stats.rl_history import Unfit, last_tenth, rl_trace
+from compare.store.descent import Descent
 from compare.store.record import Evaluation
 
 REPORT_EVERY = 0.5
 """Seconds between two reports of progress."""
 FORECAST_AT = (0.4, 0.6, 0.8)
 """Shares of the budget after which a run that is trained by reward says where its entropy law leads."""
+DRAWS = 500
+"""Bootstrap draws of a running cell's entropy law; a glance needs no more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LawSoFar:
+    """The law fitted on everything that a run has logged."""
+
+    ceiling: Estimate
+    """With the interval of the block bootstrap within the run."""
+    reward: float
+    """Now: the mean over the last tenth of the updates."""
+    entropy: float
+    """Nats, likewise."""
+
+    @property
+    def text(self) -> str:
+        """One line, such as `entropy law so far: ceiling 0.71 [0.60, 0.83], now 0.55 at H 0.42`."""
+        e = self.ceiling
+        mark = " (impossible)" if surely_impossible(e) else ""
+        line = f"entropy law so far: ceiling {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]{mark}"
+        return f"{line}, now {self.reward:.2f} at H {self.entropy:.2f}"
+
+
+def law_so_far(history: Mapping[str, Sequence[float | None]]) -> LawSoFar:
+    """Fit the law on a history so far; the same history gives the same numbers.
+
+    Raises:
+        Unfit: no reinforcement learning yet, or too little of it.
+    """
+    seen = rl_trace(history)
+    ceiling = ceiling_of_one_run(fit_law(seen), seen, DRAWS, np.random.default_rng(0))
+    return LawSoFar(ceiling=ceiling, reward=last_tenth(seen.reward_T), entropy=last_tenth(seen.entropy_T))
 
 
 class Watch(lightning.Callback):
     """Reports progress, and evaluates whenever the contender leaves a stage of its training."""
 
-    def __init__(
-        self,
-        task: Task,
-        settings: TrainerConfig,
-        progress: Callable[[float], None],
-        news: Callable[[str], None] | None,
-    ) -> None:
-        self.task, self.settings, self.progress, self.news = task, settings, progress, news
+    def __init__(self, task: Task, settings: TrainerConfig, tell: Callable[[float | str], None]) -> None:
+        self.task, self.settings, self.tell = task, settings, tell
         self.forecasts: list[tuple[int, LawSoFar]] = []
         """Optimiser step and the entropy law by then."""
         self.environment: dict[str, Any] = {}
@@ -63,12 +93,9 @@ class Watch(lightning.Callback):
     def restore_training(self, state: dict[str, Any]) -> None:
         """From a snapshot."""
         self._stage, self._due = state["stage"], state["due"]
-        self.evaluations = [Evaluation(**e) for e in state["evaluations"]]
-        self.traces = [restored(d) for d in state["traces"]]
-        self.forecasts = [
-            (step, LawSoFar(**{**found, "ceiling": Estimate(**found["ceiling"])}))
-            for step, found in state["forecasts"]
-        ]
+        self.evaluations = msgspec.convert(state["evaluations"], list[Evaluation])
+        self.traces = msgspec.convert(state["traces"], list[Descent])
+        self.forecasts = msgspec.convert(state["forecasts"], list[tuple[int, LawSoFar]])
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
@@ -82,7 +109,7 @@ class Watch(lightning.Callback):
         now = time.monotonic()
         if now - self._told > REPORT_EVERY:
             self._told = now
-            self.progress(pl_module.flops_spent)
+            self.tell(pl_module.flops_spent)
         if self._due and pl_module.share_spent >= self._due[0]:
             self._due.pop(0)
             self.forecast(pl_module)
@@ -98,8 +125,7 @@ class Watch(lightning.Callback):
             return
         self.forecasts.append((contender.steps, found))
         print(f"step {contender.steps}: {found.text}", flush=True)
-        if self.news is not None:
-            self.news(found.text)
+        self.tell(found.text)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Contender)

@@ -25,7 +25,7 @@ from pathlib import Path
 from arena.config import ConfigError
 from compare.store.files import open_folder, write_atomically
 from compare.store.manifest import PLAIN
-from compare.store.record import Record, RecordError, dump, load
+from compare.store.record import Glance, Record, RecordError, dump, glance, load
 
 VERSION = 1
 HEARTBEAT = 5.0
@@ -98,19 +98,24 @@ class Store:
         path = self.folder(identity) / "record.json"
         return load(path) if path.exists() else None
 
+    def glance(self, identity: str) -> Glance | None:
+        """The head of the cell's record, or None if there is none yet.
+
+        Raises:
+            RecordError: there is one and it cannot be read.
+        """
+        path = self.folder(identity) / "record.json"
+        return glance(path) if path.exists() else None
+
+    def glances(self) -> Iterator[Glance]:
+        """The head of every readable record."""
+        for path in sorted((self.root / "cells").glob("*/record.json")):
+            with contextlib.suppress(RecordError):
+                yield glance(path)
+
     def write(self, record: Record) -> None:
         """Write a record; it is there whole or not at all."""
         write_atomically(self.folder(record.cell) / "record.json", dump(record))
-
-    def records(self) -> list[Record]:
-        """Every readable record."""
-        found: list[Record] = []
-        for path in sorted((self.root / "cells").glob("*/record.json")):
-            try:
-                found.append(load(path))
-            except RecordError:
-                continue
-        return found
 
     @contextmanager
     def claim(self, identity: str) -> Iterator[bool]:

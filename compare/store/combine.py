@@ -11,9 +11,9 @@ from pathlib import Path
 
 from compare.store import manifest as manifests
 from compare.store import record as records
-from compare.store.evidence import without_paths
 from compare.store.manifest import HAND_SET, ONE_BY_ONE, Manifest, ManifestError, PlannedCell, Settings
 from compare.store.record import Record, RecordError
+from compare.store.redaction import without_paths
 
 NUMBERS_SHOWN = 3
 """Differing evaluations that a conflict quotes."""

@@ -5,7 +5,6 @@ Shapes: P problems; T entries along the steps of thinking, entry 0 the start.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 SOLVED = {True: "solved", False: "failed"}
 
@@ -104,14 +103,3 @@ def _check_course(where: str, course: Course, descent: Descent, steps: int) -> N
     last = course.energy[-1]
     if abs(last - mean) > 1e-4 * (1 + max(map(abs, own))):
         raise ValueError(f"{where}: last energy {last} is not the mean of its problems, {mean:g}")
-
-
-def restored(state: dict[str, Any]) -> Descent:
-    """From what dataclasses.asdict made of one."""
-    return Descent(
-        **{
-            **state,
-            "courses": tuple(Course(**course) for course in state["courses"]),
-            "examples": tuple(Example(**example) for example in state["examples"]),
-        }
-    )

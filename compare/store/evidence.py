@@ -4,7 +4,6 @@ Nothing here can fail on one bad cell: a record that is missing, unreadable, fai
 is counted with its reason, and the rest is evidence.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from compare.store import record as records
 from compare.store.manifest import Manifest, PlannedCell
 from compare.store.record import Evaluation, Record
+from compare.store.redaction import without_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +127,3 @@ def _read(store: Path, planned: PlannedCell) -> Run | Trouble:
             record=record,
         )
     return Run(planned=planned, record=record)
-
-
-_ABSOLUTE = re.compile(
-    r"(?<![\w/.:~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\\"'<>|,;:()]+[/\\])+([^\s/\\\"'<>|,;:()]*)"
-)
-
-
-def without_paths(text: str) -> str:
-    """Text with absolute paths cut to their last part: a report travels, machines' folders do not."""
-    return _ABSOLUTE.sub(lambda match: "…/" + match.group(1), text)

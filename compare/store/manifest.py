@@ -10,8 +10,8 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from compare.store import strict
 from compare.store.files import write_atomically
 
 VERSION = 1
@@ -215,58 +215,17 @@ def load(store: Path, name: str) -> Manifest:
     path = path_of(store, name)
     if not re.fullmatch(PLAIN, name):
         raise ManifestError(f"experiment {name!r}: not a plain name; give one without slashes")
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         known = ", ".join(names(store)) or "none"
-        raise ManifestError(f"no experiment {name} in {store}; it holds: {known}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ManifestError(f"{path}: not a readable manifest ({error}); run the experiment again") from error
-    version = raw.get("version") if isinstance(raw, dict) else None
-    if version != VERSION:
-        raise ManifestError(f"{path}: manifest version {version!r}, this program reads {VERSION}")
-    try:
-        manifest = _build(Manifest, raw)
+        raise ManifestError(f"no experiment {name} in {store}; it holds: {known}")
+
+    def check(manifest: Manifest, raw: object) -> None:
         _check(manifest)
         if manifest.name != name:
             raise ValueError(f"name {manifest.name!r} differs from the file's")
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ManifestError(f"{path}: {error}; run the experiment again to write it anew") from error
-    return manifest
 
-
-def _build(cls: type, raw: Any) -> Any:
-    """Dataclass from a dictionary; every field present and of its declared type, none unknown.
-
-    One with a default is younger than the first manifests and may be missing from an old one.
-    """
-    if not isinstance(raw, dict):
-        raise TypeError(f"{cls.__name__} is not an object")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    needed = {name for name, f in fields.items() if f.default is dataclasses.MISSING}
-    if needed - raw.keys() or raw.keys() - fields.keys():
-        missing, unknown = sorted(needed - raw.keys()), sorted(raw.keys() - fields.keys())
-        raise TypeError(f"{cls.__name__}: missing fields {missing}, unknown fields {unknown}")
-    return cls(**{name: _value(name, f.type, raw[name]) for name, f in fields.items() if name in raw})
-
-
-def _value(name: str, kind: Any, value: Any) -> Any:
-    parts = {"contrasts": Contrast, "cells": PlannedCell, "tuned": Settings}
-    if name == "tuned" and value is None:
-        return None
-    if name in parts:
-        if not isinstance(value, list):
-            raise TypeError(f"field {name} is not a list")
-        return tuple(_build(parts[name], item) for item in value)
-    if name == "remarks":
-        if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
-            raise TypeError("field remarks is not a list of lines")
-        return tuple(value)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind:
-        raise TypeError(f"field {name}={value!r} is not of type {kind.__name__}")
-    return value
+    remedy = "run the experiment again to write it anew"
+    return strict.load(path, Manifest, version=VERSION, check=check, error=ManifestError, remedy=remedy)
 
 
 def _check(manifest: Manifest) -> None:

@@ -3,17 +3,20 @@
 import dataclasses
 import hashlib
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
+import msgspec
+
+from compare.store import strict
 from compare.store.descent import Descent, check_descent
-from compare.store.redaction import redacted, scrub
+from compare.store.redaction import redact, scrub
 
 VERSION = 1
 YOUNGER = {"traces", "digest"}
 """Fields that records written before them lack; their defaults stand in."""
+REMEDY = "delete it to run the cell again"
 
 
 class RecordError(ValueError):
@@ -121,7 +124,7 @@ def dump(record: Record) -> str:
     """
     content = dataclasses.asdict(record)
     for key in ("config", "data", "environment"):
-        content[key] = redacted(content[key])
+        content[key] = redact(content[key])
     for key in ("reason", "traceback"):
         content[key] = scrub(content[key])
     try:
@@ -148,89 +151,57 @@ def load(path: Path) -> Record:
         RecordError: unreadable, truncated, of another version, with a field missing, unknown or of the
             wrong type or range, or changed since it was written.
     """
+    return strict.load(
+        path, Record, version=VERSION, may_lack=YOUNGER, check=_check, error=RecordError, remedy=REMEDY
+    )
+
+
+class Glance(msgspec.Struct, frozen=True, kw_only=True):
+    """The few fields of a record that say how a cell went, read without the rest of it.
+
+    A record is mostly history and outcomes: ten thousand of them are looked at in seconds this way.
+    """
+
+    version: int
+    cell: str
+    arm: str
+    task: str
+    size: str
+    budget: float
+    seed: int
+    status: str
+    reason: str
+    flops: float
+    seconds: dict[str, float]
+    digest: str = ""
+
+
+_glance = msgspec.json.Decoder(Glance)
+
+
+def glance(path: Path) -> Glance:
+    """Look at a record.
+
+    Raises:
+        RecordError: unreadable, of another version, or without what is shown.
+    """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        found = _glance.decode(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise RecordError(
-            f"{path}: not a readable record ({error}); delete it to run the cell again"
-        ) from error
-    if not isinstance(raw, dict):
-        raise RecordError(f"{path}: not a record; delete it to run the cell again")
-    if raw.get("version") != VERSION:
-        raise RecordError(
-            f"{path}: record version {raw.get('version')!r}, this program reads {VERSION}; "
-            "use another store (runs=DIR) or the program that wrote it"
-        )
-    try:
-        record = _build(Record, raw)
-        _check(record)
-        if record.digest and record.digest != digest(raw):
-            raise ValueError("its content does not match its digest: it was changed after it was written")
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RecordError(f"{path}: {error}; delete it to run the cell again") from error
-    return record
+        raise RecordError(f"{path}: not a readable record ({error}); {REMEDY}") from error
+    strict.check_version(path, "record", found.version, VERSION, RecordError)
+    return found
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
-
-
-def _build(cls: type, raw: Any) -> Any:
-    """Dataclass from a dictionary; fields present (YOUNGER ones may lack), as declared, none unknown."""
-    if not isinstance(raw, dict):
-        raise TypeError(f"{cls.__name__} is not an object")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    for name in fields.keys() - raw.keys() - YOUNGER:
-        raise TypeError(f"field {name} is missing")
-    for name in raw.keys() - fields.keys():
-        raise TypeError(f"field {name} is unknown")
-    return cls(**{name: _typed(name, f.type, raw[name]) for name, f in fields.items() if name in raw})
-
-
-def _typed(name: str, kind: Any, value: Any) -> Any:
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"field {name} is not a list")
-        return tuple(_typed(name, get_args(kind)[0], item) for item in value)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _build(kind, value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    expected = kind if isinstance(kind, type) and kind in (str, int, float, bool) else None
-    if expected is not None:
-        if type(value) is not expected:
-            raise TypeError(f"field {name}={value!r} is not of type {expected.__name__}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"field {name}={value!r} is not finite")
-        return value
-    if not isinstance(value, dict):
-        raise TypeError(f"field {name} is not an object")
-    return value
-
-
-def _finite(x: object) -> bool:
-    if isinstance(x, bool) or not isinstance(x, int | float):
-        return False
-    return math.isfinite(x)
-
-
-def _check(record: Record) -> None:
+def _check(record: Record, raw: dict[str, Any]) -> None:
     if record.status not in ("done", "failed"):
         raise ValueError(f"status {record.status!r} is neither done nor failed")
     for key, number in {**record.parameters, **record.flops_by, **record.seconds}.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or number < 0:
+        if number < 0:
             raise ValueError(f"{key}={number!r} is not a non-negative number")
     if record.flops > record.budget * (1 + 1e-9):
         raise ValueError(f"flops {record.flops:g} exceed the budget {record.budget:g}")
-    lengths = set()
-    for key, column in record.history.items():
-        if not isinstance(column, list):
-            raise TypeError(f"history column {key} is not a list")
-        lengths.add(len(column))
-        for x in column:
-            if x is not None and not _finite(x):
-                raise TypeError(f"history column {key} holds {x!r}, not a finite number")
-    if len(lengths) > 1:
+    if len(set(map(len, record.history.values()))) > 1:
         raise ValueError("history columns differ in length")
     for evaluation in record.evaluations:
         if evaluation.n < 1 or evaluation.sd < 0 or evaluation.flops < 0:
@@ -243,3 +214,5 @@ def _check(record: Record) -> None:
                 raise ValueError(f"evaluation exact: value {evaluation.value} does not match its outcomes")
     for descent in record.traces:
         check_descent(descent)
+    if record.digest and record.digest != digest(raw):
+        raise ValueError("its content does not match its digest: it was changed after it was written")

@@ -9,10 +9,11 @@ from hydra import initialize_config_dir
 from arena.config import Addition, Budget, Cell, ConfigError, Text, TrainerConfig
 from arena.tasks import build_task
 from compare.folders import conf_folder
-from compare.plan.cells import blank_record, expand, expected_flops, narrow
+from compare.plan.cells import expand, expected_flops, narrow
 from compare.plan.config import Request, register
 from compare.plan.families import family
 from compare.plan.planned import identity
+from compare.run.outcome import blank_record
 from ebt.config import EBTArm
 from tests.compare.plan.test_config import root
 from tests.conftest import TINY

@@ -9,7 +9,8 @@ from arena.config import Addition, Budget
 from compare.plan.config import Logger
 from compare.plan.planned import Planned
 from compare.run import pool as module
-from compare.run.pool import Outcome, run
+from compare.run.outcome import Outcome
+from compare.run.pool import run
 from compare.store.claims import Store
 from rl_baseline.config import TransformerArm
 from tests.compare.planted.cells import alone

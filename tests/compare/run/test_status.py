@@ -15,8 +15,7 @@ from compare.run.status import look, seconds_left
 from compare.store import manifest
 from compare.store.claims import Store
 from compare.store.files import write_atomically
-from compare.store.glance import glance
-from compare.store.record import Record, RecordError, dump
+from compare.store.record import Record, RecordError, dump, glance
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORD = Record(

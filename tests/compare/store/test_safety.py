@@ -19,9 +19,8 @@ from compare.folders import conf_folder
 from compare.plan.cells import expand
 from compare.plan.config import Request, register
 from compare.store import manifest
-from compare.store.glance import glance
 from compare.store.manifest import ManifestError
-from compare.store.record import Evaluation, RecordError, dump, load
+from compare.store.record import Evaluation, RecordError, dump, glance, load
 from compare.store.redaction import Redacting, redact
 from tests.compare.run.test_status import RECORD
 
