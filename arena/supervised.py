@@ -1,5 +1,4 @@
-"""Next-token training of a policy, its likelihood, and its answers: what every arm with a language
-model shares.
+"""What every arm with a language model shares: next-token training, the likelihood, and the answers.
 
 Shapes (suffixes): B problems, M supervised tokens, T sampled tokens, V vocabulary.
 """
@@ -16,25 +15,23 @@ from arena import optim, ranks, selection
 from arena.config import Cell
 from arena.contender import Contender, Likelihood, Solutions
 from arena.data import Batch
+from arena.effort import GREEDY, LIKELIHOOD, SAMPLE, Effort
 from arena.policy import Policy
 from arena.rollout import Rollout, log_probabilities, predicted_logits, sample, sequence_seeds
 from arena.shape import Shape, teacher_forced
 from arena.tasks.base import Problem, Task
-
-LIKELIHOOD = "likelihood"
-GREEDY, SAMPLE = "greedy", "sample"
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """As many completions of each problem, drawn at temperature 1."""
+    """Completions drawn at temperature 1, equally many per problem."""
 
     problems: Sequence[Problem]
     completions: list[list[tuple[int, ...]]]
     nats: list[list[float]]
-    """Negative log-likelihood of each, summed over its tokens."""
+    """Negative log-likelihood of every completion, summed over its tokens."""
     shape: Shape
 
     def first(self, k: int) -> "Samples":
@@ -45,8 +42,8 @@ class Samples:
 
     @property
     def flops(self) -> float:
-        """What drawing these, and no others, costs: prompts padded to the longest, and a step of all
-        sequences for every token of the longest."""
+        """FLOPs of drawing exactly these: prompts padded to the longest, and one step of all sequences per
+        token of the longest completion."""
         k = len(self.completions[0])
         return self.shape.sample(
             sequences=len(self.problems) * k,
@@ -124,22 +121,24 @@ class NextTokens(Contender):
         Raises:
             ValueError: no such effort, or fewer than two samples to select from.
         """
-        if effort == GREEDY:
+        wanted = self.effort(effort)
+        if wanted.kind == GREEDY:
             return self.greedy(problems)
-        return self._selected(effort, self.samples(problems, self._count(effort), key))
+        return self._selected(wanted, self.samples(problems, wanted.samples, key))
 
     @torch.no_grad()
     def answers(self, problems: Sequence[Problem], key: Sequence[object] = ()) -> dict[str, Solutions]:
         """Completions at every effort, all selected from one set of samples."""
-        counts = {effort: self._count(effort) for effort in self.efforts() if effort != GREEDY}
-        drawn = self.samples(problems, max(counts.values()), key) if counts else None
-        found: dict[str, Solutions] = {}
-        for effort in self.efforts():
-            if drawn is None or effort == GREEDY:
-                found[effort] = self.greedy(problems)
+        efforts = {name: self.effort(name) for name in self.efforts()}
+        counts = [effort.samples for effort in efforts.values() if effort.kind == SAMPLE]
+        drawn = self.samples(problems, max(counts), key) if counts else None
+        solutions: dict[str, Solutions] = {}
+        for name, effort in efforts.items():
+            if drawn is None or effort.kind == GREEDY:
+                solutions[name] = self.greedy(problems)
             else:
-                found[effort] = self._selected(effort, drawn.first(counts[effort]))
-        return found
+                solutions[name] = self._selected(effort, drawn.first(effort.samples))
+        return solutions
 
     def greedy(self, problems: Sequence[Problem]) -> Solutions:
         """The most probable token each time."""
@@ -148,7 +147,7 @@ class NextTokens(Contender):
         return Solutions(completions=rollout.completions, flops=rollout.flops)
 
     def samples(self, problems: Sequence[Problem], k: int, key: Sequence[object]) -> Samples:
-        """k completions a problem."""
+        """k completions per problem."""
         rollout = self.draw(problems, k, "solve", *key)
         return Samples(
             problems=problems,
@@ -158,18 +157,18 @@ class NextTokens(Contender):
         )
 
     def draw(self, problems: Sequence[Problem], samples: int, *key: object) -> Rollout:
-        """Completions at temperature 1: problem by problem, the first k whatever `samples` is."""
+        """Completions at temperature 1, problem by problem; the first k do not depend on `samples`."""
         prompts = [p.prompt for p in problems]
         seeds = sequence_seeds(prompts, samples, self.cell.seed, *key)
         length = self.longest(problems)
         return sample(self.model, self.task, prompts, length=length, group=samples, seeds=seeds)
 
     def longest(self, problems: Sequence[Problem]) -> int:
-        """Tokens of the longest completion that problems of these places can have."""
+        """Tokens of the longest completion that problems at these severities can have."""
         return max(self.task.longest(*place)[1] for place in {(p.severity, p.axis) for p in problems})
 
     def choose(self, rule: str, samples: Samples) -> tuple[list[int], float]:
-        """Which of each problem's samples a rule answers with, and the FLOPs of finding out."""
+        """Index of the sample that a rule answers with, per problem, and the FLOPs of applying the rule."""
         pairs = zip(samples.problems, samples.completions, strict=True)
         if rule == selection.MAJORITY:
             return [selection.majority([selection.answer(p, c) for c in own]) for p, own in pairs], 0.0
@@ -178,24 +177,23 @@ class NextTokens(Contender):
         wrong = [[not self.task.verify(p, c).correct for c in own] for p, own in pairs]
         return [selection.lowest(flags) for flags in wrong], 0.0
 
-    def _count(self, effort: str) -> int:
-        """Samples that an effort draws. Raises ValueError if there is no such effort."""
-        if effort == SAMPLE:
-            return 1
-        parsed = selection.parse(effort)
-        if parsed is None or parsed[0] not in self.rules or parsed[1] < 2:
+    def effort(self, name: str) -> Effort:
+        """The effort of this name: greedy, a sample, or a choice among samples. Raises ValueError if the
+        policy has no such effort."""
+        effort = Effort.match(name)
+        chooses = effort is not None and effort.selection in self.rules and effort.samples >= 2
+        if effort is None or not (chooses or name in (GREEDY, SAMPLE)):
             raise ValueError(
-                f"effort={effort}: choose {GREEDY}, {SAMPLE}, or RULE@K with a RULE of "
+                f"effort={name}: choose {GREEDY}, {SAMPLE}, or RULE@K with a RULE of "
                 f"{', '.join(self.rules)} and at least 2 samples K"
             )
-        return parsed[1]
+        return effort
 
-    def _selected(self, effort: str, samples: Samples) -> Solutions:
-        """The answers of an effort, from just as many samples as it draws."""
-        parsed = selection.parse(effort)
-        if parsed is None:
+    def _selected(self, effort: Effort, samples: Samples) -> Solutions:
+        """The answers of an effort, from exactly as many samples as it draws."""
+        if not effort.selection:
             return Solutions(completions=[own[0] for own in samples.completions], flops=samples.flops)
-        chosen, cost = self.choose(parsed[0], samples)
+        chosen, cost = self.choose(effort.selection, samples)
         completions = [own[i] for own, i in zip(samples.completions, chosen, strict=True)]
         return Solutions(completions=completions, flops=samples.flops + cost)
 

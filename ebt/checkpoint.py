@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from arena.config import ConfigError, Size, TaskConfig, require
 from arena.tasks import TASKS, task_class
 from ebt.config import EBTArm
+from ebt.energy import build_energy
+from ebt.gate import initial_cut
 from ebt.infer import EBT
-from ebt.module import build
 
 KINDS = {config.kind: config for config in TASKS}
 
@@ -60,10 +61,9 @@ class _Holder(nn.Module):
 
     def __init__(self, arm: EBTArm, size: Size, vocabulary: int) -> None:
         super().__init__()
-        self.model = build(arm, size, vocabulary)
+        self.model = build_energy(arm, size, vocabulary)
         self.alpha = nn.Parameter(torch.tensor(float("nan")))
-        cut = torch.tensor(arm.gate_share if arm.gate == "random" else float("inf"))
-        self.register_buffer("cut", cut, persistent=arm.gate == "entropy")
+        self.register_buffer("cut", initial_cut(arm), persistent=arm.gate == "entropy")
         self.cut: Tensor
 
     def ebt(self, arm: EBTArm) -> EBT:

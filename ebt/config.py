@@ -1,11 +1,12 @@
 """Configuration of the energy-based arms, and of thinking."""
 
-import re
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
 from arena.config import require, require_choice
+from arena.effort import START, Effort
+from arena.ladder import check_ladder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +42,14 @@ class EBTArm:
     loss: str = "all"
     """Cross-entropy after all steps, their mean, or after the last."""
     alpha: float | None = None
-    """Step size; none: calibrated from the gradient at initialisation so that the update's root mean
-    square over the vocabulary is alpha_target."""
+    """Step size; none: calibrated from the gradient at initialisation so that the root mean square of the
+    first update, over the vocabulary, is alpha_target."""
     alpha_target: float = 5.0
     """Root mean square, in nats of logit, of the first update that calibration aims at."""
     alpha_lr: float = 3.0
     """Learning rate of alpha over (alpha x the model's learning rate); 0 fixes it (S1: 3, S2: 0)."""
     alpha_spread: float = 1.0
-    """Training draws alpha uniformly from [alpha / spread, alpha x spread], once a position (S2: 2)."""
+    """Training draws alpha uniformly from [alpha / spread, alpha x spread], once per position (S2: 2)."""
     langevin: float = 0.0
     """Standard deviation of the noise added to the logits before each training step (S2: 3)."""
     replay: int = 0
@@ -72,23 +73,23 @@ class EBTArm:
     """What moves the candidate: energy, its gradient; head, a linear map of the candidate stream to
     logits, the control without an energy."""
 
+    ladder: list[str] = field(default_factory=list)
+    """More efforts to evaluate: think_K takes K steps; think_KxR takes K steps from each of R starts and
+    keeps the outcome of lowest energy."""
+
     @property
     def full_steps(self) -> int:
         """Steps at inference."""
         return self.steps + self.extra_steps
 
-    ladder: list[str] = field(default_factory=list)
-    """More efforts to evaluate: think_K takes K steps, think_KxG the G restarts' lowest energy, too."""
-
     def validate(self) -> None:
         require(self.steps >= 1, f"arm.steps={self.steps}: must be at least 1")
         require(self.extra_steps >= 0, f"arm.extra_steps={self.extra_steps}: must not be negative")
-        for effort in self.ladder:
-            require(
-                re.fullmatch(r"think_[1-9]\d*(x[1-9]\d*)?", effort) is not None,
-                f"arm.ladder={list(self.ladder)}: {effort} is no effort; write think_8 for 8 steps, "
-                "think_8x4 for 4 restarts of them",
-            )
+        check_ladder(
+            self.ladder,
+            lambda effort: effort.form in FORMS,
+            "write think_8 for 8 steps, think_8x4 for 4 restarts of them",
+        )
         require_choice("arm.parametrisation", self.parametrisation, PARAMETRISATIONS)
         require_choice("arm.start", self.start, ("noise", "zero", "head"))
         require_choice("arm.conditioning", self.conditioning, ("none", "step", "adaln", "adaln_zero"))
@@ -182,6 +183,24 @@ class Thinking:
         )
 
 
+def thinking_of(name: str) -> Thinking | None:
+    """How an effort think_K or think_KxR thinks; none for `start`, the head's answer before any step.
+
+    Raises:
+        ValueError: another effort.
+    """
+    effort = Effort.match(name)
+    if effort is None or effort.form not in (START, *FORMS):
+        raise ValueError(
+            f"effort={name}: write think_8 for 8 steps, think_8x4 for 4 restarts of them, or start"
+        )
+    if effort.kind == START:
+        return None
+    return Thinking(steps=effort.steps, restarts=effort.restarts, hold_last=True)
+
+
+FORMS = ("think_K", "think_KxR")
+"""Forms of the efforts that a ladder may list."""
 PARAMETRISATIONS = ("probs", "logits", "mirror")
 MIN_ALPHA = 1e-4
 """Least step size (released code)."""

@@ -8,32 +8,46 @@ from arena.tasks.base import Task
 from ebt.config import EBTArm
 
 CALIBRATION_PROBLEMS = 16
-"""Problems on which the step size is calibrated."""
+"""Most problems on which the step size is calibrated."""
 
 
 def minimum_flops(cell: Cell, task: Task) -> float:
-    """One training step at the longest prompt and completion, and the calibration before it."""
-    return calibration_flops(cell, task) + step_flops(cell, task)
-
-
-def calibration_flops(cell: Cell, task: Task) -> float:
-    """Measuring the gradient once, where the arm does not give its step size."""
+    """One training step at the longest prompt and completion, after the calibration where there is one."""
     arm = cell.arm
     assert isinstance(arm, EBTArm)
     if arm.alpha is not None:
-        return 0.0
+        return step_flops(cell, task)
     prompt, completion = task.longest()
-    observed = prompt + completion - 1
-    problems = min(CALIBRATION_PROBLEMS, cell.task.batch)
-    return flops.ebt_think(
+    calibration = calibration_flops(
+        arm,
         cell.size,
         task.vocabulary,
+        problems=calibration_problems(cell),
+        observed=prompt + completion - 1,
+        predicted=completion,
+    )
+    return calibration + step_flops(cell, task)
+
+
+def calibration_problems(cell: Cell) -> int:
+    """Problems on which the step size is calibrated."""
+    return min(CALIBRATION_PROBLEMS, cell.task.batch)
+
+
+def calibration_flops(
+    arm: EBTArm, size: Size, vocabulary: int, *, problems: int, observed: int, predicted: int
+) -> float:
+    """Measuring the gradient once on `problems` rows of `observed` tokens with `predicted` targets."""
+    candidates = problems * predicted
+    return flops.ebt_think(
+        size,
+        vocabulary,
         tokens=problems * observed,
         context_pairs=problems * observed**2,
-        candidates=problems * completion,
-        pairs=problems * completion * observed,
+        candidates=candidates,
+        pairs=candidates * observed,
         passes=2,
-        predicted=problems * completion if arm.start == "head" else 0,
+        predicted=candidates if arm.start == "head" else 0,
     )
 
 

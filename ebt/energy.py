@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from arena.config import Size
 from arena.transformer import Backbone, Block, embed, initialise, rotary_tables
+from ebt.config import EBTArm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +197,19 @@ class EnergyModel(nn.Module):
     def forward(self, p_BMV: Tensor, context: Context, step: int = 0) -> Tensor:
         """Energies (B, M) of candidate distributions at a step of thinking."""
         return rearrange(self.head(self.hidden(p_BMV, context, step)), "b m 1 -> b m")
+
+
+def build_energy(arm: EBTArm, size: Size, vocabulary: int) -> EnergyModel:
+    """The energy model that an arm's configuration asks for."""
+    return EnergyModel(
+        size,
+        vocabulary,
+        arm.steps,
+        conditioning=arm.conditioning,
+        vocabulary_map=arm.vocabulary_map,
+        start_head=arm.start == "head",
+        correct=arm.refiner == "head",
+    )
 
 
 def _constant(x: Tensor) -> Tensor:

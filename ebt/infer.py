@@ -14,6 +14,7 @@ from arena.config import Size, require
 from arena.seeding import generator
 from ebt.config import EBTArm, Thinking
 from ebt.energy import Context, EnergyModel
+from ebt.gate import passing
 from ebt.objective import correct
 from ebt.slope import AnySlope
 from ebt.think import Thought, initial_candidate, think
@@ -38,7 +39,8 @@ class EBT:
 
 
 class Noise:
-    """One generator a restart, each going on where it stopped; the first does not know the others."""
+    """One random generator per restart. A restart asked for again goes on where it stopped; the draws of the
+    first do not depend on how many others there are."""
 
     def __init__(self, device: torch.device, *key: object) -> None:
         self._device, self._key = device, key
@@ -55,8 +57,8 @@ class Noise:
 def starts(
     arm: EBTArm, context: Context, shape: tuple[int, ...], device: torch.device, noise: Noise
 ) -> Callable[[int], Tensor]:
-    """First candidates of a restart. Restarts of a head's or a zero start, the first aside, have N(0, 1) on
-    its logits: else they would be one and the same."""
+    """First candidates of a restart, by its number. From a head's or a zero start, every restart but the
+    first adds N(0, 1) to its logits: otherwise all restarts would be the same."""
 
     def start(restart: int) -> Tensor:
         if context.start_BMV is None:
@@ -105,18 +107,13 @@ def infer(
     if arm.gate == "none":
         return _refine(ebt, start, context, thinking, langevin, energy, trajectory, slope)
     first = start(0)
-    if arm.gate == "entropy":
-        ranks_BM = entropy(first)
-        through_BM = ranks_BM > ebt.cut
-    else:
-        ranks_BM = torch.rand(shape, device=device, generator=noise(0))
-        through_BM = ranks_BM > 1 - ebt.cut
+    scores_BM, through_BM = passing(arm, ebt.cut, first, noise(0))
     count = int(through_BM.sum(1).max())
     nothing = torch.zeros(shape, dtype=torch.long, device=device)
     blank = torch.full(shape, float("nan"), device=device) if energy else None
     if count == 0:
         return replace(untouched(first), energy_BM=blank)
-    index_BN = ranks_BM.topk(count, dim=1).indices
+    index_BN = scores_BM.topk(count, dim=1).indices
     inside_BN = through_BM.gather(1, index_BN)
     index_BNV = index_BN[..., None].expand(-1, -1, vocabulary)
 
@@ -178,12 +175,6 @@ def untouched(start_BMV: Tensor) -> Thought:
     """The start as an answer: no step of thinking."""
     steps_BM = torch.zeros(start_BMV.shape[:2], dtype=torch.long, device=start_BMV.device)
     return Thought(logits_BMV=start_BMV, energy_BM=None, steps_BM=steps_BM, gradients=0, forwards=0)
-
-
-def entropy(logits_BMV: Tensor) -> Tensor:
-    """Entropy (B, M) of each candidate, nats."""
-    logp_BMV = logits_BMV.float().log_softmax(-1)
-    return -(logp_BMV.exp() * logp_BMV).sum(-1)
 
 
 def think_flops(

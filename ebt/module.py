@@ -8,26 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from arena import flops, optim, ranks
-from arena.config import Cell, Size, require
+from arena import optim, ranks
+from arena.config import Cell, require
 from arena.contender import Contender, Likelihood, Solutions, Trajectory
 from arena.data import Batch, collate
+from arena.effort import START, Effort
+from arena.ladder import with_default
 from arena.seeding import generator
 from arena.tasks.base import Problem, Task
+from ebt import cost
+from ebt.calibration import calibration_batch, gradient_scale
 from ebt.compiled import compiled
-from ebt.config import MIN_ALPHA, EBTArm, Thinking
-from ebt.cost import CALIBRATION_PROBLEMS, gated, train_flops
+from ebt.config import MIN_ALPHA, EBTArm, Thinking, thinking_of
 from ebt.decode import generate
-from ebt.energy import Context, EnergyModel
-from ebt.infer import EBT, Noise, entropy, infer, starts, think_flops, untouched
+from ebt.energy import Context, EnergyModel, build_energy
+from ebt.gate import entropy, highest, initial_cut, moved_cut
+from ebt.infer import EBT, Noise, infer, starts, think_flops, untouched
 from ebt.objective import backward, cross_entropy
 from ebt.replay import Replay
 from ebt.think import Thought, descend
 from ebt.trajectory import trajectories
-
-START = "start"
-CUT_MEMORY = 0.98
-"""Share of the gate's threshold that a training step keeps."""
 
 
 class EBTModule(Contender):
@@ -46,44 +46,31 @@ class EBTModule(Contender):
         self.alpha = nn.Parameter(
             torch.tensor(float("nan") if arm.alpha is None else arm.alpha), requires_grad=arm.alpha_lr > 0
         )
-        # Until a cut is known no entropy passes it.
-        cut = torch.tensor(arm.gate_share if arm.gate == "random" else float("inf"))
-        self.register_buffer("cut", cut, persistent=arm.gate == "entropy")
+        self.register_buffer("cut", initial_cut(arm), persistent=arm.gate == "entropy")
         self.cut: Tensor
         self.replay = Replay(arm.replay)
 
     def build(self) -> EnergyModel:
         """The energy that the arm's configuration asks for."""
-        return build(self.arm, self.cell.size, self.task.vocabulary)
+        return build_energy(self.arm, self.cell.size, self.task.vocabulary)
 
     def on_fit_start(self) -> None:
         if torch.isnan(self.alpha):
             self.calibrate()
 
     def calibrate(self) -> None:
-        """Set alpha so that the first update has the root mean square arm.alpha_target.
-
-        The gradient's scale follows from the vocabulary, the width and the initialisation; measuring
-        it on one small batch spares a user from tuning alpha for each. A head that starts at zero
-        (adaln_zero) is measured at the scale of any other.
-        """
-        problems = [
-            self.task.problem("train", self.cell.seed, i)
-            for i in range(min(CALIBRATION_PROBLEMS, self.cell.task.batch))
-        ]
-        batch = collate(problems, self.task.pad).to(self.device)
+        """Set alpha so that the first update has a root mean square of arm.alpha_target."""
+        batch = calibration_batch(self.cell, self.task).to(self.device)
         context = self.observe(batch)
-        y = self.start(batch, context, "calibrate")
-        one = torch.ones((), device=self.device)
-        weight = self.model.head.weight
-        kept = weight.detach().clone()
+        scale = gradient_scale(
+            self.model,
+            self.start(batch, context, "calibrate"),
+            context,
+            batch.supervised_BM,
+            self.arm.parametrisation,
+            generator(self.device, self.cell.seed, "calibrate", "head"),
+        )
         with torch.no_grad():
-            if not weight.any():
-                random = generator(self.device, self.cell.seed, "calibrate", "head")
-                weight.normal_(std=weight.shape[1] ** -0.5, generator=random)
-            _, _, gradient = descend(self.model, y, context, 0, one, self.arm.parametrisation)
-            weight.copy_(kept)
-            scale = gradient[batch.supervised_BM].square().mean().sqrt()
             self.alpha.fill_(float(self.arm.alpha_target / scale.clamp_min(1e-12)))
             if self.ranks > 1:
                 torch.distributed.broadcast(self.alpha, 0)  # one number, whatever their kernels round
@@ -93,17 +80,15 @@ class EBTModule(Contender):
         rates.optimizer.param_groups[-1]["peak_lr"] = self.alpha_rate()
 
     def calibration_flops(self, batch: Batch) -> float:
-        """What measuring the gradient once on a batch costs."""
-        counts = shape(batch)
-        return flops.ebt_think(
+        """FLOPs of measuring the gradient once on a batch."""
+        (problems, observed), predicted = batch.tokens_BS.shape, batch.targets_BM.shape[1]
+        return cost.calibration_flops(
+            self.arm,
             self.cell.size,
             self.task.vocabulary,
-            tokens=counts["tokens"],
-            context_pairs=counts["context_pairs"],
-            candidates=counts["candidates"],
-            pairs=counts["pairs"],
-            passes=2,
-            predicted=counts["candidates"] if self.arm.start == "head" else 0,
+            problems=problems,
+            observed=observed,
+            predicted=predicted,
         )
 
     def alpha_rate(self) -> float:
@@ -142,7 +127,7 @@ class EBTModule(Contender):
         if rows > 1:  # replayed problems may be longer than the batch's own
             prompt, completion = self.task.longest()
             s, m = max(s, prompt + completion - 1), max(m, completion)
-        return train_flops(
+        return cost.train_flops(
             self.arm,
             self.cell.size,
             self.task.vocabulary,
@@ -154,20 +139,20 @@ class EBTModule(Contender):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         factor = optim.schedule(self.share_spent, self.cell.trainer)
-        figures, cost = self.backpropagate(batch)
+        losses, spent = self.backpropagate(batch)
         norm = self.optimise(factor)
         with torch.no_grad():
             self.alpha.clamp_(min=MIN_ALPHA)
-        self.spend("train", cost)
+        self.spend("train", spent)
         self.problems += len(batch.problems)
         alpha = self.alpha.detach().clone()
-        self.history.add(step=self.steps, flops=self.flops_spent, **figures, gradient_norm=norm, alpha=alpha)
+        self.history.add(step=self.steps, flops=self.flops_spent, **losses, gradient_norm=norm, alpha=alpha)
 
     def backpropagate(self, batch: Batch) -> tuple[dict[str, Tensor], float]:
-        """Add the gradient of a batch to `.grad`; the losses for the history, and the FLOPs.
+        """Add the gradient of a batch to `.grad`; returns the losses for the history, and the FLOPs.
 
-        Of several processes each takes its share of the problems. What is drawn at random is drawn for all of
-        them, so that a problem's draws do not depend on how many there are.
+        Every process takes its share of the problems. Random numbers are drawn for the whole batch by every
+        process, so that the draws of a problem do not depend on the number of processes.
         """
         arm, fresh = self.arm, len(batch.problems)
         batch, replayed = self.with_replayed(batch)
@@ -242,36 +227,27 @@ class EBTModule(Contender):
         return steps, spread
 
     def let_through(self, start_BMV: Tensor, batch: Batch, rows: Tensor | None = None) -> Tensor:
-        """Indices (B, N) of the positions that descend in training; moves the gate's threshold.
+        """Indices (B, N) of the positions that descend in training; moves the gate's cut.
 
         Args:
             start_BMV: of the batch's `rows`.
         """
         supervised_BM = ranks.take(batch.supervised_BM, rows)
-        count = gated(self.arm, supervised_BM.shape[1])
+        count = cost.gated(self.arm, supervised_BM.shape[1])
         if self.arm.gate == "random":
             random = generator(self.device, self.cell.seed, "gate", self.steps)
-            ranks_BM = torch.rand(batch.supervised_BM.shape, device=self.device, generator=random)
-            ranks_BM = ranks.take(ranks_BM, rows).masked_fill(~supervised_BM, -1.0)
-            return ranks_BM.topk(count, dim=1).indices
-        ranks_BM = entropy(start_BMV).masked_fill(~supervised_BM, -1.0)
-        top_BN, index_BN = ranks_BM.topk(count, dim=1)
-        lowest_B = top_BN.masked_fill(top_BN < 0, float("inf")).amin(1)
-        lowest_B = lowest_B[lowest_B.isfinite()]
-        cut = lowest_B.mean()
-        if self.ranks > 1:
-            number = lowest_B.new_tensor(len(lowest_B))
-            cut = ranks.summed(lowest_B.sum()) / ranks.summed(number)
-        self.cut.copy_(torch.where(self.cut.isfinite(), CUT_MEMORY * self.cut + (1 - CUT_MEMORY) * cut, cut))
+            scores_BM = torch.rand(batch.supervised_BM.shape, device=self.device, generator=random)
+            return highest(ranks.take(scores_BM, rows), supervised_BM, count)[1]
+        entropies_BN, index_BN = highest(entropy(start_BMV), supervised_BM, count)
+        self.cut.copy_(moved_cut(self.cut, entropies_BN))
         return index_BN
 
     def likelihood_efforts(self) -> tuple[str, ...]:
         return self.efforts()
 
     def efforts(self) -> tuple[str, ...]:
-        own = f"think_{self.arm.full_steps}"
-        others = [effort for effort in self.arm.ladder if effort != own]
-        return (*((START,) if self.arm.start == "head" else ()), *others, own)
+        thinking = with_default(self.arm.ladder, Effort(kind="think", steps=self.arm.full_steps))
+        return (START, *thinking) if self.arm.start == "head" else thinking
 
     @property
     def ebt(self) -> EBT:
@@ -318,15 +294,15 @@ class EBTModule(Contender):
 
     def thinking_flops(self, thought: Thought, batch: Batch) -> float:
         """What the context of a batch and the thinking on it cost."""
-        counts = shape(batch)
+        problems, observed = batch.tokens_BS.shape
         return think_flops(
             self.ebt,
             self.cell.size,
             thought,
-            tokens=counts["tokens"],
-            context_pairs=counts["context_pairs"],
-            keys=batch.tokens_BS.shape[1],
-            predicted=counts["candidates"],
+            tokens=problems * observed,
+            context_pairs=problems * observed**2,
+            keys=observed,
+            predicted=problems * batch.targets_BM.shape[1],
         )
 
     def solve(self, problems: Sequence[Problem], effort: str, key: Sequence[object] = ()) -> Solutions:
@@ -367,30 +343,3 @@ class EBTModule(Contender):
         cell = dataclasses.asdict(self.cell)
         cell["task"].pop("path", None)  # it tells who trained it, and where
         checkpoint["cell"] = cell
-
-
-def build(arm: EBTArm, size: Size, vocabulary: int) -> EnergyModel:
-    """The energy model that an arm's configuration asks for."""
-    return EnergyModel(
-        size,
-        vocabulary,
-        arm.steps,
-        conditioning=arm.conditioning,
-        vocabulary_map=arm.vocabulary_map,
-        start_head=arm.start == "head",
-        correct=arm.refiner == "head",
-    )
-
-
-def thinking_of(effort: str) -> Thinking | None:
-    """Thinking of an effort named `think_K` or `think_KxG` (G restarts); none for `start`."""
-    if effort == START:
-        return None
-    steps, _, restarts = effort.removeprefix("think_").partition("x")
-    return Thinking(steps=int(steps), restarts=int(restarts or 1), hold_last=True)
-
-
-def shape(batch: Batch) -> dict[str, float]:
-    """What arena.flops needs to know of a batch."""
-    (b, s), m = batch.tokens_BS.shape, batch.targets_BM.shape[1]
-    return {"tokens": b * s, "context_pairs": b * s * s, "candidates": b * m, "pairs": b * m * s}

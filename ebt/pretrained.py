@@ -17,8 +17,8 @@ from transformers.modeling_utils import PreTrainedModel
 
 from arena.config import Size, require
 from ebt.config import EBTArm, Thinking
+from ebt.energy import build_energy
 from ebt.infer import EBT, Noise, infer
-from ebt.module import build
 
 SMALLEST = Size(name="6xs", layers=2, heads=2, width=64, lr=3e-3)
 """What a configuration without arguments describes, as transformers asks of each."""
@@ -67,7 +67,7 @@ class EBTForCausalLM(PreTrainedModel, GenerationMixin):
         size.validate()
         self.thinking = Thinking(**(config.thinking or {"steps": self.arm.full_steps, "hold_last": True}))
         self.thinking.validate()
-        self.model = build(self.arm, size, config.vocab_size)
+        self.model = build_energy(self.arm, size, config.vocab_size)
         self.alpha = torch.nn.Parameter(torch.ones(()))
         self.register_buffer("cut", torch.ones(()))
         self.cut: Tensor

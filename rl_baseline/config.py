@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from arena.config import require, require_choice
-from arena.selection import check_ladder
+from arena.ladder import check_ladder
+from arena.selection import OF_A_POLICY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,16 @@ class TransformerArm:
 
     def validate(self) -> None:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
-        check_ladder(self.ladder)
+        _check_selections(self.ladder)
+
+
+def _check_selections(ladder: list[str]) -> None:
+    """Raise ConfigError unless every entry of a policy's `arm.ladder` is a choice among its own samples."""
+    check_ladder(
+        ladder,
+        lambda effort: effort.selection in OF_A_POLICY and effort.samples >= 2,
+        "write majority@8, likelihood@8 or oracle@8 for 8 samples (at least 2)",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +185,7 @@ class RLArm:
 
     def validate(self) -> None:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
-        check_ladder(self.ladder)
+        _check_selections(self.ladder)
         self._validate_stage()
         self._validate_loss()
         self._validate_credit()

@@ -2,7 +2,8 @@
 
 from arena.config import Cell
 from arena.data import Batch
-from arena.supervised import GREEDY, SAMPLE, NextTokens
+from arena.effort import GREEDY, SAMPLE
+from arena.supervised import NextTokens
 from arena.tasks.base import Task
 from rl_baseline.policy import build_policy
 

@@ -1,11 +1,11 @@
 """Configuration of the masked-diffusion transformer."""
 
-import re
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
 from arena.config import require
+from arena.ladder import check_ladder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +18,10 @@ class DiffusionArm:
     name: str = MISSING
     """Label in tables and records."""
     steps: int = 16
-    """Unmasking steps of its own way to answer; an answer takes no more than it has cells."""
+    """Unmasking steps of the default answer; no more are taken than the answer has cells."""
     levels: int = 8
-    """Numbers of masked cells, one from each of as many equal ranges, over which the bound on the likelihood
-    is averaged; each costs one forward pass."""
+    """Numbers of masked cells over which the bound on the likelihood is averaged, one from every of as many
+    equal ranges, at one forward pass per number."""
     ladder: list[str] = field(default_factory=list)
     """More efforts to evaluate: unmask_K fills the answer in K steps."""
 
@@ -29,8 +29,4 @@ class DiffusionArm:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
         require(self.steps >= 1, f"arm.steps={self.steps}: must be at least 1")
         require(self.levels >= 1, f"arm.levels={self.levels}: must be at least 1")
-        for effort in self.ladder:
-            require(
-                re.fullmatch(r"unmask_[1-9]\d*", effort) is not None,
-                f"arm.ladder={list(self.ladder)}: {effort} is no effort; write unmask_4 for 4 steps",
-            )
+        check_ladder(self.ladder, lambda effort: effort.form == "unmask_K", "write unmask_4 for 4 steps")

@@ -9,6 +9,8 @@ from arena import optim, ranks
 from arena.config import Cell
 from arena.contender import Contender, Likelihood, Solutions
 from arena.data import Batch
+from arena.effort import BOUND, Effort
+from arena.ladder import with_default
 from arena.seeding import generator
 from arena.shape import fixed_shape
 from arena.tasks.base import Problem, Task
@@ -16,8 +18,6 @@ from controls.diffusion import cost as diffusion_cost
 from controls.diffusion import network as diffusion
 from controls.diffusion.config import DiffusionArm
 from controls.diffusion.network import MaskedTransformer
-
-BOUND = "bound"
 
 
 class DiffusionModule(Contender):
@@ -59,8 +59,7 @@ class DiffusionModule(Contender):
         return batch.tokens_BS[:, : self.prompt]
 
     def efforts(self) -> tuple[str, ...]:
-        own = f"unmask_{self.arm.steps}"
-        return (*(effort for effort in self.arm.ladder if effort != own), own)
+        return with_default(self.arm.ladder, Effort(kind="unmask", steps=self.arm.steps))
 
     def likelihood_efforts(self) -> tuple[str, ...]:
         return (BOUND,)
@@ -94,10 +93,10 @@ class DiffusionModule(Contender):
 
     def steps_of(self, effort: str) -> int:
         """Unmasking steps of an effort named `unmask_K`."""
-        steps = effort.removeprefix("unmask_")
-        if not effort.startswith("unmask_") or not steps.isdigit() or int(steps) < 1:
+        unmasking = Effort.match(effort)
+        if unmasking is None or unmasking.form != "unmask_K":
             raise ValueError(f"effort={effort}: write unmask_K for K steps, such as {self.efforts()[-1]}")
-        return int(steps)
+        return unmasking.steps
 
     @torch.no_grad()
     def fill(self, problems: Sequence[Problem], counts: Sequence[int]) -> Tensor:

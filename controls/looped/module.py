@@ -12,11 +12,13 @@ from arena.config import Cell, Size
 from arena.contender import Likelihood, Solutions
 from arena.data import Batch
 from arena.decoder import Decoder, TransformerDecoder
+from arena.effort import Effort
+from arena.ladder import with_default
 from arena.policy import TransformerPolicy
 from arena.seeding import generator
 from arena.supervised import NextTokens
 from arena.tasks.base import Problem, Task
-from controls.looped.config import LoopedArm, loops_of
+from controls.looped.config import LoopedArm
 from controls.looped.cost import looped_shape
 
 
@@ -90,8 +92,7 @@ class LoopedModule(NextTokens):
         self.next_token_step(batch, self.share_spent)
 
     def efforts(self) -> tuple[str, ...]:
-        own = f"loop_{self.arm.loops}"
-        return (*(effort for effort in self.arm.ladder if effort != own), own)
+        return with_default(self.arm.ladder, Effort(kind="loop", steps=self.arm.loops))
 
     def likelihood_efforts(self) -> tuple[str, ...]:
         return self.efforts()
@@ -113,7 +114,7 @@ class LoopedModule(NextTokens):
         return {effort: self.solve(problems, effort, key) for effort in self.efforts()}
 
     def _loops(self, effort: str) -> int:
-        loops = loops_of(effort)
-        if loops is None:
+        loops = Effort.match(effort)
+        if loops is None or loops.form != "loop_K":
             raise ValueError(f"effort={effort}: write loop_R for R loops, such as {self.efforts()[-1]}")
-        return loops
+        return loops.steps

@@ -6,7 +6,6 @@ from arena.shape import fixed_shape
 from arena.tasks.base import Task
 from ebt import cost
 from ebt.config import EBTArm
-from ebt.cost import CALIBRATION_PROBLEMS
 
 
 def minimum_flops(cell: Cell, task: Task) -> float:
@@ -23,7 +22,7 @@ def minimum_flops(cell: Cell, task: Task) -> float:
     least = step_flops(cell, task)
     if cell.arm.alpha is not None:
         return least
-    return least + calibration(cell.arm, cell.size, task, min(CALIBRATION_PROBLEMS, cell.task.batch))
+    return least + calibration(cell.arm, cell.size, task, cost.calibration_problems(cell))
 
 
 def calibration(arm: EBTArm, size: Size, task: Task, problems: int) -> float:
@@ -66,7 +65,8 @@ def train(arm: EBTArm, size: Size, task: Task, *, problems: int, steps: int) -> 
 
 
 def parameters(cell: Cell, task: Task) -> tuple[int, int]:
-    """Parameters in all and without the vocabulary maps: the family ebt's, and the places' embeddings."""
+    """Parameters in all and without the vocabulary maps: those of the family ebt, and one embedding per place
+    of the answer."""
     total, inner = cost.parameters(cell, task)
     places = fixed_shape(cell, task)[1] * cell.size.width
     return total + places, inner + places

@@ -10,10 +10,10 @@ from arena.contender import Solutions, Trajectory
 from arena.data import Batch
 from arena.shape import fixed_shape
 from arena.tasks.base import Problem, Task
-from ebt.config import Thinking
+from ebt.config import Thinking, thinking_of
 from ebt.energy import Context
 from ebt.infer import Noise, infer, untouched
-from ebt.module import EBTModule, thinking_of
+from ebt.module import EBTModule
 from ebt.parallel import cost as parallel_cost
 from ebt.parallel.config import ParallelArm
 from ebt.parallel.energy import ParallelEnergyModel

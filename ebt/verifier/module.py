@@ -11,10 +11,11 @@ from torch import Tensor
 from arena import optim, ranks, selection
 from arena.config import Cell
 from arena.data import Batch
+from arena.effort import GREEDY, SAMPLE, Effort
 from arena.policy import TransformerPolicy
 from arena.rollout import sample_together, sequence_seeds
 from arena.shape import supervised_step
-from arena.supervised import GREEDY, NextTokens, Samples
+from arena.supervised import NextTokens, Samples
 from arena.tasks.base import Problem, Task
 from ebt.verifier import cost as verifier_cost
 from ebt.verifier.config import VerifierArm
@@ -33,7 +34,7 @@ class VerifierModule(NextTokens):
     need its partition function, which only bounds are known of.
     """
 
-    rules: ClassVar[tuple[str, ...]] = (*selection.DEPLOYABLE, selection.ORACLE)
+    rules: ClassVar[tuple[str, ...]] = selection.OF_AN_ENERGY
 
     def __init__(self, cell: Cell, task: Task) -> None:
         assert isinstance(cell.arm, VerifierArm)
@@ -128,7 +129,8 @@ class VerifierModule(NextTokens):
         """
         if not self.contrasts:
             return (GREEDY,)  # the start is the same afterwards: the rest would be measured twice
-        return (GREEDY, *(selection.name(rule, k) for k in self.arm.samples for rule in self.rules))
+        choices = [Effort(kind=SAMPLE, samples=k, selection=r) for k in self.arm.samples for r in self.rules]
+        return (GREEDY, *map(str, choices))
 
     def choose(self, rule: str, samples: Samples) -> tuple[list[int], float]:
         """As every policy, or by the energy, whose forward passes are paid for."""

@@ -13,11 +13,11 @@ from arena.data import Problems
 from arena.seeding import seed_everything
 from arena.tasks import build_task
 from ebt.checkpoint import load, restore
-from ebt.config import Thinking
+from ebt.config import Thinking, thinking_of
 from ebt.decode import Decoder, Sampling, take
 from ebt.generate import main, usage
 from ebt.infer import Noise, infer
-from ebt.module import EBTModule, thinking_of
+from ebt.module import EBTModule
 from ebt.pretrained import EBTForCausalLM, as_pretrained
 from tests.conftest import quiet_trainer
 from tests.ebt.conftest import energy_arms

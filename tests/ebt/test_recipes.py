@@ -10,9 +10,9 @@ from arena.config import Addition, ConfigError, Text
 from arena.data import Problems, collate
 from arena.seeding import seed_everything
 from arena.tasks import build_task
-from ebt.config import EBTArm
-from ebt.infer import entropy
-from ebt.module import EBTModule, thinking_of
+from ebt.config import EBTArm, thinking_of
+from ebt.gate import entropy
+from ebt.module import EBTModule
 from ebt.objective import backward
 from ebt.replay import Replay
 from tests.conftest import parameters_of, quiet_trainer

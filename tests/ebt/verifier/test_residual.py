@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from arena.config import Size
-from arena.selection import lowest, majority, name, parse
+from arena.selection import lowest, majority
 from arena.transformer import TransformerLM
 from ebt.verifier.residual import Residual, contrast, stack
 
@@ -119,8 +119,3 @@ def test_ties_go_to_the_first_drawn():
     assert majority([(1,), (2,), (3,), (2,), (3,)]) == 1
     assert majority([(4,), (2,)]) == 0
     assert lowest([0.5, -1.0, -1.0, 2.0]) == 1
-
-
-def test_efforts_have_names():
-    assert parse(name("energy", 16)) == ("energy", 16)
-    assert [parse(e) for e in ("greedy", "energy@", "charm@4", "energy@four")] == [None] * 4

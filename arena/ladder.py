@@ -1,0 +1,31 @@
+"""The ladder: the efforts that an arm's configuration asks for beside the arm's default one."""
+
+from collections.abc import Callable, Sequence
+
+from arena.config import require
+from arena.effort import Effort
+
+
+def check_ladder(ladder: Sequence[str], fits: Callable[[Effort], bool], remedy: str) -> None:
+    """Raise ConfigError unless every entry of `arm.ladder` is an effort of the arm, listed once.
+
+    Args:
+        fits: whether an effort is one of the arm's.
+        remedy: what to write instead, such as "write think_8 for 8 steps".
+    """
+    efforts: list[Effort] = []
+    for name in ladder:
+        effort = Effort.match(name)
+        if effort is None or not fits(effort):
+            require(False, f"arm.ladder={list(ladder)}: {name} is no effort; {remedy}")
+        else:
+            efforts.append(effort)
+    require(
+        len(set(efforts)) == len(efforts),
+        f"arm.ladder={list(ladder)}: an effort stands there twice; name each once",
+    )
+
+
+def with_default(ladder: Sequence[str], default: Effort) -> tuple[str, ...]:
+    """Names of the efforts to evaluate: the ladder's, and the default once, as the last."""
+    return (*(name for name in ladder if name != str(default)), str(default))
