@@ -5,7 +5,7 @@ is plain: renderers escape it. Inline pieces may stand for a text: Bold, Code, M
 cells), or a tuple of pieces.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -119,6 +119,16 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"table {self.label}: a row of {len(row)} for {len(self.columns)} columns")
+
+
+def table(
+    label: str, rows: Sequence[Mapping[str, Inline]], caption: Inline = "", wrap: tuple[str, ...] = ()
+) -> list[Table]:
+    """A table of rows that name their columns; nothing if there are no rows."""
+    if not rows:
+        return []
+    cells = tuple(tuple(row.values()) for row in rows)
+    return [Table(label=label, caption=caption, columns=tuple(rows[0]), rows=cells, wrap=wrap)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,79 +7,65 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
+from compare.analysis.base import LookOf
 from compare.analysis.drawing import NEUTRAL, Figure, draw_figure
-from compare.analysis.shift.measure import ArmDecay, Decay, OodStudy
-from compare.analysis.shift.thinking_gain import places
+from compare.analysis.shift.measure import Shift
+from compare.analysis.shift.thinking_gain import Place, gained, places
 from compare.stats.intervals import Estimate
 
-Look = dict[str, tuple[str, str]]
-"""Colour and marker of each arm."""
-
-LABELS = {"exact": "exact answers", "loss": "held-out loss, nats a token"}
+LABELS = {"exact": "exact answers", "loss": "held-out loss, nats per token"}
 INK = "#0072B2"
 """Of the map's cells; never opaque, so that the number in a cell is read on light and on dark paper."""
 OPAQUE = 0.6
 """Opacity of a cell whose level is 1."""
 
 
-def of_ood(name: str, section: OodStudy, look: Look) -> list[Figure]:
-    """Every figure of the section that has something to show."""
-    drawn = [map_figure(name, section)] if any(_levels(arm) for arm in section.arms) else []
-    for axis in section.axes:
-        for metric in LABELS:
-            if any(arm.decay(metric, axis) for arm in section.arms):
-                drawn.append(curve_figure(name, section, axis, metric, look))
-    for metric in LABELS:
-        if any(each.metric == metric for arm in section.arms for each in arm.thinking):
-            drawn.append(gain_figure(name, section, metric, look))
-    return drawn
+def of_shift(name: str, shift: Shift, look: LookOf) -> list[Figure]:
+    """Every figure but the map that has something to show."""
+    drawn = [
+        *(curve_figure(name, shift, axis, metric, look) for axis in shift.axes for metric in LABELS),
+        *(gain_figure(name, shift, metric, look) for metric in LABELS),
+    ]
+    return [figure for figure in drawn if figure is not None]
 
 
-def _levels(arm: ArmDecay) -> dict[tuple[str, int], Estimate]:
-    """(axis, severity) -> exact answers; severity 0 under the first axis measured."""
-    found: dict[tuple[str, int], Estimate] = {}
-    for decay in arm.decays:
-        if decay.metric == "exact":
-            for severity, level in zip(decay.severities, decay.levels, strict=True):
-                if severity or not found:
-                    found[decay.axis, severity] = level
-    return found
-
-
-def _columns(axes: dict[str, tuple[int, ...]]) -> tuple[list[tuple[str, int]], list[str]]:
-    """Places in order, and their labels: severities, and under the middle one of each axis its name."""
-    where = places(axes)
+def _labels(shift: Shift) -> list[str]:
+    """Of every place: its severity, and under the middle one of each axis the axis's name."""
+    where = places(shift.axes)
     labels = [str(severity) for _, severity in where]
     labels[0] += "\nnone"
-    for i, axis in enumerate(axes):
+    for i, axis in enumerate(shift.axes):
         own = [k for k, (name, severity) in enumerate(where) if name == axis and severity]
         # Names of neighbours stand at two heights, or they would run into one another.
         labels[own[(len(own) - 1) // 2]] += "\n" * (1 + i % 2) + axis
-    return where, labels
+    return labels
 
 
-def map_figure(name: str, section: OodStudy) -> Figure:
+def map_figure(name: str, shift: Shift) -> Figure | None:
     """Arms by (axis, severity): exact answers, written in each cell."""
-    where, labels = _columns(section.axes)
-    levels = {arm.arm: found for arm in section.arms if (found := _levels(arm))}
+    where, levels = places(shift.axes), dict[str, dict[Place, float]]()
+    decays = [(arm.arm, decay) for arm in shift.largest for decay in arm.decays if decay.metric == "exact"]
+    for arm, decay in decays:
+        for severity, level in zip(decay.severities, decay.levels, strict=True):
+            if severity or arm not in levels:
+                levels.setdefault(arm, {})[decay.axis, severity] = level.value
+    if not levels:
+        return None
 
     def draw(ax: Axes) -> None:
         ax.figure.set_size_inches(max(5.0, 1.6 + 0.42 * len(where)), 1.2 + 0.42 * len(levels))  # pyright: ignore[reportAttributeAccessIssue]
-        for row, found in enumerate(levels.values()):
-            for column, place in enumerate(where):
-                if place not in found:
-                    continue
-                value = found[place].value
-                corner = (column - 0.48, row - 0.46)
-                ax.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=INK, alpha=OPAQUE * value, linewidth=0))
-                ax.add_patch(
-                    Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=NEUTRAL, alpha=0.25, linewidth=0.5)
-                )
-                text = f"{value:.2f}".replace("0.", ".", 1) if value < 0.995 else "1"
-                ax.text(column, row, text, ha="center", va="center", fontsize=9)
+        rows = list(levels.values())
+        for row, column in ((r, c) for r, own in enumerate(rows) for c, p in enumerate(where) if p in own):
+            value = rows[row][where[column]]
+            corner = (column - 0.48, row - 0.46)
+            ax.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=INK, alpha=OPAQUE * value, linewidth=0))
+            frame = Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=NEUTRAL, alpha=0.25, linewidth=0.5)
+            ax.add_patch(frame)
+            text = f"{value:.2f}".replace("0.", ".", 1) if value < 0.995 else "1"
+            ax.text(column, row, text, ha="center", va="center", fontsize=9)
         ax.set_xlim(-0.6, len(where) - 0.4)
         ax.set_ylim(len(levels) - 0.4, -0.6)
-        ax.set_xticks(range(len(where)), labels, fontsize=9)
+        ax.set_xticks(range(len(where)), _labels(shift), fontsize=9)
         ax.set_yticks(range(len(levels)), list(levels))
         ax.tick_params(length=0)
         ax.grid(visible=False)
@@ -87,22 +73,27 @@ def map_figure(name: str, section: OodStudy) -> Figure:
             spine.set_visible(False)
         ax.set_xlabel("severity, and axis of shift")
 
-    said = "; ".join(
-        f"{arm}: " + ", ".join(f"{axis} {s} {e.value:.2f}" for (axis, s), e in found.items())
-        for arm, found in levels.items()
+    courses = (
+        f"{arm}: " + ", ".join(f"{axis} {s} {value:.2f}" for (axis, s), value in own.items())
+        for arm, own in levels.items()
     )
+    cells = tuple(dict.fromkeys(cell for _, decay in decays for cell in decay.cells))
     return draw_figure(
         f"{name}-ood-map",
         f"{name}: exact answers by axis and severity",
         "Means over seeds, each arm answering in its default way. Severity 0: held out, not shifted.",
         draw,
-        said,
+        "; ".join(courses),
+        cells,
     )
 
 
-def curve_figure(name: str, section: OodStudy, axis: str, metric: str, look: Look) -> Figure:
+def curve_figure(name: str, shift: Shift, axis: str, metric: str, look: LookOf) -> Figure | None:
     """One metric against the severity of one axis, with intervals."""
-    shown = [(arm.arm, decay) for arm in section.arms if (decay := arm.decay(metric, axis)) is not None]
+    shown = [(arm.arm, decay) for arm in shift.largest if (decay := arm.decay(metric, axis)) is not None]
+    every = [e.value for _, decay in shown for track in decay.tracks for e in track.at]
+    if not shown:
+        return None
 
     def draw(ax: Axes) -> None:
         for k, (arm, decay) in enumerate(shown):
@@ -111,96 +102,77 @@ def curve_figure(name: str, section: OodStudy, axis: str, metric: str, look: Loo
             for track in decay.tracks:
                 values = [e.value for e in track.at]
                 ax.plot(x, values, linestyle="none", marker=marker, markersize=2.5, color=colour, alpha=0.55)
-            ax.plot(
-                x,
-                [level.value for level in decay.levels],
-                color=colour,
-                marker=marker,
-                markersize=6,
-                label=arm,
-            )
-            _bars(ax, x, decay.levels, colour, (0.0, 1.0) if metric == "exact" else (0.0, np.inf))
-        ax.xaxis.set_major_locator(FixedLocator(list(section.axes[axis])))
-        if metric == "exact":
-            ax.set_ylim(-0.03, 1.03)
-        else:
-            # Student's t at three seeds reaches far; the points are what must be read.
-            every = [e.value for _, decay in shown for track in decay.tracks for e in track.at]
-            ax.set_ylim(0, 1.1 * max(every))
+            means = [level.value for level in decay.levels]
+            ax.plot(x, means, color=colour, marker=marker, markersize=6, label=arm)
+            _bars(ax, x, decay.levels, colour, floor=0.0)
+        ax.xaxis.set_major_locator(FixedLocator(list(shift.axes[axis])))
+        # Student's t at three seeds reaches far; of a loss the points are what must be read.
+        ax.set_ylim(*((-0.03, 1.03) if metric == "exact" else (0, 1.1 * max(every))))
         ax.set_xlabel(f"severity of {axis}; 0 is in distribution, held out")
         ax.set_ylabel(LABELS[metric])
 
-    said = "; ".join(f"{arm}: {_course(decay)}" for arm, decay in shown)
+    courses = (
+        f"{arm}: {', '.join(f'{level.value:.3g}' for level in decay.levels)} at severities "
+        f"{', '.join(map(str, decay.severities))}"
+        for arm, decay in shown
+    )
     return draw_figure(
         f"{name}-ood-{axis}-{metric}",
         f"{name}: {LABELS[metric].split(',')[0]} along {axis}",
         "Small points: seeds. Large: means, with 95% intervals, cut at the frame. Arms shifted sideways a "
         "little.",
         draw,
-        said,
+        "; ".join(courses),
+        tuple(cell for _, decay in shown for cell in decay.cells),
     )
 
 
-def _course(decay: Decay) -> str:
-    levels = ", ".join(f"{level.value:.3g}" for level in decay.levels)
-    return f"{levels} at severities {', '.join(map(str, decay.severities))}"
-
-
-def gain_figure(name: str, section: OodStudy, metric: str, look: Look) -> Figure:
+def gain_figure(name: str, shift: Shift, metric: str, look: LookOf) -> Figure | None:
     """What the most thinking gains over the least, by axis and severity."""
-    where, labels = _columns(section.axes)
-    shown = [(arm.arm, each) for arm in section.arms for each in arm.thinking if each.metric == metric]
+    labels = _labels(shift)
+    shown = [(arm.arm, own, gained(own)) for arm in shift.largest if (own := arm.gains.get(metric))]
+    if not shown:
+        return None
 
     def draw(ax: Axes) -> None:
         ax.axhline(0, color=NEUTRAL, linewidth=0.8, alpha=0.6)
-        for k, (arm, each) in enumerate(shown):
+        for k, (arm, own, gains) in enumerate(shown):
             colour, marker = look[arm]
-            found = [gain for _, _, gain in each.gains]
-            x = np.arange(len(where)) + 0.16 * (k - (len(shown) - 1) / 2)
-            values = [gain.value for gain in found]
-            label = f"{arm}, {each.most} over {each.least}"
+            x = np.arange(len(labels)) + 0.16 * (k - (len(shown) - 1) / 2)
+            values = [e.value for _, e in gains]
+            label = f"{arm}, {own[0].most} over {own[0].least}"
             ax.plot(x, values, linestyle="none", marker=marker, markersize=6, color=colour, label=label)
-            _bars(ax, x, found, colour, (-np.inf, np.inf))
-        every = np.array([gain.value for _, each in shown for _, _, gain in each.gains])
-        reach = max(1.6 * float(np.abs(every).max()), 0.01)
-        ax.set_ylim(-reach, reach)
+            _bars(ax, x, [e for _, e in gains], colour)
+        reach = max(abs(e.value) for _, _, gains in shown for _, e in gains)
+        ax.set_ylim(-max(1.6 * reach, 0.01), max(1.6 * reach, 0.01))
         ax.yaxis.set_major_locator(MaxNLocator(6))
-        ax.set_xticks(range(len(where)), labels, fontsize=9)
+        ax.set_xticks(range(len(labels)), labels, fontsize=9)
         ax.set_xlabel("severity, and axis of shift")
-        ax.set_ylabel("exact answers gained" if metric == "exact" else "nats a token saved")
+        ax.set_ylabel("exact answers gained" if metric == "exact" else "nats per token saved")
 
-    said = "; ".join(
-        f"{arm}: " + ", ".join(f"{axis} {s} {gain.value:+.3g}" for axis, s, gain in each.gains)
-        for arm, each in shown
+    courses = (
+        f"{arm}: " + ", ".join(f"{axis} {s} {e.value:+.3g}" for (axis, s), e in gains)
+        for arm, _, gains in shown
     )
-    what = "exact answers" if metric == "exact" else "loss"
     return draw_figure(
         f"{name}-ood-thinking-{metric}",
-        f"{name}: gain from thinking by severity, in {what}",
+        f"{name}: gain from thinking by severity, in {'exact answers' if metric == 'exact' else 'loss'}",
         "The most thinking less the least, means over seeds with 95% Student's t intervals, cut at the "
         "frame. Above 0 thinking helps.",
         draw,
-        said,
+        "; ".join(courses),
+        tuple(gain.run.planned.cell for _, own, _ in shown for gain in own),
     )
 
 
 def _bars(
-    ax: Axes, x: np.ndarray, found: Sequence[Estimate], colour: str, within: tuple[float, float]
+    ax: Axes, x: np.ndarray, estimates: Sequence[Estimate], colour: str, floor: float = -np.inf
 ) -> None:
     """Intervals, where there are any, cut to where the metric can be."""
-    known = [i for i, e in enumerate(found) if np.isfinite(e.low) and np.isfinite(e.high)]
-    if not known:
-        return
-    values = np.array([found[i].value for i in known])
-    low = np.maximum([found[i].low for i in known], within[0])
-    high = np.minimum([found[i].high for i in known], within[1])
-    ax.errorbar(
-        x[known],
-        values,
-        yerr=np.maximum([values - low, high - values], 0),
-        linestyle="none",
-        color=colour,
-        elinewidth=1.1,
-        capsize=2,
-        alpha=0.7,
-    )
+    known = [i for i, e in enumerate(estimates) if np.isfinite(e.low) and np.isfinite(e.high)]
+    values = np.array([estimates[i].value for i in known])
+    below = values - np.maximum([estimates[i].low for i in known], floor)
+    above = np.array([estimates[i].high for i in known]) - values
+    style = {"linestyle": "none", "elinewidth": 1.1, "capsize": 2, "alpha": 0.7}
+    if known:
+        ax.errorbar(x[known], values, yerr=np.maximum([below, above], 0), color=colour, **style)

@@ -1,7 +1,7 @@
 """Decay away from the training distribution: records -> numbers.
 
 A decay slope is the plain least-squares slope of a metric on the number of the severity, run by run. The
-severities of an axis are ordered but have no unit, so that the slope says how much is lost a *step of the
+severities of an axis are ordered but have no unit, so that the slope says how much is lost per *step of the
 axis*, comparable between arms on one axis and between nothing else. A straight line weighs all severities;
 the difference of the ends alone would rest on two of them, and a curve has more parameters than an axis
 has severities.
@@ -9,29 +9,28 @@ has severities.
 An arm that starts at 60% cannot lose as much as one that starts at 100%. The retained share, mean exact
 answers over the shifted severities over those in distribution, stands beside the slope for that reason.
 
-Shapes (suffixes): S seeds, K severities, P problems.
+Shapes (suffixes): S seeds, K severities, P problems, D arms, B draws.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from compare.analysis.paired import complement, level, outcomes
-from compare.analysis.shift.thinking_gain import Thinking, places, thinking
+from compare.analysis.cohort import Cohort
+from compare.analysis.paired import complement, level, mean, outcomes
+from compare.analysis.shift.thinking_gain import Axes, Gain, Place, gain, places
 from compare.stats.crossed import over_seeds_and_sets, over_seeds_of_means
 from compare.stats.intervals import Array, Estimate, over_seeds
 from compare.store.evidence import Run
 from compare.store.record import Evaluation
 
-DECAYS = ("exact", "loss")
-"""Metrics that have a slope."""
+METRICS = ("exact", "loss")
+"""Metrics that decay."""
 
-PARTS = ("plan", "execution", "chain")
-"""Shares of right chains by what of them is looked at; an error is 1 less the share."""
-
-ERRORS = ("answer", *PARTS, "edit")
-"""What the table of errors shows."""
+ERRORS = ("answer", "plan", "execution", "chain", "edit")
+"""What can go wrong with an answer: 1 less a share of right answers or chains, but for `edit`, a distance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +43,10 @@ class Track:
     at: tuple[Evaluation, ...]
 
     @property
-    def seed(self) -> int:
-        return self.run.planned.seed
-
-    @property
     def worse_K(self) -> Array:
         """Answer error, or loss: what decay adds to."""
         values = np.array([e.value for e in self.at])
         return 1 - values if self.at[0].metric == "exact" else values
-
-    @property
-    def slope(self) -> float:
-        """Answers lost, or nats added, a severity."""
-        return float(slope_weights(self.severities) @ self.worse_K)
 
     @property
     def retained(self) -> float | None:
@@ -71,106 +61,136 @@ class Decay:
 
     axis: str
     metric: str
-    """One of DECAYS."""
-    severities: tuple[int, ...]
+    """One of METRICS."""
     tracks: tuple[Track, ...]
-    levels: tuple[Estimate, ...]
-    """Exact answers, or loss, by severity."""
-    slope: Estimate
-    """Answers lost, or nats added, a severity."""
-    retained: Estimate | None
-    """Of exact answers; None where no run has any in distribution."""
 
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """From 0 up."""
+        return self.tracks[0].severities
 
-@dataclass(frozen=True, kw_only=True)
-class Errors:
-    """What went wrong with an arm's answers at one place, over seeds."""
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Those it rests on."""
+        return tuple(track.run.planned.cell for track in self.tracks)
 
-    axis: str
-    severity: int
-    of: dict[str, Estimate]
-    """By name in ERRORS; those that the task does not tell are left out."""
-    planning: Estimate | None
-    """Plan error less execution error, paired by seed."""
+    @cached_property
+    def levels(self) -> tuple[Estimate, ...]:
+        """Exact answers, or loss, by severity."""
+        return tuple(level(at) for at in zip(*(track.at for track in self.tracks), strict=True))
+
+    @cached_property
+    def slope(self) -> Estimate:
+        """Answers lost, or nats added, per severity."""
+        return worsening(slope_weights(self.severities), self.tracks)
+
+    @property
+    def worse(self) -> tuple[Estimate, ...]:
+        """Answer error, or loss, by severity."""
+        return self.levels if self.metric == "loss" else tuple(complement(e) for e in self.levels)
+
+    @cached_property
+    def increases(self) -> tuple[Estimate, ...]:
+        """Answers lost, or nats added, from severity 0 to each."""
+        return tuple(worsening(w_K, self.tracks) for w_K in increase_weights(self.severities))
+
+    @cached_property
+    def retained(self) -> Estimate | None:
+        """Share of the exact answers in distribution that is kept; None where no run has any."""
+        kept = [t for t in self.tracks if t.retained is not None] if self.metric == "exact" else []
+        return retained_share(kept) if kept else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmDecay:
-    """Everything about one arm."""
+    """One arm at the largest rung at which it was measured under shift."""
 
     arm: str
-    decays: tuple[Decay, ...]
-    errors: tuple[Errors, ...]
-    thinking: tuple[Thinking, ...]
-    """By metric; empty if the arm was not evaluated at two efforts of thinking."""
+    runs: tuple[Run, ...]
+    axes: Axes
+
+    @property
+    def budget(self) -> float:
+        """Training FLOPs allowed."""
+        return self.runs[0].planned.budget
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Its runs'."""
+        return tuple(run.planned.cell for run in self.runs)
+
+    @cached_property
+    def decays(self) -> tuple[Decay, ...]:
+        """By axis and metric, of the runs that were measured at every severity."""
+        out: list[Decay] = []
+        for axis, severities in self.axes.items():
+            for metric in METRICS:
+                tracks = (track(run, metric, axis, severities) for run in self.runs)
+                whole = tuple(t for t in tracks if t is not None)
+                out += [Decay(axis=axis, metric=metric, tracks=whole)] if whole else []
+        return tuple(out)
 
     def decay(self, metric: str, axis: str) -> Decay | None:
         """The decay of a metric along an axis, if it was measured."""
         return next((d for d in self.decays if (d.metric, d.axis) == (metric, axis)), None)
 
+    @cached_property
+    def gains(self) -> dict[str, tuple[Gain, ...]]:
+        """What thinking gains, by metric; metrics without two efforts of thinking are left out."""
+        where = places(self.axes)
+        gains = {m: tuple(g for run in self.runs if (g := gain(run, m, where)) is not None) for m in METRICS}
+        return {metric: own for metric, own in gains.items() if own}
+
+    def errors(self, place: Place) -> dict[str, Estimate]:
+        """What went wrong, by name in ERRORS; those that the task does not tell are left out."""
+        shares = {name: [e for run in self.runs if (e := _judged(run, name, place))] for name in ERRORS}
+        levels = {name: level(own) for name, own in shares.items() if own}
+        return {name: e if name == "edit" else complement(e) for name, e in levels.items()}
+
+    def planning(self, place: Place) -> Estimate | None:
+        """Plan error less execution error, paired by seed; None where the task does not tell them."""
+        pairs = ((_judged(run, "plan", place), _judged(run, "execution", place)) for run in self.runs)
+        return mean([execution.value - plan.value for plan, execution in pairs if plan and execution])
+
 
 @dataclass(frozen=True, kw_only=True)
-class OodStudy:
-    """Everything about decay in one study, at its largest budget."""
+class Shift:
+    """What a study shows of shifts."""
 
-    budget: float
-    axes: dict[str, tuple[int, ...]]
+    axes: Axes
     """Axis -> severities measured, from 0 up; the task's first axis first."""
     arms: tuple[ArmDecay, ...]
-    runs: tuple[Run, ...]
 
-    def arm(self, name: str) -> ArmDecay | None:
-        """The arm of that name, if it has a finished run."""
-        return next((arm for arm in self.arms if arm.arm == name), None)
-
-
-def study_ood(runs: tuple[Run, ...], arms: Iterable[str]) -> OodStudy | None:
-    """Decay of every arm of a study; None if nothing that is shifted was measured."""
-    if not runs:
-        return None
-    budget = max(run.planned.budget for run in runs)
-    here = tuple(sorted((r for r in runs if r.planned.budget == budget), key=lambda run: run.planned.seed))
-    axes = _axes(here)
-    own = {arm: [run for run in here if run.planned.arm == arm] for arm in arms}
-    if not axes:
-        return None
-    return OodStudy(
-        budget=budget,
-        axes=axes,
-        arms=tuple(_arm(arm, members, axes) for arm, members in own.items() if members),
-        runs=here,
-    )
+    @property
+    def largest(self) -> tuple[ArmDecay, ...]:
+        """Arms at the study's largest rung, which are compared with one another."""
+        top = max(arm.runs[0].rung for arm in self.arms)
+        return tuple(arm for arm in self.arms if arm.runs[0].rung == top)
 
 
-def _axes(runs: Iterable[Run]) -> dict[str, tuple[int, ...]]:
-    found: dict[str, set[int]] = {}
-    for run in runs:
-        for e in run.record.evaluations:
-            if e.stage == "final" and e.metric in DECAYS:
-                found.setdefault(e.axis, {0}).add(e.severity)
-    return {axis: tuple(sorted(each)) for axis, each in found.items() if len(each) > 1}
+def measure(cohort: Cohort) -> Shift | None:
+    """None if nothing was measured under shift."""
+    members = {arm: cohort.top(arm, look=_shifted) for arm in cohort.arms}
+    severities: dict[str, set[int]] = {}
+    for runs in members.values():
+        for axis, severity in (place for run in runs for place in _shifted(run) or ()):
+            severities.setdefault(axis, {0}).add(severity)
+    axes = {axis: tuple(sorted(own)) for axis, own in severities.items() if len(own) > 1}
+    arms = tuple(ArmDecay(arm=arm, runs=runs, axes=axes) for arm, runs in members.items() if runs)
+    return Shift(axes=axes, arms=arms) if arms else None
 
 
-def _arm(arm: str, runs: Sequence[Run], axes: dict[str, tuple[int, ...]]) -> ArmDecay:
-    decays = [_decay(runs, metric, axis, axes[axis]) for axis in axes for metric in DECAYS]
-    thought = [thinking(runs, metric, axes) for metric in DECAYS]
-    return ArmDecay(
-        arm=arm,
-        decays=tuple(decay for decay in decays if decay is not None),
-        errors=tuple(e for place in places(axes) if (e := _errors(runs, *place)).of),
-        thinking=tuple(each for each in thought if each is not None),
-    )
+def _shifted(run: Run) -> list[Place] | None:
+    """Where a run was measured; None if in distribution only."""
+    final = [e for e in run.record.evaluations if e.stage == "final" and e.metric in METRICS]
+    return [(e.axis, e.severity) for e in final] if any(e.severity for e in final) else None
 
 
-def tracks(runs: Iterable[Run], metric: str, axis: str, severities: tuple[int, ...]) -> list[Track]:
-    """The runs that were measured at every severity of an axis."""
-    found: list[Track] = []
-    for run in runs:
-        at = [run.find(metric, severity=s, axis=axis if s else "") for s in severities]
-        whole = tuple(e for e in at if e is not None)
-        if len(whole) == len(at):
-            found.append(Track(run=run, severities=severities, at=whole))
-    return found
+def track(run: Run, metric: str, axis: str, severities: tuple[int, ...]) -> Track | None:
+    """A run along an axis; None if it was not measured at every severity."""
+    at = [run.find(metric, severity=s, axis=axis) for s in severities]
+    whole = tuple(e for e in at if e is not None)
+    return Track(run=run, severities=severities, at=whole) if len(whole) == len(at) else None
 
 
 def slope_weights(severities: Sequence[int]) -> Array:
@@ -179,36 +199,33 @@ def slope_weights(severities: Sequence[int]) -> Array:
     return centred_K / (centred_K @ centred_K)
 
 
-def mean_slope(mine: Sequence[Track], theirs: Sequence[Track] | None = None) -> Estimate:
-    """Slope of answers lost or nats added, over seeds; with `theirs`, the difference, paired in order.
+def increase_weights(severities: Sequence[int]) -> Array:
+    """By severity, weights whose sum over values is the value there less that at severity 0."""
+    unit_KK = np.eye(len(severities))
+    return unit_KK - unit_KK[0]
+
+
+def worsening(weights_K: Array, *sides: Sequence[Track]) -> Estimate:
+    """Weighted sum over severities of answer error or loss, over seeds; of two sides, paired in order, the
+    first less the second.
 
     Seeds share their held-out problems, so exact answers bring the variance of problems with them. Of the
     loss no problem is recorded by itself: its interval is over seeds alone.
     """
-    severities = mine[0].severities
-    sides = [mine] if theirs is None else [mine, theirs]
-    counts = {tuple(e.n for e in track.at) for side in sides for track in side}
-    if mine[0].at[0].metric == "exact" and len(counts) == 1:
-        first, *other = (
-            [1 - outcomes([track.at[k] for track in side]) for k in range(len(severities))] for side in sides
-        )
-        sets = [a - b for a, b in zip(first, other[0], strict=True)] if other else first
-        return over_seeds_and_sets(sets, slope_weights(severities))
-    first, *other = (np.array([track.slope for track in side]) for side in sides)
-    return over_seeds(first - other[0] if other else first)
+    if sides[0][0].at[0].metric == "exact" and _alike(sides):
+        wrong = [[1 - right_SP for right_SP in _outcomes(side)] for side in sides]
+        sets = [mine - sum(theirs) for mine, *theirs in zip(*wrong, strict=True)]
+        return over_seeds_and_sets(sets, weights_K)
+    mine, *theirs = (np.array([weights_K @ track.worse_K for track in side]) for side in sides)
+    return over_seeds(mine - sum(theirs))
 
 
-def misses(tracks: Sequence[Track]) -> list[Array]:
-    """By severity, (S, P): 1 for a wrong answer."""
-    return [1 - outcomes(at) for at in zip(*(track.at for track in tracks), strict=True)]
-
-
-def retained_share(sides: Sequence[Sequence[Track]]) -> Estimate:
+def retained_share(*sides: Sequence[Track]) -> Estimate:
     """Share of the answers in distribution that is kept, over seeds; of two sides the difference.
 
     Every run has right answers in distribution.
     """
-    if len({tuple(e.n for e in track.at) for side in sides for track in side}) > 1:
+    if not _alike(sides):
         kept = np.array([[track.retained for track in side] for side in sides], dtype=float)
         return over_seeds(kept[0] - kept[1:].sum(axis=0))
 
@@ -217,43 +234,20 @@ def retained_share(sides: Sequence[Sequence[Track]]) -> Estimate:
             kept_DSB = means_KDSB[1:].mean(axis=0) / means_KDSB[0]
         return kept_DSB[0] - kept_DSB[1:].sum(axis=0)
 
-    wrong = zip(*(misses(side) for side in sides), strict=True)
-    return over_seeds_of_means(share, [1 - np.stack(each) for each in wrong])
+    return over_seeds_of_means(share, [np.stack(own) for own in zip(*map(_outcomes, sides), strict=True)])
 
 
-def _decay(runs: Iterable[Run], metric: str, axis: str, severities: tuple[int, ...]) -> Decay | None:
-    found = tracks(runs, metric, axis, severities)
-    if not found:
-        return None
-    kept = [t for t in found if t.retained is not None] if metric == "exact" else []
-    return Decay(
-        axis=axis,
-        metric=metric,
-        severities=severities,
-        tracks=tuple(found),
-        levels=tuple(level([t.at[k] for t in found]) for k in range(len(severities))),
-        slope=mean_slope(found),
-        retained=retained_share([kept]) if kept else None,
-    )
+def _alike(sides: Sequence[Sequence[Track]]) -> bool:
+    """Whether all were measured on as many problems, severity by severity."""
+    return len({tuple(e.n for e in track.at) for side in sides for track in side}) == 1
 
 
-def _errors(runs: Iterable[Run], axis: str, severity: int) -> Errors:
-    def found(metric: str) -> list[Evaluation]:
-        each = (run.find(metric, severity=severity, axis=axis if severity else "") for run in runs)
-        return [e for e in each if e is not None]
-
-    shares = {name: found("exact" if name == "answer" else name) for name in ERRORS}
-    levels = {name: level(each) for name, each in shares.items() if each}
-    plan, execution = shares["plan"], shares["execution"]
-    differences = [e.value - p.value for p, e in zip(plan, execution, strict=False)]
-    return Errors(
-        axis=axis,
-        severity=severity,
-        of={name: e if name == "edit" else complement(e) for name, e in levels.items()},
-        planning=mean(differences) if len(plan) == len(execution) else None,
-    )
+def _outcomes(tracks: Sequence[Track]) -> list[Array]:
+    """By severity, (S, P): 1 for a right answer."""
+    return [outcomes(at) for at in zip(*(track.at for track in tracks), strict=True)]
 
 
-def mean(values: Sequence[float]) -> Estimate | None:
-    """Over seeds; None without any."""
-    return over_seeds(np.array(values)) if values else None
+def _judged(run: Run, name: str, place: Place) -> Evaluation | None:
+    """What the error of a name is 1 less of."""
+    axis, severity = place
+    return run.find("exact" if name == "answer" else name, severity=severity, axis=axis)

@@ -1,19 +1,38 @@
-"""What the templates need for the section on decay."""
+"""The sections on shift: who decays slower, in words, figures and tables; and what every shift adds."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from itertools import product
 
-from compare.analysis.ceiling.words import Answer
-from compare.analysis.drawing import Figure
-from compare.analysis.findings import Finding
-from compare.analysis.scaling.measure import Results, Study
-from compare.analysis.shift.figures import Look, of_ood
-from compare.analysis.shift.measure import ERRORS, Errors, OodStudy
-from compare.analysis.shift.thinking_gain import places
-from compare.analysis.shift.words import answers
-from compare.analysis.tables import BASELINE
+from compare.analysis.base import LookOf
+from compare.analysis.blocks import (
+    Badge,
+    Block,
+    Callout,
+    Figures,
+    Fold,
+    Heading,
+    Inline,
+    Listing,
+    Mark,
+    Prose,
+    Table,
+    table,
+)
+from compare.analysis.cohort import Cohort
+from compare.analysis.findings import Finding, grounds, word
+from compare.analysis.quantity import BASELINE
+from compare.analysis.shift.figures import map_figure, of_shift
+from compare.analysis.shift.measure import ERRORS, Shift
+from compare.analysis.shift.quantities import ASKED, THINKING_SHIFT
+from compare.analysis.shift.thinking_gain import correlate, gained, pearson, places, rank, uncorrelated
+from compare.analysis.text import count_text, grouped, interval_text
 from compare.stats.intervals import Estimate
-from compare.store.manifest import OOD_QUANTITIES
 
+OPENING = (
+    "Every arm at the study's largest budget, answering in its default way. Severity 0 is in distribution, "
+    "held out. The slope is what a metric loses per severity, by least squares; the retained share is mean "
+    "exact answers over the shifted severities over those in distribution."
+)
 BEWARE = (
     "A slope is the least-squares line through a metric at severities 0, 1, 2 and so on. Severities are "
     "ordered but have no unit: slopes compare arms on one axis, not axes with one another.",
@@ -30,86 +49,217 @@ BEWARE = (
     "right. A correlation over seeds asks whether it grows with the severity, not how large it is.",
 )
 
-
-@dataclass(frozen=True, kw_only=True)
-class SlopeRow:
-    """One metric of one arm along one axis."""
-
-    arm: str
-    axis: str
-    metric: str
-    within: Estimate
-    """In distribution."""
-    last: Estimate
-    """At the largest severity."""
-    slope: Estimate
-    retained: Estimate | None
-    finding: Finding | None
-    """Its slope against that of BASELINE; None for the baseline itself."""
+SLOPE = {"ahead": "slower", "behind": "faster", "equivalent": "as fast", "undecided": "undecided"}
+SHARE = {"ahead": "more", "behind": "less", "equivalent": "as much", "undecided": "undecided"}
+GROWTH = {
+    "ahead": "grows with the shift",
+    "behind": "shrinks with the shift",
+    "equivalent": "does not change with the shift, within the margin",
+    "undecided": "undecided",
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One study's part of the section."""
-
-    name: str
-    section: OodStudy | None
-    answers: tuple[Answer, ...]
-    figures: tuple[Figure, ...]
-    slopes: tuple[SlopeRow, ...]
-    told: tuple[str, ...]
-    """Names of the errors that the task tells."""
-    errors: tuple[tuple[str, Errors], ...]
-    """Arm and its errors, place by place."""
-
-
-def sections(results: Results, look: Look) -> tuple[Section, ...]:
-    """One for each study of which a contrast names a quantity of the section."""
-    asked = {c.study for c in results.evidence.manifest.contrasts if c.quantity in OOD_QUANTITIES}
-    return tuple(_section(study, results.findings, look) for study in results.studies if study.name in asked)
+def blocks(
+    studies: Sequence[tuple[Cohort, Shift | None]], findings: Sequence[Finding], look: LookOf
+) -> list[Block]:
+    """Decay of every study that asks for it, then what every shift adds."""
+    asked = [(cohort, shift) for cohort, shift in studies if cohort.asked & ASKED.keys()]
+    heading = Heading(text="Decay away from the training distribution", level=2, anchor="ood")
+    out: list[Block] = [heading, Prose(text=OPENING, soft=True)] if asked else []
+    for cohort, shift in asked:
+        out.append(Heading(text=cohort.study))
+        if shift is None:
+            out.append(Prose(text="No finished run of this study was measured under shift."))
+        else:
+            own = [finding for finding in findings if finding.study == cohort.study]
+            out += _decay(cohort.study, shift, own, look)
+    return [*out, *([Listing(items=BEWARE, soft=True)] if asked else []), *_increases(studies)]
 
 
-def _section(study: Study, findings: tuple[Finding, ...], look: Look) -> Section:
-    if study.ood is None:
-        return Section(name=study.name, section=None, answers=(), figures=(), slopes=(), told=(), errors=())
-    told = {name for arm in study.ood.arms for each in arm.errors for name in each.of}
-    return Section(
-        name=study.name,
-        section=study.ood,
-        answers=answers(study.name, study.ood, findings),
-        figures=tuple(of_ood(study.name, study.ood, look)),
-        slopes=tuple(_rows(study.name, study.ood, findings)),
-        told=tuple(name for name in ERRORS if name in told),
-        errors=tuple(
-            (arm.arm, errors)
-            for place in places(study.ood.axes)
-            for arm in study.ood.arms
-            for errors in arm.errors
-            if (errors.axis, errors.severity) == place
-        ),
-    )
-
-
-def _rows(study: str, section: OodStudy, findings: tuple[Finding, ...]) -> list[SlopeRow]:
-    quantities = {"exact": "decay_slope", "loss": "decay_slope_loss"}
-    against = {
-        (f.arm, f.axis, f.quantity): f
-        for f in findings
-        if (f.study, f.baseline) == (study, BASELINE) and f.estimate is not None
-    }
+def _decay(name: str, shift: Shift, findings: list[Finding], look: LookOf) -> list[Block]:
+    drawn = map_figure(name, shift), of_shift(name, shift, look)
     return [
-        SlopeRow(
-            arm=arm.arm,
-            axis=axis,
-            metric=metric,
-            within=decay.levels[0],
-            last=decay.levels[-1],
-            slope=decay.slope,
-            retained=decay.retained,
-            finding=against.get((arm.arm, axis, quantity)),
-        )
-        for axis in section.axes
-        for metric, quantity in quantities.items()
-        for arm in section.arms
-        if (decay := arm.decay(metric, axis)) is not None
+        *answers(shift, findings),
+        *([Figures(figures=(drawn[0],), wide=True)] if drawn[0] is not None else []),
+        *([Figures(figures=tuple(drawn[1]))] if drawn[1] else []),
+        *_slopes(name, shift, findings),
+        *_errors(name, shift),
+        *_gains(name, shift),
     ]
+
+
+def answers(shift: Shift, findings: list[Finding]) -> list[Callout]:
+    """Every question, in the order in which a reader asks them."""
+    by = {quantity: [f for f in findings if f.quantity == quantity] for quantity in ASKED}
+    gains = [f for quantity in THINKING_SHIFT for f in by[quantity]]
+    questions = (
+        ("Who decays slower, in exact answers lost per severity?", by["decay_slope"], SLOPE),
+        ("Who keeps a larger share of what it answers in distribution?", by["retained_share"], SHARE),
+        ("Whose loss rises slower?", by["decay_slope_loss"], SLOPE),
+    )
+    # Of those explored, the decided ones; those named beforehand whatever came of them.
+    rests = [grounds(f for f in own if f.primary or f.verdict != "undecided") for _, own, _ in questions]
+    told = [
+        *(
+            (asks, _against(own, words), found)
+            for (asks, own, words), found in zip(questions, rests, strict=True)
+        ),
+        ("Does thinking help more under shift?", _thinking(gains), grounds(gains)),
+        ("What fails under the largest shift, the plan or its execution?", _planning(shift), ()),
+    ]
+    return [Callout(question=asks, answer=answer, grounds=found) for asks, answer, found in told if answer]
+
+
+def _against(findings: list[Finding], words: Mapping[str, str]) -> str:
+    """How often each word was the answer, undecided as loud as the rest; then arms, axis by axis."""
+    if not findings:
+        return "Nothing could be compared."
+    every = [word(f, words) for f in findings]
+    counts = [f"{every.count(one)} {one}" for one in (*words.values(), "not measured") if one in every]
+    parts = [f"Of {len(findings)} comparisons: {', '.join(counts)}."]
+    for baseline in dict.fromkeys(f.baseline for f in findings):
+        parts.append(f"Against {baseline}.")
+        theirs = [f for f in findings if f.baseline == baseline]
+        for axis in dict.fromkeys(f.axis for f in theirs):
+            parts.append(
+                f"Along {axis}: {grouped([(f.arm, word(f, words)) for f in theirs if f.axis == axis])}"
+            )
+    return " ".join(parts)
+
+
+def _thinking(findings: list[Finding]) -> str:
+    if not findings:
+        return "There is nothing to tell: no arm was answered at two efforts of thinking."
+    parts: list[str] = []
+    for quantity, what in zip(THINKING_SHIFT, ("exact answers", "loss"), strict=True):
+        own = [f for f in findings if f.quantity == quantity]
+        pairs = [(f"{f.arm}, along {f.axis}" if f.axis else f.arm, word(f, GROWTH)) for f in own]
+        parts += [f"Gain in {what}: {grouped(pairs)}"] if pairs else []
+    return " ".join(parts)
+
+
+def _planning(shift: Shift) -> str:
+    """Plan error less execution error at each axis's largest severity; empty if no task tells them apart."""
+    parts: list[str] = []
+    for axis, severities in shift.axes.items():
+        found = [(arm.arm, arm.planning((axis, severities[-1]))) for arm in shift.largest]
+        pairs = [(arm, lean(planning)) for arm, planning in found if planning is not None]
+        parts += [f"Along {axis}: {grouped(pairs)}"] if pairs else []
+    return " ".join(parts)
+
+
+def lean(planning: Estimate) -> str:
+    """Whether the plan fails more often than its execution, as far as its interval tells."""
+    if planning.value == planning.low == planning.high == 0:
+        return "both alike"
+    if planning.low > 0:
+        return "rather the plan"
+    return "rather the execution" if planning.high < 0 else "undecided"
+
+
+def _slopes(name: str, shift: Shift, findings: list[Finding]) -> list[Table]:
+    quantities = {"exact": "decay_slope", "loss": "decay_slope_loss"}
+    against: dict[tuple[str, str, str], tuple[str, Badge]] = {
+        (f.arm, f.axis, f.quantity): (f"{f.value_text} {f.interval_text}", Badge(f))
+        for f in findings
+        if f.baseline == BASELINE and f.estimate is not None
+    }
+    rows: list[dict[str, Inline]] = []
+    for axis, metric, arm in product(shift.axes, quantities, shift.largest):
+        decay = arm.decay(metric, axis)
+        difference, verdict = against.get((arm.arm, axis, quantities[metric]), ("–", "–"))
+        if decay is not None:
+            row: dict[str, Inline] = {
+                "axis": axis,
+                "metric": metric,
+                "arm": Mark(arm.arm, decay.cells),
+                "in distribution": interval_text(decay.levels[0]),
+                "at the largest shift": interval_text(decay.levels[-1]),
+                "slope": interval_text(decay.slope),
+                "retained share": interval_text(decay.retained),
+                f"slope less that of {BASELINE}": difference,
+                "verdict": verdict,
+            }
+            rows.append(row)
+    caption = (
+        f"Slopes, means over seeds with 95% intervals, at {count_text(shift.largest[0].budget)} training "
+        "FLOPs. exact: answers lost per severity; loss: nats per token added. Below 0 in the difference an "
+        f"arm decays slower than {BASELINE}."
+    )
+    return table(f"Decay slopes of {name}", rows, caption)
+
+
+def _errors(name: str, shift: Shift) -> list[Fold]:
+    measured = [(place, arm, arm.errors(place)) for place, arm in product(places(shift.axes), shift.largest)]
+    kinds = [kind for kind in ERRORS if any(kind in errors for _, _, errors in measured)]
+    rows = [
+        {
+            "axis": axis if severity else "none",
+            "severity": severity,
+            "arm": Mark(arm.arm, arm.cells),
+            **{kind: interval_text(errors.get(kind)) for kind in kinds},
+        }
+        for (axis, severity), arm, errors in measured
+        if errors
+    ]
+    caption = (
+        "Errors, means over seeds with 95% intervals: 1 less the share of right answers, plans, executions "
+        "and whole chains; edit: mean edit distance of the answer, 0 to 1."
+    )
+    summary, alone = f"What went wrong, by severity: {', '.join(kinds)}", len(shift.axes) == 1
+    tables = table(f"Errors of {name}", rows, caption)
+    return [Fold(summary=summary, blocks=tuple(tables), open=alone)] if tables else []
+
+
+def _gains(name: str, shift: Shift) -> list[Table]:
+    rows = [
+        {
+            "arm": Mark(arm.arm, tuple(gain.run.planned.cell for gain in gains)),
+            "gain in": metric,
+            "least": gains[0].least,
+            "most": gains[0].most,
+            "gain in distribution": interval_text(gained(gains)[0][1]),
+            "rank correlation": interval_text(correlate(gains, rank)),
+            "Pearson's": interval_text(correlate(gains, pearson)),
+            "n": sum(gain.varies for gain in gains),
+            "without a correlation": "; ".join(uncorrelated(gains)),
+        }
+        for arm in shift.largest
+        for metric, gains in arm.gains.items()
+    ]
+    caption = (
+        "Correlation over all axes and severities between severity and what the most thinking gains over "
+        "the least, run by run; means over seeds with 95% intervals, cut to [\u22121, 1]."
+    )
+    return table(f"Gain from thinking in {name}", rows, caption, wrap=("without a correlation",))
+
+
+def _increases(studies: Sequence[tuple[Cohort, Shift | None]]) -> list[Block]:
+    """What each shift adds, every arm at its own largest budget or rung."""
+    arms = [(cohort.study, arm) for cohort, shift in studies if shift is not None for arm in shift.arms]
+    rows = [
+        {
+            "study": study,
+            "arm": arm.arm,
+            "FLOPs": count_text(arm.budget),
+            "metric": what,
+            "axis": decay.axis,
+            "in distribution (severity 0)": interval_text(decay.worse[0]),
+            "severity": severity,
+            "shifted": interval_text(decay.worse[k]),
+            "increase": interval_text(decay.increases[k]),
+            "n": Mark(len(decay.tracks), decay.cells),
+        }
+        for study, arm in arms
+        for metric, what in (("loss", "loss"), ("exact", "answer error"))
+        for decay in arm.decays
+        if decay.metric == metric
+        for k, severity in enumerate(decay.severities)
+        if severity
+    ]
+    text = (
+        f"At each arm's largest {studies[0][0].point}; intervals by Student's t over seeds, the increase "
+        "paired by seed."
+    )
+    heading = Heading(text="Out of distribution", level=2, anchor="shift")
+    return [heading, Prose(text=text, soft=True), *table("Out of distribution", rows)] if rows else []

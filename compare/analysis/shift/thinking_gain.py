@@ -1,27 +1,30 @@
 """Whether the gain from thinking grows with the shift: the second claim of arXiv 2507.02092.
 
-The gain of a run is what its dearest effort of thinking, by counted FLOPs an answer, has over its cheapest,
+The gain of a run is what its dearest effort of thinking, by counted FLOPs per answer, has over its cheapest,
 at each severity of each axis. Its correlation with the severity is taken run by run: by ranks, which asks
 only whether it grows, and Pearson's beside it. A gain that is the same everywhere, as where an arm answers
-everything or nothing right, has no correlation, which is said and not replaced by a number.
+everything or nothing right, has no correlation, which is reported and not replaced by a number.
+
+Shapes (suffixes): K places, D the two efforts, S seeds, P problems, B draws, X any.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import rankdata
 
-from compare.analysis.paired import exact_difference, outcomes
+from arena.effort import Effort
+from compare.analysis.paired import bounded, difference, outcomes
 from compare.stats.crossed import over_seeds_and_sets, over_seeds_of_means
 from compare.stats.intervals import Array, Estimate, over_seeds
 from compare.store.evidence import Run
 from compare.store.record import Evaluation
 
-THINKING = re.compile(r"start|think_\d+(x\d+)?|unmask_\d+|loop_\d+")
-"""Efforts that differ in thinking alone: the head's start, steps of descent, restarts; and, of the controls
-without an energy, steps of unmasking and loops."""
+Axes = dict[str, tuple[int, ...]]
+"""Axis -> severities."""
+Place = tuple[str, int]
+"""Axis and severity."""
 
 DIGITS = 12
 """Gains are rounded so that equal counts are equal, whatever their floats did."""
@@ -35,81 +38,79 @@ class Gain:
     """What the most thinking of a run gains over the least, by place."""
 
     run: Run
-    places: tuple[tuple[str, int], ...]
-    """(axis, severity); severity 0 once."""
+    places: tuple[Place, ...]
+    """Severity 0 once."""
     ends: tuple[tuple[Evaluation, Evaluation], ...]
-    """Least and most thinking at each place."""
+    """Most and least thinking at each place."""
 
     @property
-    def gains(self) -> tuple[float, ...]:
+    def most(self) -> str:
+        """Dearest effort, by counted FLOPs per answer in distribution."""
+        return self.ends[0][0].effort
+
+    @property
+    def least(self) -> str:
+        """Cheapest effort, likewise."""
+        return self.ends[0][1].effort
+
+    @property
+    def sign(self) -> int:
+        """Of the metric: 1 if more of it is better."""
+        return 1 if self.ends[0][0].metric == "exact" else -1
+
+    @property
+    def gain_K(self) -> Array:
         """Exact answers gained, or nats saved."""
-        sign = 1 if self.ends[0][0].metric == "exact" else -1
-        return tuple(sign * (most.value - least.value) for least, most in self.ends)
+        return self.sign * np.array([most.value - least.value for most, least in self.ends])
 
     @property
-    def severities(self) -> Array:
+    def severity_K(self) -> Array:
         """Of the places, as numbers."""
         return np.array([float(severity) for _, severity in self.places])
 
     @property
     def varies(self) -> bool:
         """Whether there is a correlation: three places, and a gain that is not the same everywhere."""
-        return len(self.places) >= LEAST_PLACES and bool(
-            np.isfinite(rank(self.severities, np.array(self.gains)))
-        )
+        return len(self.places) >= LEAST_PLACES and bool(np.isfinite(rank(self.severity_K, self.gain_K)))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Thinking:
-    """An arm's gain from thinking over all axes, over seeds."""
-
-    metric: str
-    least: str
-    """Cheapest effort, by counted FLOPs an answer in distribution."""
-    most: str
-    """Dearest effort, likewise."""
-    gains: tuple[tuple[str, int, Estimate], ...]
-    """Axis, severity and gain."""
-    rank: Estimate | None
-    """None where no run's gain varies."""
-    pearson: Estimate | None
-    reasons: tuple[str, ...]
-    """Runs that have no correlation, and why."""
+def places(axes: Axes, only: str = "") -> list[Place]:
+    """Every place measured, severity 0 once; of one axis if named."""
+    chosen = {axis: own for axis, own in axes.items() if only in ("", axis)}
+    return [(next(iter(axes)), 0), *((axis, s) for axis, own in chosen.items() for s in own if s)]
 
 
-def places(axes: dict[str, tuple[int, ...]], only: str = "") -> list[tuple[str, int]]:
-    """(axis, severity) of everything measured, severity 0 once; of one axis if named."""
-    chosen = {axis: each for axis, each in axes.items() if only in ("", axis)}
-    return [(next(iter(axes)), 0), *((axis, s) for axis, each in chosen.items() for s in each if s)]
-
-
-def rungs(run: Run, metric: str) -> tuple[str, str] | None:
-    """Cheapest and dearest effort of thinking of a run, by counted FLOPs in distribution."""
+def extremes(run: Run, metric: str) -> tuple[str, str] | None:
+    """Dearest and cheapest effort of thinking of a run, by counted FLOPs per answer in distribution."""
     costs = {
         e.effort: e.flops
         for e in run.record.evaluations
-        if (e.stage, e.metric, e.severity) == ("final", metric, 0) and THINKING.fullmatch(e.effort)
+        if (e.stage, e.metric, e.severity) == ("final", metric, 0)
+        and (effort := Effort.match(e.effort)) is not None
+        and effort.thinks
     }
     if len(costs) < 2:
         return None
-    return min(costs, key=lambda effort: costs[effort]), max(costs, key=lambda effort: costs[effort])
+    return max(costs, key=lambda name: costs[name]), min(costs, key=lambda name: costs[name])
 
 
-def gain(run: Run, metric: str, where: Sequence[tuple[str, int]]) -> Gain | None:
+def gain(run: Run, metric: str, where: Sequence[Place]) -> Gain | None:
     """What the most thinking gains over the least; None without two efforts at every place."""
-    found = rungs(run, metric)
-    if found is None:
-        return None
+    efforts = extremes(run, metric)
     ends: list[tuple[Evaluation, Evaluation]] = []
-    for axis, severity in where:
-        least, most = (
-            run.find(metric, severity=severity, effort=effort, axis=axis if severity else "")
-            for effort in found
-        )
-        if least is None or most is None:
+    for axis, severity in where if efforts is not None else ():
+        most, least = (run.find(metric, severity=severity, effort=name, axis=axis) for name in efforts or ())
+        if most is None or least is None:
             return None
-        ends.append((least, most))
-    return Gain(run=run, places=tuple(where), ends=tuple(ends))
+        ends.append((most, least))
+    return Gain(run=run, places=tuple(where), ends=tuple(ends)) if ends else None
+
+
+def gained(gains: Sequence[Gain]) -> list[tuple[Place, Estimate]]:
+    """An arm's gain at each place, over seeds."""
+    ends = zip(*(gain.ends for gain in gains), strict=True)
+    estimates = [difference(pairs, sign=gains[0].sign) for pairs in ends]
+    return list(zip(gains[0].places, estimates, strict=True))
 
 
 def rank(severity_K: Array, gain_KX: Array) -> Array:
@@ -125,7 +126,7 @@ def pearson(severity_K: Array, gain_KX: Array) -> Array:
         return np.clip(np.tensordot(x_K, y_KX, 1) / np.sqrt((x_K @ x_K) * (y_KX**2).sum(axis=0)), -1, 1)
 
 
-def correlate(gains: Sequence[Gain], look: Callable[[Array, Array], Array]) -> Estimate | None:
+def correlate(gains: Sequence[Gain], coefficient: Callable[[Array, Array], Array]) -> Estimate | None:
     """Mean of the runs' correlations, its interval cut to [-1, 1]; None where no run has one.
 
     Seeds share their held-out problems, of which one severity may happen to have those that thinking helps
@@ -134,76 +135,41 @@ def correlate(gains: Sequence[Gain], look: Callable[[Array, Array], Array]) -> E
     larger of its own and that of the slope of the gain on severity, which has none.
 
     Args:
-        look: `rank` or `pearson`.
+        coefficient: `rank` or `pearson`.
     """
-    having = [each for each in gains if each.varies]
+    having = [gain for gain in gains if gain.varies]
     if not having:
         return None
-    severity_K = having[0].severities
+    severity_K = having[0].severity_K
     weights_K = (severity_K - severity_K.mean()) / np.square(severity_K - severity_K.mean()).sum()
-    if _shared(having):
-        sets = [
-            np.stack([outcomes([each.ends[k][i] for each in having]) for i in (0, 1)])
+    counts = {tuple(e.n for pair in gain.ends for e in pair) for gain in having}
+    alike = len(counts) == 1 and all(most.n == least.n for most, least in having[0].ends)
+    if having[0].ends[0][0].metric == "exact" and alike:
+        sets_KDSP = [
+            np.stack([outcomes([gain.ends[k][i] for gain in having]) for i in (0, 1)])
             for k in range(len(severity_K))
         ]
 
         def correlation(means_KDSB: Array) -> Array:
-            return look(severity_K, means_KDSB[:, 1] - means_KDSB[:, 0])
+            return coefficient(severity_K, means_KDSB[:, 0] - means_KDSB[:, 1])
 
-        e = over_seeds_of_means(correlation, sets)
-        slope = over_seeds_and_sets([most - least for least, most in sets], weights_K)
+        e = over_seeds_of_means(correlation, sets_KDSP)
+        slope = over_seeds_and_sets([most - least for most, least in sets_KDSP], weights_K)
     else:
-        e = over_seeds(np.array([float(look(severity_K, np.array(each.gains))) for each in having]))
-        slope = over_seeds(np.array([weights_K @ np.array(each.gains) for each in having]))
-    if e.single_run:
-        return e
-    return replace(e, low=max(e.low, -1.0), high=min(e.high, 1.0), p=max(e.p, slope.p))
-
-
-def _shared(gains: Sequence[Gain]) -> bool:
-    """Whether all runs were measured by outcomes of as many problems, place by place."""
-    counts = {tuple((a.n, b.n) for a, b in each.ends) for each in gains}
-    return gains[0].ends[0][0].metric == "exact" and len(counts) == 1 and all(a == b for a, b in counts.pop())
+        e = over_seeds(np.array([float(coefficient(severity_K, gain.gain_K)) for gain in having]))
+        slope = over_seeds(np.array([weights_K @ gain.gain_K for gain in having]))
+    return e if e.single_run else replace(bounded(e, -1.0, 1.0), p=max(e.p, slope.p))
 
 
 def uncorrelated(gains: Sequence[Gain]) -> tuple[str, ...]:
     """The runs that have no correlation, and why."""
     return tuple(
-        f"{each.run.planned.arm}, seed {each.run.planned.seed}: "
+        f"{gain.run.planned.arm}, seed {gain.run.planned.seed}: "
         + (
-            f"only {len(each.places)} severities were measured, a correlation needs {LEAST_PLACES}"
-            if len(each.places) < LEAST_PLACES
-            else f"thinking gains the same, {each.gains[0]:.3g}, at every severity"
+            f"only {len(gain.places)} severities were measured, a correlation needs {LEAST_PLACES}"
+            if len(gain.places) < LEAST_PLACES
+            else f"thinking gains the same, {gain.gain_K[0]:.3g}, at every severity"
         )
-        for each in gains
-        if not each.varies
+        for gain in gains
+        if not gain.varies
     )
-
-
-def thinking(runs: Sequence[Run], metric: str, axes: dict[str, tuple[int, ...]]) -> Thinking | None:
-    """An arm's gain over all axes; None without a run that was answered at two efforts of thinking."""
-    where = places(axes)
-    gains = [found for run in runs if (found := gain(run, metric, where)) is not None]
-    if not gains:
-        return None
-    efforts = rungs(gains[0].run, metric)
-    assert efforts is not None
-    return Thinking(
-        metric=metric,
-        least=efforts[0],
-        most=efforts[1],
-        gains=tuple(
-            (axis, severity, _gained([each.ends[i] for each in gains]))
-            for i, (axis, severity) in enumerate(where)
-        ),
-        rank=correlate(gains, rank),
-        pearson=correlate(gains, pearson),
-        reasons=uncorrelated(gains),
-    )
-
-
-def _gained(ends: Sequence[tuple[Evaluation, Evaluation]]) -> Estimate:
-    """What the most thinking has over the least, over seeds."""
-    if ends[0][0].metric == "exact":
-        return exact_difference([(most, least) for least, most in ends], sign=1)
-    return over_seeds(np.array([least.value - most.value for least, most in ends]))

@@ -1,4 +1,4 @@
-"""What an arm makes of more compute an answer: its ladder of efforts, its best effort, its curve.
+"""What an arm makes of more compute per answer: its ladder of efforts, its best effort, its curve.
 
 Choosing the best of several efforts by the very results that are then reported would be selection at
 test. So the choice is cross-fitted:
@@ -13,13 +13,16 @@ Shapes (suffixes): E efforts or levels of cost, P problems (1 for a loss, whose 
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compare.analysis.paired import level
-from compare.analysis.tables import oracle
+from arena.effort import SAMPLE, Effort
+from compare.analysis.cohort import Cohort
+from compare.analysis.paired import level, outcomes
+from compare.analysis.thinking.quantities import QUANTITIES
 from compare.stats.crossed import over_seeds_and_problems
 from compare.stats.intervals import Array, Estimate, over_seeds
 from compare.store.evidence import Run
@@ -28,7 +31,9 @@ from compare.store.record import Evaluation
 EQUAL = 1e-9
 """Relative difference in FLOPs up to which two efforts cost the same."""
 OVERLAP = 1.1
-"""Least factor of FLOPs an answer that two arms must share for their curves to be compared."""
+"""Least factor of FLOPs per answer that two arms must share for their curves to be compared."""
+METRICS = ("loss", "exact")
+"""What a way to answer is measured by; a study with verifiable answers is compared by `exact`."""
 
 Mask = NDArray[np.bool_]
 Place = tuple[str, int]
@@ -48,7 +53,7 @@ class Ladder:
     scores_EP: Array
     """1 for a right answer, 0 for a wrong one; or minus the loss, in one column."""
     levels: Array
-    """FLOPs an answer of each level, rising."""
+    """FLOPs per answer of each level, rising."""
     best_EP: Array
     """Score at each level: that of the effort chosen elsewhere among those of at most this cost."""
     chosen: tuple[str, ...]
@@ -56,7 +61,7 @@ class Ladder:
 
     @property
     def chosen_flops(self) -> float:
-        """FLOPs an answer of the efforts chosen at the last level, mean over the parts."""
+        """FLOPs per answer of the efforts chosen at the last level, mean over the parts."""
         return float(np.mean([self.flops_E[self.efforts.index(effort)] for effort in self.chosen]))
 
     @property
@@ -65,7 +70,7 @@ class Ladder:
         return self.best_EP[-1] - self.best_EP[0]
 
     def mean_P(self, low: float, high: float) -> Array:
-        """Mean score over the logarithm of FLOPs an answer from `low` to `high`, linear between levels."""
+        """Mean score over the logarithm of FLOPs per answer from `low` to `high`, linear between levels."""
         x_E, ends = np.log(self.levels), np.log([low, high])
         inner = x_E[(x_E > ends[0]) & (x_E < ends[1])]
         grid_G = np.concatenate((ends[:1], inner, ends[1:]))
@@ -76,29 +81,38 @@ class Ladder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
-    """One way to answer, over seeds."""
+class Way:
+    """One way of an arm to answer one set of problems, over seeds, at its largest budget or rung."""
 
-    name: str
+    arm: str
+    metric: str
+    place: Place
+    effort: str
     flops: float
-    """Counted FLOPs an answer, mean over seeds."""
+    """Counted FLOPs per answer, mean over seeds."""
     value: Estimate
     """Share of exact answers, or loss in nats."""
-    deployable: bool
+    budget: float
+    """Training FLOPs allowed."""
+    cells: tuple[str, ...]
+
+    @property
+    def deployable(self) -> bool:
+        """Whether no label is asked for."""
+        return not oracle(self.effort)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One arm on one set of problems at its largest budget."""
+    """One arm on one set of problems at its largest budget or rung."""
 
     arm: str
-    budget: float
-    axis: str
-    severity: int
-    efforts: tuple[Effort, ...]
+    place: Place
+    cells: tuple[str, ...]
+    ways: tuple[Way, ...]
     """In order of cost; `sample` left out."""
     ladders: tuple[Ladder, ...]
-    """One a seed; empty where nothing can be compared, for one of `reasons`."""
+    """One per seed; empty where nothing can be compared, for one of `reasons`."""
     reasons: tuple[str, ...] = ()
     gain: Estimate | None = None
     """Cross-fitted best less cheapest, in exact answers or nats; above 0 is better."""
@@ -108,13 +122,13 @@ class Curve:
     """Best that an oracle does with the most samples, less cheapest: a bound."""
 
     @property
-    def deployable(self) -> tuple[Effort, ...]:
-        """Efforts that ask for no label."""
-        return tuple(e for e in self.efforts if e.deployable)
+    def deployable(self) -> tuple[Way, ...]:
+        """Ways that ask for no label."""
+        return tuple(way for way in self.ways if way.deployable)
 
     @property
     def line(self) -> tuple[Array, Array]:
-        """FLOPs an answer and score of the levels, means over seeds that have as many."""
+        """FLOPs per answer and score of the levels, means over seeds that have as many."""
         count = Counter(len(ladder.levels) for ladder in self.ladders).most_common(1)[0][0]
         same = [ladder for ladder in self.ladders if len(ladder.levels) == count]
         flops_E = np.mean([ladder.levels for ladder in same], axis=0)
@@ -129,57 +143,127 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThinkingStudy:
-    """The curves of one study."""
+class Thinking:
+    """What a study shows of ways to answer."""
 
+    ways: tuple[Way, ...]
+    """All of them, `sample` among them."""
     metric: str
     """`exact` where answers can be verified, else `loss`."""
     curves: tuple[Curve, ...]
-    runs: tuple[Run, ...] = field(repr=False)
+    """By place; empty if no contrast of the experiment asks for them."""
 
     @property
     def places(self) -> tuple[Place, ...]:
         """Axes and severities measured, in their order."""
-        return tuple(dict.fromkeys((c.axis, c.severity) for c in self.curves))
+        return tuple(dict.fromkeys(curve.place for curve in self.curves))
 
     def at(self, place: Place) -> tuple[Curve, ...]:
         """The arms' curves on one set of problems."""
-        return tuple(c for c in self.curves if (c.axis, c.severity) == place)
+        return tuple(curve for curve in self.curves if curve.place == place)
 
 
-def study_thinking(runs: tuple[Run, ...], arms: tuple[str, ...]) -> ThinkingStudy | None:
-    """Every arm's curve at its largest budget; None if no finished run was evaluated."""
-    metrics = {e.metric for run in runs for e in run.record.evaluations if e.stage == "final"}
-    if not metrics:
+def oracle(effort: str) -> bool:
+    """Whether a way to answer looks at the label."""
+    parsed = Effort.match(effort)
+    return parsed is not None and parsed.oracle
+
+
+def measure(cohort: Cohort) -> Thinking | None:
+    """Every way to answer, and every arm's curve if asked for; None if no finished run was evaluated."""
+    tops = {
+        (arm, metric): cohort.top(arm, look=lambda run, metric=metric: _final(run, metric) or None)
+        for arm in cohort.arms
+        for metric in METRICS
+    }
+    ways = tuple(way for (arm, metric), runs in tops.items() for way in _ways(arm, metric, runs))
+    if not ways:
         return None
-    metric = "exact" if "exact" in metrics else "loss"
-    curves: list[Curve] = []
-    for arm in arms:
-        own = [run for run in runs if run.planned.arm == arm]
-        top = [run for run in own if run.planned.budget == max(r.planned.budget for r in own)]
-        places = dict.fromkeys(
-            (e.axis, e.severity)
-            for run in top
-            for e in run.record.evaluations
-            if (e.metric, e.stage) == (metric, "final")
+    metric = "exact" if any(way.metric == "exact" for way in ways) else "loss"
+    asked = {contrast.quantity for contrast in cohort.manifest.contrasts} & QUANTITIES.keys()
+    compared = [way for way in ways if way.metric == metric and asked]
+    curves = [
+        _curve(arm, place, tops[arm, metric], own)
+        for place in dict.fromkeys(way.place for way in compared)
+        for arm in cohort.arms
+        if (own := [way for way in compared if (way.arm, way.place) == (arm, place)])
+    ]
+    return Thinking(ways=ways, metric=metric, curves=tuple(curves))
+
+
+def _final(run: Run, metric: str) -> list[Evaluation]:
+    return [e for e in run.record.evaluations if (e.stage, e.metric) == ("final", metric)]
+
+
+def _ways(arm: str, metric: str, runs: Sequence[Run]) -> list[Way]:
+    """Every way of an arm to answer, in the order of its records."""
+    groups: dict[tuple[Place, str], list[tuple[Run, Evaluation]]] = {}
+    for run in runs:
+        for e in _final(run, metric):
+            groups.setdefault(((e.axis, e.severity), e.effort), []).append((run, e))
+    return [
+        Way(
+            arm=arm,
+            metric=metric,
+            place=place,
+            effort=effort,
+            flops=float(np.mean([e.flops for _, e in same])),
+            value=level([e for _, e in same]),
+            budget=same[0][0].planned.budget,
+            cells=tuple(run.planned.cell for run, _ in same),
         )
-        curves += [_curve(arm, top, metric, place) for place in places]
-    order = list(dict.fromkeys((c.axis, c.severity) for c in curves))
-    curves.sort(key=lambda c: order.index((c.axis, c.severity)))
-    return ThinkingStudy(metric=metric, curves=tuple(curves), runs=runs)
+        for (place, effort), same in groups.items()
+    ]
 
 
-def ladders(runs: list[Run], metric: str, place: Place) -> tuple[tuple[Ladder, ...], tuple[str, ...]]:
+def _curve(arm: str, place: Place, runs: tuple[Run, ...], ways: list[Way]) -> Curve:
+    metric = ways[0].metric
+    own, reasons = ladders(runs, metric, place)
+    several = bool(own) and all(len(ladder.levels) > 1 for ladder in own)
+    if own and not several:
+        reasons = ("it has one way to answer",)
+    bounds = [(ladder, efforts_of(ladder.run, metric, place, oracles=True)) for ladder in own]
+    return Curve(
+        arm=arm,
+        place=place,
+        cells=tuple(run.planned.cell for run in runs),
+        ways=tuple(
+            sorted((w for w in ways if w.effort != SAMPLE), key=lambda w: (w.flops, not w.deployable))
+        ),
+        ladders=own,
+        reasons=reasons,
+        gain=estimate_of([ladder.gain_P for ladder in own]) if several else None,
+        dearest_gain=estimate_of([x.scores_EP[-1] - x.scores_EP[0] for x in own]) if several else None,
+        oracle_gain=estimate_of([outcomes(known[-1:])[0] - x.scores_EP[0] for x, known in bounds])
+        if bounds and all(known for _, known in bounds)
+        else None,
+    )
+
+
+def efforts_of(run: Run, metric: str, place: Place, *, oracles: bool = False) -> list[Evaluation]:
+    """A run's deployable efforts (or the oracles) on a set of problems, cheapest first."""
+    last = {
+        e.effort: e
+        for e in _final(run, metric)
+        if (e.axis, e.severity) == place and e.effort != SAMPLE and oracle(e.effort) == oracles
+    }
+    return sorted(last.values(), key=lambda e: e.flops)
+
+
+def ladders(runs: Sequence[Run], metric: str, place: Place) -> tuple[tuple[Ladder, ...], tuple[str, ...]]:
     """One ladder for each run that has one, and why others have none."""
-    found = [(run, _evaluations(run, metric, place)) for run in runs]
-    found = [(run, own) for run, own in found if own]
-    if not found:
+    having = [(run, efforts) for run in runs if (efforts := efforts_of(run, metric, place))]
+    if not having:
         return (), ("not measured",)
-    if metric == "loss" and (len(found) < 2 or len({tuple(e.effort for e in own) for _, own in found}) > 1):
+    names = {tuple(e.effort for e in efforts) for _, efforts in having}
+    if metric == "loss" and (len(having) < 2 or len(names) > 1):
         return (), ("a loss's best effort is chosen on other seeds with the same efforts: there is none",)
-    scores = [_scores(own, metric) for _, own in found]
+    scores = [
+        outcomes(efforts) if metric == "exact" else np.array([[-e.value] for e in efforts])
+        for _, efforts in having
+    ]
     out: list[Ladder] = []
-    for i, (run, own) in enumerate(found):
+    for i, (run, efforts) in enumerate(having):
         if metric == "exact":
             odd_P = np.arange(scores[i].shape[1]) % 2 == 1
             if not odd_P.any():
@@ -188,7 +272,7 @@ def ladders(runs: list[Run], metric: str, place: Place) -> tuple[tuple[Ladder, .
         else:
             others = [rest[:, 0] for j, rest in enumerate(scores) if j != i]
             parts = [(np.array([True]), np.mean(others, axis=0))]
-        out.append(_ladder(run, own, scores[i], parts))
+        out.append(_ladder(run, efforts, scores[i], parts))
     return tuple(out), ()
 
 
@@ -197,17 +281,13 @@ def _ladder(
 ) -> Ladder:
     """Args: parts: a mask of problems, and each effort's score elsewhere, by which theirs is chosen."""
     flops_E = np.array([e.flops for e in evaluations])
-    lasts = [
-        i for i in range(len(flops_E)) if i + 1 == len(flops_E) or flops_E[i + 1] > flops_E[i] * (1 + EQUAL)
-    ]
+    lasts = np.flatnonzero(np.append(flops_E[1:] > flops_E[:-1] * (1 + EQUAL), True))
     best_EP = np.zeros((len(lasts), scores_EP.shape[1]))
     chosen: list[str] = []
     for mask_P, elsewhere_E in parts:
-        for number, last in enumerate(lasts):
-            pick = int(np.argmax(elsewhere_E[: last + 1]))
-            best_EP[number, mask_P] = scores_EP[pick, mask_P]
-            if last == lasts[-1]:
-                chosen.append(evaluations[pick].effort)
+        picks = [int(np.argmax(elsewhere_E[: last + 1])) for last in lasts]
+        best_EP[:, mask_P] = scores_EP[picks][:, mask_P]
+        chosen.append(evaluations[picks[-1]].effort)
     return Ladder(
         run=run,
         efforts=tuple(e.effort for e in evaluations),
@@ -220,7 +300,7 @@ def _ladder(
 
 
 def shared_range(mine: Ladder, theirs: Ladder) -> tuple[float, float] | None:
-    """FLOPs an answer that both ladders span; None if that is less than a factor OVERLAP."""
+    """FLOPs per answer that both ladders span; None if that is less than a factor OVERLAP."""
     low = max(float(mine.levels[0]), float(theirs.levels[0]))
     high = min(float(mine.levels[-1]), float(theirs.levels[-1]))
     return (low, high) if high >= OVERLAP * low else None
@@ -231,62 +311,3 @@ def estimate_of(rows: list[Array]) -> Estimate:
     if {len(row) for row in rows} != {1} and len({len(row) for row in rows}) == 1:
         return over_seeds_and_problems(np.stack(rows))
     return over_seeds(np.array([row.mean() for row in rows]))
-
-
-def _evaluations(run: Run, metric: str, place: Place, oracles: bool = False) -> list[Evaluation]:
-    """A run's deployable efforts (or the oracles) on a set of problems, cheapest first."""
-    found = {
-        e.effort: e
-        for e in run.record.evaluations
-        if (e.metric, e.stage, e.axis, e.severity) == (metric, "final", *place)
-        and e.effort != "sample"
-        and oracle(e.effort) == oracles
-    }
-    return sorted(found.values(), key=lambda e: e.flops)
-
-
-def _scores(evaluations: list[Evaluation], metric: str) -> Array:
-    if metric == "loss":
-        return np.array([[-e.value] for e in evaluations])
-    return np.array([_bits(e) for e in evaluations])
-
-
-def _bits(evaluation: Evaluation) -> Array:
-    return np.frombuffer(evaluation.outcomes.encode(), dtype=np.uint8).astype(float) - ord("0")
-
-
-def _curve(arm: str, runs: list[Run], metric: str, place: Place) -> Curve:
-    efforts: list[Effort] = []
-    for oracles in (False, True):
-        found: dict[str, list[Evaluation]] = {}
-        for run in runs:
-            for e in _evaluations(run, metric, place, oracles):
-                found.setdefault(e.effort, []).append(e)
-        efforts += [
-            Effort(
-                name=name,
-                flops=float(np.mean([e.flops for e in same])),
-                value=level(same),
-                deployable=not oracles,
-            )
-            for name, same in found.items()
-        ]
-    own, reasons = ladders(runs, metric, place)
-    several = bool(own) and all(len(ladder.levels) > 1 for ladder in own)
-    if own and not several:
-        reasons = ("it has one way to answer",)
-    bounds = [(ladder, _evaluations(ladder.run, metric, place, oracles=True)) for ladder in own]
-    return Curve(
-        arm=arm,
-        budget=runs[0].planned.budget,
-        axis=place[0],
-        severity=place[1],
-        efforts=tuple(sorted(efforts, key=lambda e: e.flops)),
-        ladders=own,
-        reasons=reasons,
-        gain=estimate_of([ladder.gain_P for ladder in own]) if several else None,
-        dearest_gain=estimate_of([x.scores_EP[-1] - x.scores_EP[0] for x in own]) if several else None,
-        oracle_gain=estimate_of([_bits(found[-1]) - x.scores_EP[0] for x, found in bounds])
-        if bounds and all(found for _, found in bounds)
-        else None,
-    )

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from compare.analysis.thinking.quantities import CHEAPEST
 from compare.store.evidence import Run
-from compare.store.manifest import CHEAPEST, Contrast, PlannedCell, dump
+from compare.store.manifest import Contrast, PlannedCell, dump
 from compare.store.record import Evaluation
 from tests.compare.planted import synthetic
 

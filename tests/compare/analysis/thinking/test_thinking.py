@@ -5,16 +5,54 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from compare.analysis.analyse import analyse
+from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft
-from compare.analysis.thinking.contrasts import compare, explore, named
-from compare.analysis.thinking.measure import Ladder, estimate_of, ladders, shared_range, study_thinking
+from compare.analysis.quantity import check_contrasts
+from compare.analysis.registry import quantities
+from compare.analysis.thinking.analysis import ANALYSIS, named
+from compare.analysis.thinking.measure import (
+    Ladder,
+    Thinking,
+    estimate_of,
+    ladders,
+    measure,
+    shared_range,
+)
+from compare.analysis.thinking.quantities import CHEAPEST
 from compare.stats.crossed import over_seeds_and_problems
 from compare.stats.intervals import over_seeds
-from compare.store.evidence import Run
-from compare.store.manifest import CHEAPEST, Contrast, ManifestError, check_contrasts, dump
+from compare.store.evidence import Run, collect
+from compare.store.manifest import Contrast, load
 from tests.compare.planted import planted_thinking as planted
 from tests.compare.planted import synthetic
 from tests.compare.planted.planted_thinking import exact, run
+
+
+def cohort(runs) -> Cohort:
+    """A study whose experiment asks for curves; the transformer's runs come first."""
+    arms = sorted({r.planned.arm for r in runs}, key=lambda arm: (arm != "transformer", arm))
+    manifest = synthetic.manifest(tuple(r.planned for r in runs), contrasts=planted.CONTRASTS)
+    return Cohort(study="sudoku", arms=tuple(arms), runs=tuple(runs), manifest=manifest)
+
+
+def measured(runs) -> Thinking:
+    found = measure(cohort(runs))
+    assert found is not None
+    return found
+
+
+def compare(runs, arm: str, baseline: str, quantity: str, severity: int = 0, axis: str = "") -> Draft:
+    of = cohort(runs)
+    return ANALYSIS.compare(
+        of, measure(of), of.contrast(arm, baseline, quantity, severity=severity, axis=axis)
+    )
+
+
+def explore(runs) -> list[Draft]:
+    of = cohort(runs)
+    return [ANALYSIS.compare(of, measure(of), contrast) for contrast in ANALYSIS.explore(of, measure(of))]
+
 
 PLACE = ("blanks", 0)
 
@@ -61,8 +99,8 @@ def test_a_sample_is_no_rung_and_an_oracle_never_chosen():
         exact("likelihood@4", 4.0, "0110"),
     )
     assert found.efforts == ("greedy", "likelihood@4")
-    curve = study_thinking((found.run,), ("transformer",)).at(PLACE)[0]
-    assert [(e.name, e.deployable) for e in curve.efforts] == [
+    curve = measured([found.run]).at(PLACE)[0]
+    assert [(way.effort, way.deployable) for way in curve.ways] == [
         ("greedy", True),
         ("likelihood@4", True),
         ("oracle@4", False),
@@ -97,15 +135,13 @@ def test_the_area_between_two_curves_is_the_hand_computed_one():
     mine = [run("ebt_s1", s, exact("think_1", 1e6, "0000"), exact("think_2", 1e7, "1111")) for s in range(3)]
     flat = [("greedy", 1e5), ("majority@4", 1e8)]
     theirs = [run("transformer", s, *(exact(e, f, "0101") for e, f in flat)) for s in range(3)]
-    section = study_thinking((*mine, *theirs), ("transformer", "ebt_s1"))
-    draft = compare("sudoku", section, "ebt_s1", "transformer", "thinking_area")
+    draft = compare([*mine, *theirs], "ebt_s1", "transformer", "thinking_area")
     assert draft.estimate.value == pytest.approx(0.0)
-    assert draft.caveats == ("shared range 1e6 to 1e7 FLOPs an answer",)
+    assert draft.caveats == ("shared range 1e6 to 1e7 FLOPs per answer",)
     lower = [run("transformer", s, *(exact(e, f, "0000") for e, f in flat)) for s in range(3)]
-    section = study_thinking((*mine, *lower), ("transformer", "ebt_s1"))
-    draft = compare("sudoku", section, "ebt_s1", "transformer", "thinking_area")
+    draft = compare([*mine, *lower], "ebt_s1", "transformer", "thinking_area")
     assert draft.estimate.value == pytest.approx(0.5)
-    back = compare("sudoku", section, "transformer", "ebt_s1", "thinking_area")
+    back = compare([*mine, *lower], "transformer", "ebt_s1", "thinking_area")
     assert back.estimate.value == pytest.approx(-0.5)
     assert len(draft.records) == 6
 
@@ -117,16 +153,15 @@ def test_gains_of_unequal_cost_say_so_and_areas_need_not():
         run("transformer", s, exact("greedy", 1e6, "0000"), exact("majority@4", 4e6, "1111"))
         for s in range(2)
     ]
-    section = study_thinking((*mine, *theirs), ("transformer", "ebt_s1"))
 
     def caveats(baseline: str, quantity: str) -> tuple[str, ...]:
-        return compare("sudoku", section, "ebt_s1", baseline, quantity).caveats
+        return compare([*mine, *theirs], "ebt_s1", baseline, quantity).caveats
 
     own = caveats(CHEAPEST, "thinking_gain")
     assert own == ("chosen as best: think_2 (4 of 4)", "an answer costs 9 times the baseline's FLOPs")
     assert caveats("transformer", "thinking_gain") == ("an answer costs 2.2 times the baseline's FLOPs",)
     assert not any("costs" in caveat for caveat in caveats("transformer", "thinking_area"))
-    back = compare("sudoku", section, "transformer", "ebt_s1", "thinking_gain")
+    back = compare([*mine, *theirs], "transformer", "ebt_s1", "thinking_gain")
     assert back.caveats == ("an answer costs 0.44 times the baseline's FLOPs",)
 
 
@@ -143,10 +178,9 @@ def test_a_contrast_names_its_axis_of_shift():
 
     runs = [both("ebt_s1", seed, "1111", "0011") for seed in range(2)]
     runs += [both("transformer", seed, "0000", "0000") for seed in range(2)]
-    section = study_thinking(tuple(runs), ("transformer", "ebt_s1"))
 
     def draft(severity: int, axis: str, baseline: str = CHEAPEST) -> Draft:
-        return compare("sudoku", section, "ebt_s1", baseline, "thinking_gain", severity, axis)
+        return compare(runs, "ebt_s1", baseline, "thinking_gain", severity, axis)
 
     assert draft(1, "blanks").estimate.value == 1
     assert draft(1, "symbols").estimate.value == 0.5
@@ -157,7 +191,7 @@ def test_a_contrast_names_its_axis_of_shift():
     assert draft(0, "").arm == "ebt_s1"
     lost = draft(2, "symbols")
     assert (lost.estimate, lost.caveats) == (None, ("nothing was measured at severity 2 of axis symbols",))
-    explored = [(d.arm, d.baseline) for d in explore("sudoku", section)]
+    explored = [(d.arm, d.baseline) for d in explore(runs)]
     assert len(explored) == len(set(explored))
     assert ("ebt_s1 (blanks severity 1)", CHEAPEST) in explored
     assert ("ebt_s1 (symbols severity 1)", CHEAPEST) in explored
@@ -166,14 +200,13 @@ def test_a_contrast_names_its_axis_of_shift():
 def test_curves_that_share_no_range_are_not_compared():
     mine = run("ebt_s1", 0, exact("think_1", 2e7, "0101"), exact("think_2", 4e7, "0101"))
     theirs = run("transformer", 0, exact("greedy", 1e6, "0101"), exact("majority@4", 2e7, "0101"))
-    section = study_thinking((mine, theirs), ("transformer", "ebt_s1"))
-    draft = compare("sudoku", section, "ebt_s1", "transformer", "thinking_area")
+    draft = compare([mine, theirs], "ebt_s1", "transformer", "thinking_area")
     assert draft.estimate is None
     assert draft.caveats == (
-        "FLOPs an answer, 2e7 to 4e7 against 1e6 to 2e7, share less than a factor of 1.1",
+        "FLOPs per answer, 2e7 to 4e7 against 1e6 to 2e7, share less than a factor of 1.1",
     )
     # Their gains do not need it.
-    assert compare("sudoku", section, "ebt_s1", "transformer", "thinking_gain").estimate is not None
+    assert compare([mine, theirs], "ebt_s1", "transformer", "thinking_gain").estimate is not None
     a, b = only(*HAND[:2]), only(exact("greedy", 2.0, "01"), exact("majority@4", 8.0, "01"))
     assert shared_range(a, b) == (2.0, 4.0)
 
@@ -190,8 +223,7 @@ def test_curves_that_share_no_range_are_not_compared():
 def test_what_cannot_be_measured_says_why(evaluations, reason):
     runs = [run("looped", 0, exact("loop_1", 1.0, "0101"), exact("loop_2", 2.0, "0101"))]
     runs += [run("transformer", 0, *evaluations)] if evaluations else []
-    section = study_thinking(tuple(runs), ("transformer", "looped") if evaluations else ("looped",))
-    draft = compare("sudoku", section, "transformer", CHEAPEST, "thinking_gain")
+    draft = compare(runs, "transformer", CHEAPEST, "thinking_gain")
     assert draft.estimate is None
     assert reason in draft.caveats[0]
 
@@ -224,18 +256,17 @@ def test_the_best_effort_of_a_loss_is_chosen_on_the_other_seeds():
     assert not reasons
     assert [x.chosen for x in found] == [("think_4",), ("think_4",), ("think_2",)]
     np.testing.assert_allclose([x.gain_P[0] for x in found], [0.5, 0.4, -1.0])
-    draft = compare("sudoku", study_thinking(tuple(runs), ("ebt_s1",)), "ebt_s1", CHEAPEST, "thinking_gain")
+    draft = compare(runs, "ebt_s1", CHEAPEST, "thinking_gain")
     assert draft.estimate.value == pytest.approx(-0.1 / 3)
     assert draft.estimate.n == 3
 
 
 def test_of_a_single_loss_nothing_can_be_chosen():
     runs = losses({0: {"think_1": 2.0, "think_2": 1.0}})
-    section = study_thinking(tuple(runs), ("ebt_s1",))
-    draft = compare("sudoku", section, "ebt_s1", CHEAPEST, "thinking_gain")
+    draft = compare(runs, "ebt_s1", CHEAPEST, "thinking_gain")
     assert draft.estimate is None
     assert "chosen on other seeds" in draft.caveats[0]
-    assert section.at(PLACE)[0].efforts[0].value.value == 2.0
+    assert measured(runs).at(PLACE)[0].ways[0].value.value == 2.0
 
 
 def noise(rng: np.random.Generator, arm: str, seeds: int = 3, problems: int = 120, efforts: int = 6):
@@ -268,11 +299,8 @@ def test_one_arm_against_itself_under_other_seeds_is_seldom_told_apart(quantity)
     rng = np.random.default_rng(1)
     outside = 0
     for _ in range(200):
-        section = study_thinking(
-            (*noise(rng, "ebt_s1", efforts=4), *noise(rng, "transformer", efforts=4)),
-            ("transformer", "ebt_s1"),
-        )
-        e = compare("sudoku", section, "ebt_s1", "transformer", quantity).estimate
+        runs = [*noise(rng, "ebt_s1", efforts=4), *noise(rng, "transformer", efforts=4)]
+        e = compare(runs, "ebt_s1", "transformer", quantity).estimate
         outside += e.low > 0 or e.high < 0
     # 5% of 200 are 10; more than 19 would have probability 0.003 at that rate.
     assert outside <= 19
@@ -288,8 +316,7 @@ def test_a_planted_gain_is_found():
             lifted = low | (rng.random(400) < 1 / 6)  # a tenth of all problems, net
             rows = ["".join("1" if x else "0" for x in row) for row in (low, lifted)]
             runs.append(run("ebt_s1", seed, exact("think_1", 1.0, rows[0]), exact("think_2", 2.0, rows[1])))
-        section = study_thinking(tuple(runs), ("ebt_s1",))
-        e = compare("sudoku", section, "ebt_s1", CHEAPEST, "thinking_gain").estimate
+        e = compare(runs, "ebt_s1", CHEAPEST, "thinking_gain").estimate
         covered += e.low <= 0.1 <= e.high
         assert e.value == pytest.approx(0.1, abs=0.05)
     assert covered >= 90
@@ -302,10 +329,6 @@ def test_problems_count_where_they_are_known_and_seeds_alone_where_they_are_not(
 
 
 def test_every_set_of_problems_is_explored_and_what_was_asked_for_only_once(tmp_path):
-    from compare.analysis.scaling.measure import analyse
-    from compare.store.evidence import collect
-    from compare.store.manifest import load
-
     found = analyse(collect(planted.store(tmp_path), load(tmp_path, "thinking")), draws=20).findings
     keys = [(f.study, f.arm, f.baseline, f.quantity) for f in found]
     assert len(keys) == len(set(keys))
@@ -339,27 +362,39 @@ def test_every_set_of_problems_is_explored_and_what_was_asked_for_only_once(tmp_
 
 
 def test_without_an_evaluated_run_there_is_nothing_to_explore():
-    assert study_thinking((), ()) is None
-    assert explore("sudoku", None) == []
-    assert compare("sudoku", None, "ebt_s1", CHEAPEST, "thinking_gain").caveats
+    assert measure(cohort([])) is None
+    assert explore([]) == []
+    assert compare([], "ebt_s1", CHEAPEST, "thinking_gain").caveats
+
+
+def test_without_a_contrast_there_are_ways_to_answer_and_no_curves():
+    of = cohort([run("looped", 0, exact("loop_1", 1.0, "0101"), exact("loop_2", 2.0, "0111"))])
+    unasked = replace(of, manifest=replace(of.manifest, contrasts=()))
+    found = measure(unasked)
+    assert [way.effort for way in found.ways] == ["loop_1", "loop_2"]
+    assert found.curves == ()
+    assert ANALYSIS.explore(unasked, found) == []
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"quantity": "thinking_area"}, "baseline cheapest_effort goes with thinking_gain alone"),
-        ({"effort": "think_2"}, "effort, baseline_effort and severity go with final_error"),
+        (
+            {"quantity": "thinking_area"},
+            "baseline cheapest_effort goes with thinking_gain, not with thinking_area",
+        ),
+        ({"effort": "think_2"}, "effort and baseline_effort go with final_loss, final_error, not with"),
         ({"baseline": "ebt_s9"}, "names arm ebt_s9, which study sudoku does not plan"),
         ({"baseline": "ebt_s1"}, "its baseline is the arm itself"),
     ],
     ids=str,
 )
-def test_a_contrast_that_asks_for_the_impossible_is_an_error(tmp_path, changes, message):
+def test_a_contrast_that_asks_for_the_impossible_is_an_error(changes, message):
     base = Contrast(study="sudoku", arm="ebt_s1", baseline=CHEAPEST, quantity="thinking_gain", margin=0.02)
-    cells = tuple(planted.planned(arm, 0) for arm in planted.LADDERS)
-    dump(tmp_path, synthetic.manifest(cells, contrasts=(replace(base, severity=1),)))
-    with pytest.raises(ManifestError, match=message):
-        dump(tmp_path, synthetic.manifest(cells, contrasts=(replace(base, **changes),)))
+    arms = {("sudoku", arm) for arm in planted.LADDERS}
+    check_contrasts((replace(base, severity=1),), arms, 0.0, quantities())
+    with pytest.raises(ValueError, match=message):
+        check_contrasts((replace(base, **changes),), arms, 0.0, quantities())
 
 
 def test_a_gain_under_shift_may_name_its_axis() -> None:
@@ -372,6 +407,6 @@ def test_a_gain_under_shift_may_name_its_axis() -> None:
         severity=1,
         axis="x",
     )
-    check_contrasts((contrast,), {("s", "a")}, 0.0)
+    check_contrasts((contrast,), {("s", "a")}, 0.0, quantities())
     with pytest.raises(ValueError, match="severity above 0"):
-        check_contrasts((replace(contrast, severity=0),), {("s", "a")}, 0.0)
+        check_contrasts((replace(contrast, severity=0),), {("s", "a")}, 0.0, quantities())

@@ -1,0 +1,160 @@
+"""Who decays slower away from the training distribution, and does thinking help more there?"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from compare.analysis.base import Analysis, LookOf
+from compare.analysis.blocks import Block
+from compare.analysis.cohort import Cohort
+from compare.analysis.findings import Draft, Finding
+from compare.analysis.quantity import BASELINE
+from compare.analysis.shift.measure import (
+    Shift,
+    Track,
+    increase_weights,
+    measure,
+    retained_share,
+    slope_weights,
+    track,
+    worsening,
+)
+from compare.analysis.shift.quantities import ASKED, DECAY, INCREASE, SEVERITY, THINKING_SHIFT
+from compare.analysis.shift.section import blocks
+from compare.analysis.shift.thinking_gain import correlate, gain, places, rank, uncorrelated
+from compare.store.manifest import Contrast
+
+FLOOR = 0.02
+"""Exact answers below which nothing is left to lose."""
+
+UNLIKE = 0.75
+"""Share of the other's exact answers in distribution below which an arm has notably less to lose."""
+
+WEAK = 0.2
+"""Exact answers in distribution below which there is little to lose."""
+
+
+class ShiftAnalysis(Analysis[Shift]):
+    """Measured wherever something is shifted; decay is compared and shown where a contrast asks for it."""
+
+    def measure(self, cohort: Cohort) -> Shift | None:
+        return measure(cohort)
+
+    def compare(self, cohort: Cohort, measured: Shift | None, contrast: Contrast) -> Draft:
+        """Without an axis, along the first one measured, or along all of them for a correlation."""
+        blank = cohort.draft(contrast)
+        if measured is None:
+            return replace(blank, caveats=("no finished run was measured under shift",))
+        if contrast.axis and contrast.axis not in measured.axes:
+            return replace(blank, caveats=(f"nothing was measured along axis {contrast.axis}",))
+        if contrast.quantity in THINKING_SHIFT:
+            return _thinking(blank, cohort, measured)
+        return _against(blank, cohort, measured)
+
+    def explore(self, cohort: Cohort, measured: Shift | None) -> list[Contrast]:
+        """What the largest shift adds to every arm against BASELINE; where the section is asked for, every
+        arm's decay against it on every axis, and every correlation of thinking's gain."""
+        if measured is None:
+            return []
+        rivals = [arm for arm in cohort.arms if arm != BASELINE and BASELINE in cohort.arms]
+        out = [cohort.contrast(arm, BASELINE, quantity) for arm in rivals for quantity in INCREASE]
+        arms = measured.largest if cohort.asked & ASKED.keys() else ()
+        for arm in arms:
+            if arm.arm != BASELINE and any(other.arm == BASELINE for other in arms):
+                out += [cohort.contrast(arm.arm, BASELINE, q, axis=a) for a in measured.axes for q in DECAY]
+            if arm.gains:
+                out += [cohort.contrast(arm.arm, SEVERITY, quantity) for quantity in THINKING_SHIFT]
+        return out
+
+    def section(
+        self, studies: Sequence[tuple[Cohort, Shift | None]], findings: Sequence[Finding], look: LookOf
+    ) -> list[Block]:
+        return blocks(studies, findings, look)
+
+
+def _against(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
+    """Two arms along one axis: slopes, shares retained, or what the largest severity adds."""
+    metric = "loss" if blank.quantity.endswith("_loss") else "exact"
+    axis = blank.axis or next(iter(shift.axes))
+    severities = shift.axes[axis]
+    if blank.quantity in DECAY:
+        blank = replace(blank, axis=axis)
+    sides = [(arm, lambda run: track(run, metric, axis, severities)) for arm in (blank.arm, blank.baseline)]
+    for arm, look in sides:
+        if not cohort.top(arm, look=look):
+            reason = f"{arm}: no finished run with `{metric}` at every severity of {axis}"
+            return replace(blank, caveats=(reason,))
+    matched = cohort.match(*sides)
+    if isinstance(matched, str):
+        return replace(blank, caveats=(matched,))
+    caveats = matched.caveats
+    if blank.quantity in DECAY and metric == "exact":
+        caveats += _limits(*matched.values)
+    if blank.quantity == "retained_share":
+        return _retained(blank, matched.pairs, caveats)
+    weights = increase_weights(severities)[-1] if blank.quantity in INCREASE else slope_weights(severities)
+    estimate = worsening(weights, *matched.values)
+    return replace(blank, estimate=estimate, caveats=caveats, records=matched.cells)
+
+
+def _retained(blank: Draft, pairs: list[tuple[Track, Track]], caveats: tuple[str, ...]) -> Draft:
+    """Of the pairs in which both sides have right answers in distribution."""
+    lost = tuple(
+        f"{t.run.planned.arm}, seed {t.run.planned.seed}: no right answer in distribution, so no share of it"
+        for side in zip(*pairs, strict=True)
+        for t in side
+        if t.retained is None
+    )
+    sides = list(
+        zip(*(pair for pair in pairs if None not in (pair[0].retained, pair[1].retained)), strict=True)
+    )
+    if not sides:
+        return replace(blank, caveats=lost)
+    cells = tuple(t.run.planned.cell for side in sides for t in side)
+    return replace(blank, estimate=retained_share(*sides), caveats=caveats + lost, records=cells)
+
+
+def _limits(*sides: Sequence[Track]) -> tuple[str, ...]:
+    """What keeps a decay of exact answers from meaning what it seems to."""
+    names = [side[0].run.planned.arm for side in sides]
+    levels = [np.mean([1 - t.worse_K for t in side], axis=0) for side in sides]
+    caveats = [
+        f"{name} has {level_K[0]:.2f} exact in distribution: there is little to lose"
+        for name, level_K in zip(names, levels, strict=True)
+        if level_K[0] < WEAK
+    ]
+    starts = [level_K[0] for level_K in levels]
+    if min(starts) < UNLIKE * max(starts):
+        caveats.append(
+            f"exact in distribution {starts[0]:.2f} against {starts[1]:.2f}: the weaker has less to lose, "
+            "see the retained share"
+        )
+    if all(level_K[1:].max() < FLOOR for level_K in levels):
+        caveats.append(
+            f"under {FLOOR:g} exact at every shift on both sides: slopes differ only as the levels in "
+            "distribution do"
+        )
+    return tuple(caveats)
+
+
+def _thinking(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
+    """Rank correlation of an arm's gain from thinking with severity, run by run."""
+    metric = "loss" if blank.quantity == "thinking_shift_loss" else "exact"
+    where = places(shift.axes, blank.axis)
+    if blank.arm not in cohort.arms:
+        return replace(blank, caveats=(f"{blank.arm}: no finished run",))
+    matched = cohort.match((blank.arm, lambda run: gain(run, metric, where)))
+    if isinstance(matched, str):
+        return replace(blank, caveats=(f"{blank.arm}: not answered at two efforts of thinking",))
+    (gains,) = matched.values
+    cells = tuple(gain.run.planned.cell for gain in gains if gain.varies)
+    caveats = matched.caveats + uncorrelated(gains)
+    if metric == "loss" and cells:
+        caveats += (
+            "no problem's own loss is recorded: what other problems would give is not in the interval",
+        )
+    return replace(blank, estimate=correlate(gains, rank), caveats=caveats, records=cells)
+
+
+ANALYSIS = ShiftAnalysis()

@@ -1,0 +1,144 @@
+"""Who gains from compute at inference, and who answers better at equal compute per answer?"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from compare.analysis.base import Analysis, LookOf
+from compare.analysis.blocks import Block
+from compare.analysis.cohort import Cohort
+from compare.analysis.findings import Draft, Finding
+from compare.analysis.paired import unequal_cost
+from compare.analysis.quantity import BASELINE
+from compare.analysis.text import count_text
+from compare.analysis.thinking.measure import (
+    OVERLAP,
+    Curve,
+    Ladder,
+    Place,
+    Thinking,
+    efforts_of,
+    estimate_of,
+    ladders,
+    measure,
+    shared_range,
+)
+from compare.analysis.thinking.quantities import CHEAPEST
+from compare.analysis.thinking.section import blocks
+from compare.store.manifest import Contrast
+
+
+class ThinkingAnalysis(Analysis[Thinking]):
+    """Ways to answer stand in every report; they are compared where a contrast of the experiment asks."""
+
+    def measure(self, cohort: Cohort) -> Thinking | None:
+        return measure(cohort)
+
+    def compare(self, cohort: Cohort, measured: Thinking | None, contrast: Contrast) -> Draft:
+        """Under shift without an axis, along the first one measured."""
+        severity, axis = contrast.severity, contrast.axis
+        places = measured.places if measured is not None else ()
+        place = next((p for p in places if p[1] == severity and (not severity or axis in ("", p[0]))), None)
+        if place is not None:
+            # Where there are others a claim names it, whether the contrast did or not: it is one comparison.
+            axis = place[0] if len({along for along, shift in places if shift}) > 1 else ""
+        arm, other = (
+            name if name == CHEAPEST else named(name, severity, axis)
+            for name in (contrast.arm, contrast.baseline)
+        )
+        blank = replace(cohort.draft(contrast), arm=arm, baseline=other, axis="")
+        if measured is None or not places:
+            return replace(blank, caveats=("no finished run was evaluated",))
+        if place is None:
+            along = f" of axis {axis}" if axis else ""
+            return replace(blank, caveats=(f"nothing was measured at severity {severity}{along}",))
+        if contrast.baseline == CHEAPEST:
+            curves = (curve for curve in measured.at(place) if curve.arm == contrast.arm)
+            return _own(blank, contrast.arm, next(curves, None))
+        return _against(blank, cohort, (contrast.arm, contrast.baseline), measured.metric, place)
+
+    def explore(self, cohort: Cohort, measured: Thinking | None) -> list[Contrast]:
+        """Every arm's own gain, and its advantage over BASELINE at equal FLOPs per answer, on every set of
+        problems of the first axis and of the others."""
+        curves = measured.curves if measured is not None else ()
+        standing = {curve.place for curve in curves if curve.arm == BASELINE}
+        out: list[Contrast] = []
+        for curve in curves:
+            asked = [(CHEAPEST, "thinking_gain")]
+            if curve.arm != BASELINE and curve.place in standing:
+                asked.append((BASELINE, "thinking_area"))
+            axis, severity = curve.place
+            out += [
+                cohort.contrast(curve.arm, *names, severity=severity, axis=axis if severity else "")
+                for names in asked
+            ]
+        return out
+
+    def section(
+        self, studies: Sequence[tuple[Cohort, Thinking | None]], findings: Sequence[Finding], look: LookOf
+    ) -> list[Block]:
+        return blocks(studies, findings, look)
+
+
+def named(arm: str, severity: int, axis: str = "") -> str:
+    """An arm as a claim names it."""
+    return f"{arm} ({f'{axis} ' if axis else ''}severity {severity})" if severity else arm
+
+
+def _own(blank: Draft, arm: str, curve: Curve | None) -> Draft:
+    """What an arm gains over its own cheapest effort."""
+    if curve is None:
+        return replace(blank, caveats=(f"{arm}: no finished run",))
+    if curve.gain is None:
+        return replace(blank, caveats=tuple(f"{arm}: {reason}" for reason in curve.reasons))
+    chosen, cheapest = (
+        fmean(costs)
+        for costs in zip(*((x.chosen_flops, float(x.levels[0])) for x in curve.ladders), strict=True)
+    )
+    caveats = (f"chosen as best: {curve.chosen}", *unequal_cost(chosen, cheapest))
+    cells = tuple(ladder.run.planned.cell for ladder in curve.ladders)
+    return replace(blank, estimate=curve.gain, caveats=caveats, records=cells)
+
+
+def _against(blank: Draft, cohort: Cohort, arms: tuple[str, str], metric: str, place: Place) -> Draft:
+    """Difference of gains, or mean advantage at equal FLOPs per answer, of two arms."""
+    matched = cohort.match(*((arm, lambda run: efforts_of(run, metric, place) or None) for arm in arms))
+    if isinstance(matched, str):
+        return replace(blank, caveats=(matched,))
+    sides: list[list[Ladder]] = []
+    for arm in arms:
+        # A loss's best effort is chosen on all of the arm's other seeds, paired or not.
+        own, reasons = ladders([r for r in cohort.of(arm) if r.rung == matched.rung], metric, place)
+        side = [ladder for ladder in own if ladder.run.planned.seed in matched.seeds]
+        if any(len(ladder.levels) < 2 for ladder in side):
+            reasons = ("it has one way to answer",)
+        if reasons:
+            return replace(blank, caveats=tuple(f"{arm}: {reason}" for reason in reasons))
+        sides.append(side)
+    if len({ladder.best_EP.shape[1] for side in sides for ladder in side}) > 1:
+        return replace(blank, caveats=("the arms were measured on different numbers of problems",))
+    pairs = list(zip(*sides, strict=True))
+    if blank.quantity == "thinking_gain":
+        rows = [a.gain_P - b.gain_P for a, b in pairs]
+        mine, theirs = (fmean(ladder.chosen_flops for ladder in side) for side in sides)
+        caveats = unequal_cost(mine, theirs)
+    else:
+        spans = [span for pair in pairs if (span := shared_range(*pair)) is not None]
+        if len(spans) < len(pairs):
+            return replace(blank, caveats=(_apart(sides),))
+        rows = [a.mean_P(*s) - b.mean_P(*s) for (a, b), s in zip(pairs, spans, strict=True)]
+        low, high = max(span[0] for span in spans), min(span[1] for span in spans)
+        caveats = (f"shared range {count_text(low)} to {count_text(high)} FLOPs per answer",)
+    caveats = matched.caveats + caveats
+    return replace(blank, estimate=estimate_of(rows), caveats=caveats, records=matched.cells)
+
+
+def _apart(sides: Sequence[Sequence[Ladder]]) -> str:
+    spans = [
+        f"{count_text(min(x.levels[0] for x in side))} to {count_text(max(x.levels[-1] for x in side))}"
+        for side in sides
+    ]
+    return f"FLOPs per answer, {spans[0]} against {spans[1]}, share less than a factor of {OVERLAP:g}"
+
+
+ANALYSIS = ThinkingAnalysis()
