@@ -59,8 +59,8 @@ class RunAnatomy:
     run: Run
     at: dict[str, dict[str, float]]
     """Stage (START or END) -> what the probe recorded: `tokens_above_X`, the share of tokens above X nats;
-    `entropy_in_forks`, the share of all entropy that the fifth of tokens with the highest holds; for every class
-    that it met `tokens_CLASS` and `forks_CLASS`, its share of all tokens and of that fifth, and
+    `entropy_in_forks`, the share of all entropy that the fifth of tokens with the highest holds; for every
+    class that it met `tokens_CLASS` and `forks_CLASS`, its share of all tokens and of that fifth, and
     `held_out_entropy_CLASS`."""
     curves: dict[str, Curves]
     """By measure; empty where the history is too short."""

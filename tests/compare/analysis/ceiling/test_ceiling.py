@@ -1,41 +1,58 @@
 """The entropy law and its forecasts find what was planted, and say why where nothing can be found."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from compare.analysis.ceiling import contrasts as ceiling_contrasts
+from compare.analysis.ceiling.analysis import ANALYSIS
 from compare.analysis.ceiling.forecast import METHODS, errors
-from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, study_ceiling
+from compare.analysis.ceiling.measure import SENSITIVITY, ArmCeiling, CeilingStudy, measure
+from compare.analysis.ceiling.quantities import FORECASTS
+from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Finding, judge
+from compare.analysis.paired import level
 from compare.stats.entropy_law import bootstrap_ceilings, ceiling_of_one_run, fit_law, possible
 from compare.stats.intervals import over_seeds
 from compare.stats.rl_history import Unfit, rl_trace, stretches
 from compare.store.evidence import Run
-from compare.store.manifest import FORECASTS
 from tests.compare.planted import planted_ceiling as planted
 from tests.compare.planted import synthetic
 
 
-def section(*groups: tuple[Run, ...], share: float = planted.SHARE) -> CeilingStudy:
-    runs = tuple(run for group in groups for run in group)
+def cohort(*runs: Run) -> Cohort:
     arms = tuple(dict.fromkeys(run.planned.arm for run in runs))
-    found = study_ceiling(runs, arms, share, 50)
+    manifest = planted.manifest(tuple(run.planned for run in runs))
+    return Cohort(study="addition", arms=arms, runs=runs, manifest=manifest, draws=50)
+
+
+def section(*groups: tuple[Run, ...]) -> CeilingStudy:
+    found = measure(cohort(*(run for group in groups for run in group)))
     assert found is not None
     return found
 
 
-def finding(found: CeilingStudy, runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Finding:
-    (judged,) = judge([ceiling_contrasts.compare("addition", found, runs, arm, baseline, quantity)])
+def finding(runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Finding:
+    of = cohort(*runs)
+    (judged,) = judge([ANALYSIS.compare(of, measure(of), of.contrast(arm, baseline, quantity))])
     return judged
+
+
+def explored(runs: tuple[Run, ...]) -> list[Finding]:
+    """Everything that is explored, judged one by one."""
+    of = cohort(*runs)
+    measured = measure(of)
+    return [judge([ANALYSIS.compare(of, measured, c)])[0] for c in ANALYSIS.explore(of, measured)]
 
 
 def numbers(arm: ArmCeiling) -> list[float]:
     """Every number that a report would print of an arm."""
-    means = [arm.a, arm.b, arm.ceiling, arm.start_entropy, arm.end_entropy, arm.end_reward]
-    means += [*arm.mean_error.values(), *arm.end_error.values(), *(e for _, e in arm.sensitivity)]
+    means = [arm.ceiling, arm.end_reward, *map(arm.ceiling_at, SENSITIVITY)]
+    means += [arm.mean(lambda fit: fit.law.a if fit.law else None)]
+    means += [arm.mean(lambda fit: fit.start_entropy), arm.mean(lambda fit: fit.end_entropy)]
+    means += [arm.error(m, look) for m in METHODS for look in (lambda e: e.mean, lambda e: e.end)]
     return [x for e in means if e is not None for x in (e.value, e.low, e.high, e.p)]
 
 
@@ -115,7 +132,7 @@ def test_a_law_that_does_not_hold_is_reported_as_worse() -> None:
     entropy = np.concatenate([np.linspace(0.6, 0.3, 72), np.linspace(0.3, 0.9, 128)])
     reward = np.concatenate([np.linspace(0.3, 0.5, 72), np.full(128, 0.52)])
     runs = planted.runs("rl_grpo", lambda seed: planted.history(entropy, reward + planted.noise(rng, 0.02)))
-    judged = finding(section(runs), runs, "rl_grpo", "carry_last", "forecast_error")
+    judged = finding(runs, "rl_grpo", "carry_last", "forecast_error")
     assert judged.verdict == "behind"
     assert judged.estimate is not None
     assert judged.estimate > 0.1
@@ -129,7 +146,7 @@ def test_where_it_holds_the_law_is_ahead_of_carrying_on() -> None:
         "rl_grpo",
         lambda seed: planted.history(entropy, planted.lawful(entropy) + planted.noise(rng, 0.01)),
     )
-    assert finding(section(runs), runs, "rl_grpo", "carry_last", "forecast_error").verdict == "ahead"
+    assert finding(runs, "rl_grpo", "carry_last", "forecast_error").verdict == "ahead"
 
 
 def test_a_planted_sigmoid_in_compute_is_foretold_by_the_sigmoid() -> None:
@@ -189,7 +206,7 @@ def test_a_ceiling_above_one_is_called_impossible() -> None:
     assert ceiling is not None
     assert ceiling.value == pytest.approx(1.3, abs=0.1)
     assert not possible(ceiling)
-    judged = finding(found, with_levels(runs), "ebt_s1", "rl_grpo", "above_ceiling")
+    judged = finding(with_levels(runs), "ebt_s1", "rl_grpo", "above_ceiling")
     assert any("lies outside [0, 1]" in caveat for caveat in judged.caveats)
 
 
@@ -207,15 +224,45 @@ def test_above_the_ceiling_counts_seeds_and_problems() -> None:
     runs = with_levels(
         planted.runs("rl_grpo", lambda seed: planted.history(entropy, planted.lawful(entropy)))
     )
-    found = section(runs)
-    judged = finding(found, runs, "ebt_s1", "rl_grpo", "above_ceiling")
+    judged = finding(runs, "ebt_s1", "rl_grpo", "above_ceiling")
     exact = [e.value for run in runs if (e := run.find("exact")) is not None]
     assert judged.estimate == pytest.approx(np.mean(exact) - 0.7)
     assert judged.verdict == "ahead"
     assert "ebt_s1 is ahead of the entropy ceiling of rl_grpo" in judged.claim
-    assert {level.arm: level.estimate.value for level in found.levels} == {
-        "ebt_s1": pytest.approx(np.mean(exact))
-    }
+
+
+def test_a_level_is_a_share_of_these_seeds_and_problems() -> None:
+    """One of .99: an interval that knows no bounds would end above 1."""
+    entropy = planted.falling(0.1)
+    trained = planted.runs("rl_grpo", lambda seed: planted.history(entropy, planted.lawful(entropy)))
+    runs = with_levels(trained, 0.99)
+    answered = [e for run in runs if (e := run.find("exact")) is not None]
+    (found,) = section(runs).levels
+    assert found.arm == "ebt_s1"
+    assert found.estimate == level(answered)
+    assert found.estimate.high <= 1
+    assert found.cells == ("ebt_s1-0", "ebt_s1-1", "ebt_s1-2")
+
+
+def test_the_ceiling_is_that_of_the_largest_budget_trained_by_reward() -> None:
+    entropy = planted.falling(0.1)
+    runs = planted.runs("rl_grpo", lambda seed: planted.history(entropy, planted.lawful(entropy)))
+
+    def at(budget: float, run: Run) -> Run:
+        cell = f"{run.planned.cell}-{budget:g}"
+        return replace(run, planned=replace(run.planned, cell=cell, budget=budget))
+
+    smaller = [at(1e11, run) for run in runs]
+    larger = [at(1e13, run) for run in with_levels(runs)[len(runs) :]]
+    every = (*with_levels(runs), *smaller, *larger)
+    found = section(every)
+    assert found.budget == planted.BUDGET
+    assert [one.cells for one in (*found.arms, *found.levels)] == [
+        tuple(f"{arm}-{seed}" for seed in range(3)) for arm in ("rl_grpo", "ebt_s1")
+    ]
+    judged = finding(every, "ebt_s1", "rl_grpo", "above_ceiling")
+    assert judged.records == tuple(f"{arm}-{seed}" for arm in ("ebt_s1", "rl_grpo") for seed in range(3))
+    assert judged.caveats == ("at budget 5e+11; the largest, 1e+13, is not in both",)
 
 
 def test_comparisons_are_paired_by_seed() -> None:
@@ -227,9 +274,8 @@ def test_comparisons_are_paired_by_seed() -> None:
 
     runs = planted.runs("rl_grpo", lambda seed: lawful(seed, 0.9))
     runs += planted.runs("rl_kl_cov", lambda seed: lawful(seed, 1.0))
-    found = section(runs)
     for quantity in ("ceiling", "final_reward"):
-        judged = finding(found, runs, "rl_kl_cov", "rl_grpo", quantity)
+        judged = finding(runs, "rl_kl_cov", "rl_grpo", quantity)
         assert (judged.estimate, judged.low, judged.high) == pytest.approx((0.1, 0.1, 0.1))
         assert judged.verdict == "ahead"
 
@@ -241,13 +287,12 @@ def test_the_share_of_entropy_left_is_a_ratio_with_its_null_at_one() -> None:
         runs += planted.runs(
             arm, lambda seed, e=entropy: planted.history(e * (1 + 0.01 * seed), planted.lawful(e))
         )
-    found = section(runs)
-    fell = finding(found, runs, "rl_grpo", "warm_start", "entropy_held")
+    fell = finding(runs, "rl_grpo", "warm_start", "entropy_held")
     # Start: mean of the first 2%; end: mean of the last tenth.
     assert fell.estimate == pytest.approx((0.25 + 0.75 * 0.05) / (1 - 0.75 * 0.01), rel=2e-3)
     assert (fell.verdict, fell.unit) == ("behind", "×")
     assert "behind where its RL began" in fell.claim
-    kept = finding(found, runs, "rl_kl_cov", "rl_grpo", "entropy_held")
+    kept = finding(runs, "rl_kl_cov", "rl_grpo", "entropy_held")
     assert kept.estimate == pytest.approx((0.525 / 0.995) / (0.2875 / 0.9925), rel=2e-3)
     assert kept.verdict == "ahead"
 
@@ -255,7 +300,7 @@ def test_the_share_of_entropy_left_is_a_ratio_with_its_null_at_one() -> None:
 def test_an_entropy_of_zero_is_a_large_fall_and_no_error() -> None:
     entropy = np.concatenate([np.linspace(0.6, 0.3, 100), np.zeros(100)])
     runs = planted.runs("rl_grpo", lambda seed: planted.history(entropy, planted.lawful(entropy)))
-    judged = finding(section(runs), runs, "rl_grpo", "warm_start", "entropy_held")
+    judged = finding(runs, "rl_grpo", "warm_start", "entropy_held")
     assert judged.estimate is not None
     assert 0 < judged.estimate < 0.01
     assert math.isfinite(judged.low)
@@ -283,11 +328,10 @@ def test_one_seed_has_its_own_interval_and_decides_nothing() -> None:
     (arm,) = found.arms
     assert arm.ceiling is not None
     assert arm.ceiling.low < arm.ceiling.value < arm.ceiling.high
-    for draft in ceiling_contrasts.explore("addition", found, runs):
-        (judged,) = judge([draft])
+    for judged in explored(runs):
         assert judged.single_run
         assert judged.verdict == "undecided"
-    above = finding(found, runs, "ebt_s1", "rl_grpo", "above_ceiling")
+    above = finding(runs, "ebt_s1", "rl_grpo", "above_ceiling")
     assert above.high - above.low > arm.ceiling.high - arm.ceiling.low
 
 
@@ -315,7 +359,7 @@ def test_what_cannot_be_fitted_has_a_named_reason_and_no_nan(reason: str) -> Non
     runs = with_levels(planted.runs("rl_grpo", lambda seed: DEGENERATE[reason]))
     with np.errstate(all="raise"):
         found = section(runs)
-        judged = [judge([d])[0] for d in ceiling_contrasts.explore("addition", found, runs)]
+        judged = explored(runs)
     (arm,) = found.arms
     assert {seed for seed, said in arm.reasons if said.startswith(reason)} == {0, 1, 2}
     assert arm.ceiling is None
@@ -332,16 +376,15 @@ def test_a_run_that_cannot_be_fitted_is_named_and_the_others_count() -> None:
     good = planted.runs("rl_grpo", lambda seed: planted.history(entropy, planted.lawful(entropy)), 2)
     bad = planted.run("rl_grpo", 2, DEGENERATE["reward is constant"])
     runs = with_levels((*good, bad))
-    judged = finding(section(runs), runs, "ebt_s1", "rl_grpo", "above_ceiling")
+    judged = finding(runs, "ebt_s1", "rl_grpo", "above_ceiling")
     assert judged.n == 2
     assert judged.caveats == ("rl_grpo, seed 2: reward is constant where the law is fitted",)
 
 
 def test_without_reward_there_is_no_section_and_a_contrast_says_so() -> None:
     runs = with_levels(())
-    assert study_ceiling(runs, ("ebt_s1",), planted.SHARE, 10) is None
-    draft = ceiling_contrasts.compare("addition", None, runs, "rl_kl_cov", "rl_grpo", "ceiling")
-    assert "no finished run was trained by reward" in judge([draft])[0].claim
+    assert measure(cohort(*runs)) is None
+    assert "no finished run was trained by reward" in finding(runs, "rl_kl_cov", "rl_grpo", "ceiling").claim
 
 
 def test_a_trace_is_the_rows_with_reward_and_its_compute_starts_at_zero() -> None:

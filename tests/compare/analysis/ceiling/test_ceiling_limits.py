@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from compare.stats.entropy_law import possible, surely_impossible
 from compare.stats.intervals import Estimate
-from tests.compare.analysis.ceiling.test_ceiling import finding, section, with_levels
+from tests.compare.analysis.ceiling.test_ceiling import finding, with_levels
 from tests.compare.planted import planted_ceiling as planted
 
 
@@ -31,7 +31,7 @@ def test_a_run_above_its_own_ceiling_is_named() -> None:
     late[int(0.6 * len(late)) :] = 0.95
     runs = planted.runs("rl_grpo", lambda seed: planted.history(entropy, rewards if seed else late))
     runs += planted.runs("rl_kl_cov", lambda seed: planted.history(entropy, rewards))
-    judged = finding(section(runs), runs, "rl_kl_cov", "rl_grpo", "ceiling")
+    judged = finding(runs, "rl_kl_cov", "rl_grpo", "ceiling")
     said = [caveat for caveat in judged.caveats if "above its own fitted ceiling" in caveat]
     assert [caveat.split(":")[0] for caveat in said] == ["rl_grpo, seed 0"]
     assert "ended at 0.95" in said[0]
@@ -49,8 +49,8 @@ def test_a_coins_ceiling_is_said_to_be_none_of_answers() -> None:
     runs = honest + coins
     coin = "rl_random_reward: its reward is a coin, which says nothing of answers"
     for quantity in ("ceiling", "final_reward"):
-        assert coin in finding(section(runs), runs, "rl_random_reward", "rl_grpo", quantity).caveats
+        assert coin in finding(runs, "rl_random_reward", "rl_grpo", quantity).caveats
     answered = with_levels(runs)
-    assert coin in finding(section(answered), answered, "ebt_s1", "rl_random_reward", "above_ceiling").caveats
-    own = finding(section(answered), answered, "ebt_s1", "rl_grpo", "above_ceiling")
+    assert coin in finding(answered, "ebt_s1", "rl_random_reward", "above_ceiling").caveats
+    own = finding(answered, "ebt_s1", "rl_grpo", "above_ceiling")
     assert coin not in own.caveats

@@ -7,32 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from compare.analysis.ceiling.section import Section, sections
-from compare.analysis.ceiling.words import possibility
+from compare.analysis import registry
+from compare.analysis.analyse import analyse
+from compare.analysis.base import Results
+from compare.analysis.blocks import Block, Callout, figures_of
+from compare.analysis.ceiling.measure import CeilingStudy
+from compare.analysis.ceiling.quantities import FORECASTS, QUANTITIES
+from compare.analysis.ceiling.section import possibility
 from compare.analysis.findings import Finding
-from compare.analysis.scaling import measure as scaling
+from compare.analysis.quantity import check_contrasts
 from compare.report import build
 from compare.stats.intervals import Estimate
 from compare.store import evidence, manifest
-from compare.store.manifest import CEILING_QUANTITIES, FORECASTS, Contrast
+from compare.store.manifest import Contrast
 from tests.compare.planted import planted_ceiling as planted
 from tests.compare.planted import synthetic
-from tests.compare.reading import draws_once, says_the_answers, visible
+from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
 PLANTED, NAME = planted, "ceiling"
 
 
 @pytest.fixture(scope="module")
-def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
-    (found,) = sections(results, look)
-    return found
+def part(results: Results) -> list[Block]:
+    return section_of(results, NAME)
 
 
-def named(results: scaling.Results) -> dict[tuple[str, str, str], Finding]:
+def named(results: Results) -> dict[tuple[str, str, str], Finding]:
     return {(f.arm, f.baseline, f.quantity): f for f in results.findings if f.primary}
 
 
-def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) -> None:
+def test_the_named_contrasts_find_the_planted_truth(results: Results) -> None:
     found = named(results)
     assert len(found) == len(planted.CONTRASTS)
     assert found["rl_grpo", "warm_start", "entropy_held"].verdict == "behind"
@@ -44,18 +48,19 @@ def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) ->
     assert found["rl_grpo", "carry_last", "forecast_error"].verdict == "ahead"
 
 
-def test_the_rest_is_explored_and_nothing_twice(results: scaling.Results) -> None:
+def test_the_rest_is_explored_and_nothing_twice(results: Results) -> None:
     rest = [f for f in results.findings if not f.primary]
     keys = [(f.arm, f.baseline, f.quantity) for f in results.findings]
     assert len(set(keys)) == len(keys)
     # The one difference of ceilings that there is was named beforehand.
-    assert {f.quantity for f in rest} & set(CEILING_QUANTITIES) == set(CEILING_QUANTITIES) - {"ceiling"}
+    assert {f.quantity for f in rest} & set(QUANTITIES) == set(QUANTITIES) - {"ceiling"}
     assert {f.baseline for f in rest if f.quantity == "forecast_error"} == set(FORECASTS)
     assert all(f.margin == 0 for f in rest)
 
 
-def test_the_answers_are_words_first(part: Section) -> None:
-    collapse, held, moved, possible, passed = part.answers
+def test_the_answers_are_words_first(part: list[Block]) -> None:
+    answers = list(of_kind(Callout, part))
+    collapse, held, moved, possible, passed = answers
     assert collapse.answer == "Collapsed (rl_grpo); fell, without collapsing (rl_kl_cov)."
     assert held.answer == "Against rl_grpo: keeps more (rl_kl_cov)."
     assert moved.question == "Did managing entropy move the ceiling?"
@@ -63,36 +68,45 @@ def test_the_answers_are_words_first(part: Section) -> None:
     assert "Against carry last: better (rl_grpo, rl_kl_cov)." in possible.answer
     assert "ebt_s1, against the ceiling of each: above it (rl_grpo)" in passed.answer
     assert "transformer, against the ceiling of each: level with it (rl_grpo)" in passed.answer
-    for answer in part.answers:
+    for answer in answers:
         assert any("named beforehand" in ground for ground in answer.grounds)
         assert all(re.search(r"95% interval .+ Holm-adjusted p ", ground) for ground in answer.grounds)
 
 
-def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
-    says_the_answers(page, plain, part.answers)
-    text = visible(page)
-    assert part.section is not None
-    for arm in part.section.arms:
-        assert f'<td class="wrap">{possibility(arm.ceiling)}</td>' in page
-        for e in (arm.a, arm.ceiling, arm.end_reward, *arm.mean_error.values()):
+def test_page_and_markdown_hold_the_section(
+    page: str, plain: str, results: Results, part: list[Block]
+) -> None:
+    says_the_answers(page, plain, list(of_kind(Callout, part)))
+    text, measured = visible(page), results.studies[0].measured[NAME]
+    assert isinstance(measured, CeilingStudy)
+    for arm in measured.arms:
+        assert possibility(arm.ceiling) in text
+        a = arm.mean(lambda fit: fit.law.a if fit.law else None)
+        for e in (a, arm.ceiling, arm.end_reward, *map(arm.error, ("law", *FORECASTS))):
             assert e is not None
-            assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in text
-            assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in plain
+            for form in (text, plain):
+                assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in form
     assert "first 36% of its reinforcement learning" in text
     assert "first 15%" in text
     assert "72 of 200" in text
 
 
-def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page: str, part: Section) -> None:
-    names = [figure.name for figure in part.figures]
+def test_every_figure_is_drawn_once_with_its_numbers_in_words(
+    store: Path, page: str, part: list[Block]
+) -> None:
+    figures = list(figures_of(part))
+    names = [figure.name for figure in figures]
     assert names == [
         "addition-ceiling-entropy",
         "addition-ceiling-rl_grpo",
         "addition-ceiling-rl_kl_cov",
         "addition-ceiling-errors",
     ]
-    draws_once(page, store / "reports" / NAME / "figures", part.figures)
-    assert "ceiling 0.7" in part.figures[1].svg
+    draws_once(page, store / "reports" / NAME / "figures", figures)
+    assert "ceiling 0.7" in figures[1].svg
+    trained = [f"{arm}-{seed}" for arm in planted.ARMS for seed in range(3)]
+    assert set(figures[0].records) == set(figures[3].records) == set(trained)
+    assert {cell.rsplit("-", 1)[0] for cell in figures[1].records} == {"rl_grpo", *planted.LEVELS}
     # Entropy against steps would say it twice.
     assert "addition-entropy" not in page
 
@@ -101,8 +115,9 @@ def test_an_experiment_without_a_share_has_no_section(tmp_path: Path) -> None:
     store = synthetic.store(tmp_path, seeds=2, trouble=False)
     page = build(store, "scaling").read_text(encoding="utf-8")
     assert "entropy law" not in page
-    found = scaling.analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
-    assert not {f.quantity for f in found.findings} & set(CEILING_QUANTITIES)
+    found = analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
+    assert section_of(found, NAME) == []
+    assert not {f.quantity for f in found.findings} & set(QUANTITIES)
 
 
 def test_without_any_record_the_section_says_so(tmp_path: Path) -> None:
@@ -159,7 +174,7 @@ def test_the_contrasts_of_entropy_have_their_baselines() -> None:
 
     def check(arm: str, baseline: str, quantity: str, share: float = 0.36) -> None:
         one = Contrast(study="s", arm=arm, baseline=baseline, quantity=quantity, margin=0.1)
-        manifest.check_contrasts((one,), arms, share)
+        check_contrasts((one,), arms, share, registry.quantities())
 
     for good in (
         ("rl_grpo", "warm_start", "entropy_held"),
@@ -182,4 +197,4 @@ def test_the_contrasts_of_entropy_have_their_baselines() -> None:
             check(*bad)
         assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="fit_share=1"):
-        manifest.check_contrasts((), arms, 1.0)
+        check_contrasts((), arms, 1.0, registry.quantities())

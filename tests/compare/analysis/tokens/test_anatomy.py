@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compare.analysis.findings import Finding, judge
-from compare.analysis.tokens import contrasts as anatomy_contrasts
-from compare.analysis.tokens.measure import AnatomyStudy, Phase, curves, study_anatomy
-from compare.analysis.tokens.words import two_phases
+from compare.analysis.cohort import Cohort
+from compare.analysis.findings import Draft, Finding, judge
+from compare.analysis.tokens.analysis import ANALYSIS
+from compare.analysis.tokens.measure import AnatomyStudy, Phase, curves, measure
+from compare.analysis.tokens.section import two_phases
 from compare.stats.half_fall import half_falls, labellings, lags, relabelling_p, running_mean
 from compare.store.evidence import Run
 from tests.compare.planted import planted_anatomy as planted
@@ -19,11 +20,21 @@ from tests.compare.planted import synthetic
 EXECUTE = "execute_tokens"
 
 
-def study(*runs: Run) -> AnatomyStudy:
+def cohort(*runs: Run) -> Cohort:
     arms = tuple(dict.fromkeys(run.planned.arm for run in runs))
-    found = study_anatomy(runs, arms)
+    manifest = planted.manifest(tuple(run.planned for run in runs))
+    return Cohort(study="chain", arms=arms, runs=runs, manifest=manifest)
+
+
+def study(*runs: Run) -> AnatomyStudy:
+    found = measure(cohort(*runs))
     assert found is not None
     return found
+
+
+def compare(runs: tuple[Run, ...], arm: str, baseline: str, quantity: str) -> Draft:
+    of = cohort(*runs)
+    return ANALYSIS.compare(of, measure(of), of.contrast(arm, baseline, quantity))
 
 
 def seeds(make: Callable[[int], dict[str, list[float | None]]], count: int = 3) -> tuple[Run, ...]:
@@ -35,10 +46,7 @@ def phase(runs: tuple[Run, ...], measure: str = "entropy") -> Phase:
 
 
 def lag_findings(runs: tuple[Run, ...], margin: float = 0.1) -> list[Finding]:
-    drafts = [
-        anatomy_contrasts.compare("chain", study(*runs), runs, "rl_grpo", EXECUTE, quantity)
-        for quantity in ("entropy_lag", "error_lag")
-    ]
+    drafts = [compare(runs, "rl_grpo", EXECUTE, quantity) for quantity in ("entropy_lag", "error_lag")]
     return list(judge([replace(draft, margin=margin, primary=True) for draft in drafts]))
 
 
@@ -220,8 +228,7 @@ def test_a_task_without_planning_tokens_is_not_tested() -> None:
     (finding, _) = lag_findings(runs)
     assert finding.estimate is None
     assert "the task's chains have no plan tokens" in finding.claim
-    excess = anatomy_contrasts.compare("chain", study(*runs), runs, "rl_grpo", "all_tokens", "forking_excess")
-    assert excess.estimate is None
+    assert compare(runs, "rl_grpo", "all_tokens", "forking_excess").estimate is None
 
 
 def test_too_few_places_cannot_show_an_order() -> None:
@@ -249,7 +256,7 @@ def test_gaps_are_bridged_and_places_of_mostly_gaps_left_out() -> None:
 
 def test_a_history_without_a_probe_has_no_anatomy() -> None:
     cell = planted.planned("rl_grpo", 0)
-    assert study_anatomy((Run(planned=cell, record=synthetic.record(cell, ())),), ("rl_grpo",)) is None
+    assert measure(cohort(Run(planned=cell, record=synthetic.record(cell, ())))) is None
 
 
 # Gains.
@@ -276,11 +283,10 @@ def test_the_extra_gain_by_hand() -> None:
         *runs("rl_forking", "1000", ("1110", "1010")),
         *runs("rl_random_tokens", "1100", ("1110", "1101")),
     )
-    section = study(*every)
-    draft = anatomy_contrasts.compare("chain", section, every, "rl_forking", "rl_random_tokens", "extra_gain")
+    draft = compare(every, "rl_forking", "rl_random_tokens", "extra_gain")
     assert draft.estimate is not None
     assert draft.estimate.value == 0.125
     assert len(draft.records) == 4
-    forking = section.arm("rl_forking")
+    forking = study(*every).arm("rl_forking")
     assert forking is not None
     assert forking.gains == (0.5, 0.25)

@@ -5,27 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from compare.analysis.scaling import measure as scaling
-from compare.analysis.tokens.section import Section, sections
+from compare.analysis import registry
+from compare.analysis.analyse import analyse
+from compare.analysis.base import Results
+from compare.analysis.blocks import Block, Callout, figures_of
+from compare.analysis.quantity import check_contrasts
+from compare.analysis.tokens.quantities import QUANTITIES
 from compare.report import build
 from compare.store import evidence, manifest
-from compare.store.manifest import ANATOMY_QUANTITIES, Contrast
+from compare.store.manifest import Contrast
 from tests.compare.planted import planted_anatomy as planted
 from tests.compare.planted import synthetic
-from tests.compare.reading import draws_once, says_the_answers, visible
+from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
 PLANTED, NAME = planted, "anatomy"
 
 
 @pytest.fixture(scope="module")
-def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
-    (found,) = sections(results, look)
-    return found
+def part(results: Results) -> list[Block]:
+    return section_of(results, "tokens")
 
 
-def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) -> None:
+def test_the_named_contrasts_find_the_planted_truth(results: Results) -> None:
     found = {f.quantity: f for f in results.findings if f.primary}
-    assert set(found) == set(ANATOMY_QUANTITIES)
+    assert set(found) == set(QUANTITIES)
     assert {f.verdict for f in found.values()} == {"ahead"}
     assert found["extra_gain"].estimate == pytest.approx(0.1, abs=0.02)
     assert found["forking_excess"].estimate == pytest.approx(0.3)
@@ -36,8 +39,8 @@ def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) ->
     assert len(set(keys)) == len(keys)
 
 
-def test_the_answers_are_words_first(part: Section) -> None:
-    where, gains, phases = part.answers
+def test_the_answers_are_words_first(part: list[Block]) -> None:
+    where, gains, phases = answers = list(of_kind(Callout, part))
     assert where.answer.startswith(
         "At the end of the warm start the fifth of tokens with the highest entropy holds 70% of all entropy: "
         "planning tokens are 20% of all tokens and 50% of that fifth; execution tokens are 50% of all tokens"
@@ -46,18 +49,21 @@ def test_the_answers_are_words_first(part: Section) -> None:
     assert "Planning tokens are over-represented" in where.answer
     assert "Against rl_random_tokens: gains more (rl_forking)." in gains.answer
     assert phases.answer.startswith("Yes (rl_grpo")
-    assert all("Holm-adjusted p" in ground for answer in part.answers for ground in answer.grounds)
+    assert all("Holm-adjusted p" in ground for answer in answers for ground in answer.grounds)
 
 
-def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
-    says_the_answers(page, plain, part.answers)
+def test_page_and_markdown_hold_the_section(page: str, plain: str, part: list[Block]) -> None:
+    says_the_answers(page, plain, list(of_kind(Callout, part)))
     text = visible(page)
     assert "settle later than its execution tokens" in text
     assert "warm start, that of rl_grpo" in text
 
 
-def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page: str, part: Section) -> None:
-    assert [figure.name.removeprefix("chain-anatomy-") for figure in part.figures] == [
+def test_every_figure_is_drawn_once_with_its_numbers_in_words(
+    store: Path, page: str, part: list[Block]
+) -> None:
+    figures = list(figures_of(part))
+    assert [figure.name.removeprefix("chain-anatomy-") for figure in figures] == [
         "survival",
         "classes",
         "gains",
@@ -66,8 +72,12 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page:
         "error",
         "error-relabelled",
     ]
-    draws_once(page, store / "reports" / NAME / "figures", part.figures)
-    spoken = [figure.svg for figure in part.figures]
+    draws_once(page, store / "reports" / NAME / "figures", figures)
+    main, every = (
+        {f"{arm}-{seed}" for arm in arms for seed in range(3)} for arms in (["rl_grpo"], planted.GAINS)
+    )
+    assert [set(figure.records) for figure in figures] == [every, main, every, main, main, main, main]
+    spoken = [figure.svg for figure in figures]
     assert "warm start: 90% above 0.01 nats" in spoken[0]
     assert "planning, end: 20% of all tokens, 40% of the most uncertain fifth" in spoken[1]
     assert "half-fall at 60%" in spoken[3]
@@ -76,10 +86,10 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page:
 def test_without_such_a_contrast_there_is_no_section(store: Path, tmp_path: Path) -> None:
     gain = Contrast(study="chain", arm="rl_grpo", baseline="warm_start", quantity="reward_gain", margin=0.02)
     plan = replace(manifest.load(store, "anatomy"), contrasts=(gain,))
-    found = scaling.analyse(evidence.collect(store, plan), draws=20)
-    assert found.studies[0].anatomy is None
-    assert sections(found, {}) == ()
-    assert not {f.quantity for f in found.findings} & set(ANATOMY_QUANTITIES)
+    found = analyse(evidence.collect(store, plan), draws=20)
+    assert found.studies[0].measured["tokens"] is None
+    assert section_of(found, "tokens") == []
+    assert not {f.quantity for f in found.findings} & set(QUANTITIES)
 
 
 def test_without_any_record_the_section_says_so(tmp_path: Path) -> None:
@@ -91,8 +101,8 @@ def test_without_any_record_the_section_says_so(tmp_path: Path) -> None:
 
 def test_one_seed_is_never_more_than_undecided(tmp_path: Path) -> None:
     planted.store(tmp_path, seeds=1)
-    found = scaling.analyse(evidence.collect(tmp_path, manifest.load(tmp_path, "anatomy")), draws=20)
-    assert {f.verdict for f in found.findings if f.quantity in ANATOMY_QUANTITIES} == {"undecided"}
+    found = analyse(evidence.collect(tmp_path, manifest.load(tmp_path, "anatomy")), draws=20)
+    assert {f.verdict for f in found.findings if f.quantity in QUANTITIES} == {"undecided"}
     assert "nan" not in visible(build(tmp_path, "anatomy").read_text(encoding="utf-8")).lower()
 
 
@@ -117,7 +127,7 @@ def test_the_contrasts_of_tokens_have_their_baselines() -> None:
 
     def check(arm: str, baseline: str, quantity: str) -> None:
         one = Contrast(study="s", arm=arm, baseline=baseline, quantity=quantity, margin=0.1)
-        manifest.check_contrasts((one,), arms, 0.0)
+        check_contrasts((one,), arms, 0.0, registry.quantities())
 
     check("rl_forking", "rl_grpo", "extra_gain")
     check("rl_grpo", "all_tokens", "forking_excess")
