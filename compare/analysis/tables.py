@@ -4,22 +4,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from compare.analysis.paired import complement, decay, level
 from compare.analysis.scaling.axes import READ
 from compare.stats.intervals import Array, Estimate, over_seeds, percentile_interval
 from compare.stats.power_law import NotEnough, PowerLaw, Runs, gather, slope_degrees
 from compare.store.evidence import Run
 from compare.store.manifest import Manifest
-from compare.store.record import Evaluation
 
 BASELINE = "transformer"
 """What exploratory comparisons are made against."""
 
 UNEQUAL = 0.02
 """Relative difference in parameters up to which two arms count as equal."""
-
-HEADLINES = ("loss", "exact")
-"""Metrics that tables for every task are made of; what else the answers were measured by has its own."""
 
 Point = tuple[str, float, float, float]
 """One run's metric: arm, rung (its budget, where FLOPs are the axis), place on the axis, value."""
@@ -64,53 +59,6 @@ class FitRow:
     crossover: Interval | None = None
     """FLOPs at which the two curves cross; `shared` only."""
     caveats: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShiftRow:
-    """A metric in and out of distribution at an arm's largest budget."""
-
-    arm: str
-    budget: float
-    metric: str
-    """`loss` or `answer error`."""
-    axis: str
-    severity: int
-    within: Estimate
-    shifted: Estimate
-    decay: Estimate
-    """shifted less within, paired by seed."""
-    records: tuple[str, ...]
-    """Cells it rests on."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EffortRow:
-    """One way of an arm to answer, at its largest budget."""
-
-    arm: str
-    budget: float
-    metric: str
-    """loss, nats a token; or exact, of which the error is shown."""
-    axis: str
-    severity: int
-    effort: str
-    value: Estimate
-    """Loss or answer error, over seeds."""
-    flops: float
-    """Mean counted FLOPs an answer."""
-    records: tuple[str, ...]
-    """Cells it rests on."""
-
-    @property
-    def deployable(self) -> bool:
-        """Whether no label is asked for."""
-        return not oracle(self.effort)
-
-
-def oracle(effort: str) -> bool:
-    """Whether a way to answer looks at the label."""
-    return effort.startswith("oracle@")
 
 
 def points(runs: tuple[Run, ...], metric: str, axis: str = "flops") -> list[Point]:
@@ -220,37 +168,6 @@ def _against(row: FitRow, fit: PowerLaw) -> FitRow:
     )
 
 
-def effort_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[EffortRow]:
-    """Answer error or loss against FLOPs an answer, for arms that have more than one way to answer."""
-    rows = []
-    for arm in arms:
-        own = [run for run in runs if run.planned.arm == arm]
-        top = [run for run in own if run.rung == max(r.rung for r in own)]
-        found: dict[tuple[str, str, int, str], list[tuple[str, Evaluation]]] = {}
-        every = ((r.planned.cell, e) for r in top for e in r.record.evaluations if e.stage == "final")
-        for cell, e in every:
-            if e.metric in HEADLINES:
-                found.setdefault((e.metric, e.axis, e.severity, e.effort), []).append((cell, e))
-        for (metric, axis, severity, effort), same in found.items():
-            if len({other for m, _, _, other in found if m == metric}) < 2:
-                continue
-            value = level([e for _, e in same])
-            rows.append(
-                EffortRow(
-                    arm=arm,
-                    budget=top[0].planned.budget,
-                    metric=metric,
-                    axis=axis,
-                    severity=severity,
-                    effort=effort,
-                    value=value if metric == "loss" else complement(value),
-                    flops=float(np.mean([e.flops for _, e in same])),
-                    records=tuple(cell for cell, _ in same),
-                )
-            )
-    return rows
-
-
 def unequal_parameters(runs: tuple[Run, ...], arm: str, baseline: str) -> tuple[str, ...]:
     """A caveat if two arms differ by more than UNEQUAL in parameters other than vocabulary maps."""
     counts = {
@@ -278,40 +195,3 @@ def unequal_tuning(manifest: Manifest, study: str, arm: str, baseline: str) -> t
             said = ", ".join(f"{name} {trials or 'no'}" for name, trials in tried.items())
             return (f"tuning is unequal at size {size}, trials: {said}",)
     return ()
-
-
-def shift_rows(arms: tuple[str, ...], runs: tuple[Run, ...]) -> list[ShiftRow]:
-    """Severity 0 against every shift measured, axis by axis, at every arm's largest budget."""
-    rows = []
-    for arm in arms:
-        own = [run for run in runs if run.planned.arm == arm]
-        top = [run for run in own if run.rung == max(r.rung for r in own)]
-        for metric, label in (("loss", "loss"), ("exact", "answer error")):
-            # A dictionary: axes in the order in which they were measured, the task's own.
-            shifts = {
-                (e.axis, e.severity): None
-                for run in top
-                for e in run.record.evaluations
-                if e.metric == metric and e.stage == "final" and e.severity
-            }
-            for axis, severity in shifts:
-                pairs = [(r, r.find(metric), r.find(metric, severity=severity, axis=axis)) for r in top]
-                whole = [(run, a, b) for run, a, b in pairs if a is not None and b is not None]
-                if not whole:
-                    continue
-                within, shifted = [a for _, a, _ in whole], [b for _, _, b in whole]
-                error = complement if metric == "exact" else lambda e: e
-                rows.append(
-                    ShiftRow(
-                        arm=arm,
-                        budget=top[0].planned.budget,
-                        metric=label,
-                        axis=axis,
-                        severity=severity,
-                        within=error(level(within)),
-                        shifted=error(level(shifted)),
-                        decay=decay(within, shifted),
-                        records=tuple(run.planned.cell for run, _, _ in whole),
-                    )
-                )
-    return rows

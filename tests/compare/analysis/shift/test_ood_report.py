@@ -7,28 +7,32 @@ from pathlib import Path
 
 import pytest
 
+from compare.analysis import registry
+from compare.analysis.analyse import analyse
+from compare.analysis.base import Results
+from compare.analysis.blocks import Block, Callout, Fold, Heading, Table, figures_of
 from compare.analysis.findings import Finding
-from compare.analysis.scaling import measure as scaling
-from compare.analysis.shift.section import Section, sections
-from compare.analysis.shift.words import lean
+from compare.analysis.quantity import check_contrasts
+from compare.analysis.shift.quantities import ASKED
+from compare.analysis.shift.section import lean
+from compare.analysis.text import interval_text
 from compare.report import build
 from compare.stats.intervals import Estimate
 from compare.store import evidence, manifest
-from compare.store.manifest import OOD_QUANTITIES, Contrast
+from compare.store.manifest import Contrast
 from tests.compare.planted import planted_ood as planted
 from tests.compare.planted import synthetic
-from tests.compare.reading import draws_once, says_the_answers, visible
+from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
 PLANTED, NAME = planted, "ood"
 
 
 @pytest.fixture(scope="module")
-def part(results: scaling.Results, look: dict[str, tuple[str, str]]) -> Section:
-    (found,) = sections(results, look)
-    return found
+def part(results: Results) -> list[Block]:
+    return section_of(results, "shift")
 
 
-def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) -> None:
+def test_the_named_contrasts_find_the_planted_truth(results: Results) -> None:
     found = [f for f in results.findings if f.primary]
     slower, faster, kept, floor, grows = found
     assert (slower.verdict, slower.estimate) == ("ahead", pytest.approx(0.1 - 0.3, abs=0.01))
@@ -39,7 +43,7 @@ def test_the_named_contrasts_find_the_planted_truth(results: scaling.Results) ->
     assert (grows.verdict, grows.estimate) == ("ahead", pytest.approx(1, abs=0.1))
 
 
-def test_what_was_named_is_not_explored_again_and_the_rest_is(results: scaling.Results) -> None:
+def test_what_was_named_is_not_explored_again_and_the_rest_is(results: Results) -> None:
     keys = [(f.arm, f.baseline, f.quantity, f.axis) for f in results.findings]
     assert len(set(keys)) == len(keys)
     rest = {(f.arm, f.quantity, f.axis) for f in results.findings if not f.primary}
@@ -49,8 +53,8 @@ def test_what_was_named_is_not_explored_again_and_the_rest_is(results: scaling.R
     assert all(f.margin == 0 for f in results.findings if not f.primary)
 
 
-def test_the_answers_are_words_first(part: Section) -> None:
-    slopes, shares, losses, gains, plans = part.answers
+def test_the_answers_are_words_first(part: list[Block]) -> None:
+    slopes, shares, losses, gains, plans = of_kind(Callout, part)
     assert slopes.answer.startswith("Of 4 comparisons: 1 slower, 1 faster, 2 undecided. ")
     assert "Against transformer. Along element: slower (ebt_s1); faster (rl_grpo)." in slopes.answer
     assert "Along element: less (rl_grpo); more (ebt_s1)." in shares.answer
@@ -63,23 +67,29 @@ def test_the_answers_are_words_first(part: Section) -> None:
         assert all(re.search(r"95% interval .+ Holm-adjusted p ", ground) for ground in answer.grounds)
 
 
-def test_page_and_markdown_hold_the_section(page: str, plain: str, part: Section) -> None:
-    says_the_answers(page, plain, part.answers)
+def test_page_and_markdown_hold_the_section(
+    page: str, plain: str, results: Results, part: list[Block]
+) -> None:
+    says_the_answers(page, plain, list(of_kind(Callout, part)))
     text = visible(page)
-    assert part.section is not None
-    assert part.told == ("answer", "plan", "execution", "chain", "edit")
-    for row in part.slopes:
-        for e in (row.within, row.last, row.slope, *([row.retained] if row.retained else [])):
-            said = f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212")
-            assert said in text
-            assert said in plain
+    (fold,) = of_kind(Fold, part)
+    assert fold.summary == "What went wrong, by severity: answer, plan, execution, chain, edit"
+    (shift,) = (study.measured["shift"] for study in results.studies)
+    for decay in (decay for arm in shift.arms for decay in arm.decays):
+        shown = (decay.levels[0], decay.levels[-1], *decay.worse, *decay.increases[1:])
+        for e in (*shown, decay.slope, *([decay.retained] if decay.retained else [])):
+            assert interval_text(e) in text
+            assert interval_text(e) in plain
     # The tables of every task keep to what every task has.
     assert "plan 1 (" not in text
     assert "exact 0.9 (greedy)" in text
 
 
-def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page: str, part: Section) -> None:
-    names = [figure.name for figure in part.figures]
+def test_every_figure_is_drawn_once_with_its_numbers_in_words(
+    store: Path, page: str, part: list[Block]
+) -> None:
+    figures = list(figures_of(part))
+    names = [figure.name for figure in figures]
     assert names == [
         "letters-ood-map",
         "letters-ood-element-exact",
@@ -88,17 +98,19 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(store: Path, page:
         "letters-ood-format-loss",
         "letters-ood-thinking-exact",
     ]
-    draws_once(page, store / "reports" / NAME / "figures", part.figures)
-    drawn = part.figures[0].svg
+    draws_once(page, store / "reports" / NAME / "figures", figures)
+    assert all(figure.records for figure in figures)
+    drawn = figures[0].svg
     # Every cell in words: .9, .6, .3, 0 and .9, .01, 0, each .01 higher over three seeds.
     assert "transformer: element 0 0.91, element 1 0.61, element 2 0.31, element 3 0.01" in drawn
     assert "think_2 over think_1" not in drawn
-    assert "ebt_s1: element 0 +0, element 1 +0.02" in part.figures[-1].svg
+    assert "ebt_s1: element 0 +0, element 1 +0.02" in figures[-1].svg
 
 
-def test_cells_of_the_map_are_as_opaque_as_their_levels(part: Section) -> None:
+def test_cells_of_the_map_are_as_opaque_as_their_levels(part: list[Block]) -> None:
     """Which the text over them needs on light and on dark paper alike."""
-    opacities = [float(x) for x in re.findall(r"fill: #0072b2; opacity: ([0-9.]+)", part.figures[0].svg)]
+    svg = next(figures_of(part)).svg
+    opacities = [float(x) for x in re.findall(r"fill: #0072b2; opacity: ([0-9.]+)", svg)]
     assert max(opacities) == pytest.approx(0.6 * 0.91, abs=1e-3)
     assert len(opacities) >= 3 * 6 - 4  # cells at 0 have none
 
@@ -107,8 +119,23 @@ def test_an_experiment_that_asks_for_no_decay_has_no_section(tmp_path: Path) -> 
     store = synthetic.store(tmp_path, seeds=2, trouble=False)
     page = build(store, "scaling").read_text(encoding="utf-8")
     assert "Decay away from" not in page
-    found = scaling.analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
-    assert not {f.quantity for f in found.findings} & set(OOD_QUANTITIES)
+    assert 'id="shift"' in page
+    found = analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
+    assert not {f.quantity for f in found.findings} & set(ASKED)
+
+
+def test_what_every_shift_adds_stands_in_a_table_of_every_experiment(tmp_path: Path) -> None:
+    store = synthetic.store(tmp_path, seeds=2, trouble=False)
+    found = analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
+    heading, _, table = section_of(found, "shift")
+    assert isinstance(heading, Heading)
+    assert isinstance(table, Table)
+    assert (heading.anchor, heading.level) == ("shift", 2)
+    keys = [
+        tuple(row[table.columns.index(name)] for name in ("study", "arm", "metric")) for row in table.rows
+    ]
+    assert len(keys) == len(set(keys)) == 3 + 2 * 4
+    assert {row[table.columns.index("FLOPs")] for row in table.rows} == {"1e13"}
 
 
 def test_without_any_record_the_section_says_so(tmp_path: Path) -> None:
@@ -140,18 +167,21 @@ def test_contrasts_of_decay_have_their_baselines() -> None:
     good = Contrast(
         study="s", arm="ebt_s1", baseline="transformer", quantity="decay_slope", margin=0.1, axis="blanks"
     )
-    manifest.check_contrasts((good,), arms, 0.0)
+    check_contrasts((good,), arms, 0.0, registry.quantities())
     thinking = replace(good, baseline="severity", quantity="thinking_shift", axis="")
-    manifest.check_contrasts((thinking,), arms, 0.0)
+    check_contrasts((thinking,), arms, 0.0, registry.quantities())
     for changes, message in (
         ({"quantity": "final_error"}, "axis blanks goes with"),
-        ({"baseline": "severity"}, "severity, which study s does not plan"),
+        (
+            {"baseline": "severity"},
+            "baseline severity goes with thinking_shift, thinking_shift_loss, not with",
+        ),
         ({"baseline": "ebt_s1"}, "its baseline is the arm itself"),
         ({"quantity": "thinking_shift"}, "thinking_shift goes with baseline severity"),
-        ({"severity": 1}, "severity go with final_error"),
+        ({"severity": 1}, "severity goes with .*final_error.*, not with decay_slope"),
     ):
         with pytest.raises(ValueError, match=message) as error:
-            manifest.check_contrasts((replace(good, **changes),), arms, 0.0)
+            check_contrasts((replace(good, **changes),), arms, 0.0, registry.quantities())
         assert "\n" not in str(error.value)
 
 
@@ -165,7 +195,7 @@ def test_what_fails_in_words() -> None:
     assert said(0.0, 0.0, 0.0) == "both alike"
 
 
-def test_a_finding_names_its_axis(results: scaling.Results) -> None:
+def test_a_finding_names_its_axis(results: Results) -> None:
     found: list[Finding] = [f for f in results.findings if f.quantity == "decay_slope"]
     assert {f.axis for f in found} == {"element", "format"}
     assert all(f"axis {f.axis}" in f.claim for f in found)
