@@ -116,7 +116,9 @@ def main(cells: int = 10_000, flops: float = 3e10) -> None:
         grid, planning = costs(lambda: plan(f"+experiment={GRID}", seeds))
         console.print(f"a plan of {len(grid)} cells: {planning}")
         many = Path(folder, "many")
-        fill(many, grid[:cells], store.records()[-1])
+        record = store.record(planned.identity)
+        assert record is not None
+        fill(many, grid[:cells], record)
         state, looking = costs(lambda: status.look(many))
         assert len(state.ended) == cells
         console.print(f"a look at {len(state.ended)} records: {looking}")
@@ -143,18 +145,7 @@ def fill(root: Path, grid: list[Planned], record: Record) -> None:
         path = root / "cells" / planned.identity / "record.json"
         path.parent.mkdir()
         path.write_text(text.replace("NAME", planned.identity, 1))
-    cells = tuple(
-        manifest.PlannedCell(
-            cell=p.identity,
-            study=p.study,
-            arm=p.cell.arm.name,
-            task=p.cell.task.name,
-            size=p.cell.size.name,
-            budget=float(p.cell.budget.flops),
-            seed=p.cell.seed,
-        )
-        for p in grid
-    )
+    cells = tuple(p.listed for p in grid)
     content = manifest.Manifest(
         name=GRID, title="t", question="q", command="c", commit="c", contrasts=(), cells=cells
     )

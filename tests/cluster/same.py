@@ -81,7 +81,8 @@ def claimants(store: Path) -> set[str]:
 
 def measured(store: Path) -> dict[str, Record]:
     """A store's records by cell, without what may differ: wall time and the machine."""
-    return {r.cell: dataclasses.replace(r, seconds={}, environment={}) for r in Store(store).records()}
+    records = map(Store(store).record, (seen.cell for seen in Store(store).glances()))
+    return {r.cell: dataclasses.replace(r, seconds={}, environment={}) for r in records if r is not None}
 
 
 def differing(one: Path, two: Path) -> list[str]:

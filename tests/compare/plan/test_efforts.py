@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compare.analysis.scaling.measure import Results, analyse
+from compare.analysis.analyse import analyse
+from compare.analysis.scaling.measure import Results
 from compare.report.page import compose
 from compare.store.evidence import collect
 from compare.store.manifest import Contrast, ManifestError, PlannedCell, dump, load

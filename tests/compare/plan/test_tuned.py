@@ -12,24 +12,26 @@ import yaml
 from hydra import initialize_config_dir
 
 from arena.config import Addition, Budget, Cell, ConfigError
+from compare.analysis.analyse import analyse
 from compare.analysis.blocks import Table
-from compare.analysis.scaling.measure import analyse
+from compare.analysis.caveats import unequal_tuning
 from compare.analysis.search.choice import choices
 from compare.analysis.search.section import origins
-from compare.analysis.tables import unequal_tuning
 from compare.folders import conf_folder
-from compare.plan import tuned
+from compare.plan import chosen, tuned
 from compare.plan.cells import expand
-from compare.plan.config import Request, register
+from compare.plan.config import Request, Search, register
 from compare.store import manifest as manifests
 from compare.store.combine import combine
-from compare.store.evidence import Run, Trouble, collect
+from compare.store.evidence import Evidence, Run, Trouble, collect
 from compare.store.manifest import Manifest, Settings
 from rl_baseline.config import TransformerArm
 from tests.compare.plan.test_config import root
 from tests.compare.planted import synthetic
 from tests.compare.planted.planted_search import EBT, PLAIN, evidence, planned_trial, run
 from tests.conftest import TINY
+
+RATES = Search(trials=2, seed=0, ranges={"all": {"size.lr": [1e-3, 1e-2]}})
 
 # Files.
 
@@ -40,15 +42,7 @@ def written(
     runs = [run(1, 0, 1.0, arm=arm.arm.name), run(3, 0, best, arm=arm.arm.name)]
     (choice,) = choices(evidence(runs))
     choice = dataclasses.replace(choice, size=TINY.name)
-    return tuned.write(
-        folder,
-        choice,
-        task=arm.task,
-        ranges={"size.lr": [1e-3, 1e-2]},
-        search_seed=0,
-        commit="abc",
-        command=command,
-    )
+    return chosen.write(folder, choice, arm, RATES, command)
 
 
 def test_a_file_tells_what_was_chosen_and_on_what_grounds(tmp_path: Path) -> None:
@@ -122,7 +116,7 @@ def test_what_is_set_elsewhere_stays(tmp_path: Path) -> None:
         ({"trials": "6"}, "trials"),
         ({"task": 3}, "task"),
         ({"seeds": "0"}, "seeds"),
-        ({"trials": 0}, "trials: 0 is not at least 1"),
+        ({"trials": 0}, "trials=0 is out of range"),
         ({"value": "good"}, "value"),
         ({"value": float("nan")}, "value"),
         ({"hand_set_value": True}, "hand_set_value"),
@@ -187,15 +181,7 @@ def test_tuned_settings_enter_a_plan_below_what_is_set_by_hand(hydra: None, tmp_
     tiny = dataclasses.replace(PLAIN, task=base.task, size=base.size)
     (choice,) = choices(evidence([run(1, 0, 1.0, arm="transformer"), run(5, 0, 0.5, arm="transformer")]))
     choice = dataclasses.replace(choice, budget=1e12)
-    tuned.write(
-        tmp_path,
-        choice,
-        task=tiny.task,
-        ranges={"size.lr": [1e-3, 1e-2]},
-        search_seed=0,
-        commit="c",
-        command="c",
-    )
+    chosen.write(tmp_path, choice, tiny, RATES, "c")
 
     def planned_of(*overrides: str):
         return expand(Request(root=root(*overrides), overrides=overrides))
@@ -251,8 +237,11 @@ def test_unequal_numbers_of_trials_are_a_caveat() -> None:
             study="s", arm=arm, size="6xs", trials=trials, runs=1, budget=1e9, commit="c", chosen="lr=1"
         )
 
+    def caveats(manifest: Manifest) -> tuple[str, ...]:
+        return unequal_tuning(Evidence(manifest=manifest, runs=(), troubles=()), "s", "a", "b")
+
     def said(*found: Settings) -> tuple[str, ...]:
-        return unequal_tuning(dataclasses.replace(both, tuned=found), "s", "a", "b")
+        return caveats(dataclasses.replace(both, tuned=found))
 
     assert said() == ()
     assert said(settings("a", 6), settings("b", 6)) == ()
@@ -265,7 +254,7 @@ def test_unequal_numbers_of_trials_are_a_caveat() -> None:
     assert "set by hand" in str(origins(both))
     # A manifest from before any search says nothing, and its arms are equal.
     assert origins(old) == []
-    assert unequal_tuning(old, "s", "a", "b") == ()
+    assert caveats(old) == ()
 
 
 def test_a_comparison_that_nobody_named_has_the_caveat_too(tmp_path: Path) -> None:
@@ -385,15 +374,8 @@ def test_a_curve_over_sizes_is_tuned_at_all_of_them_or_at_none(hydra: None, tmp_
 
     before = grid()
     for i, size in enumerate(before):
-        tuned.write(
-            tmp_path,
-            dataclasses.replace(choice, task="text", size=size, budget=1e12),
-            task=task,
-            ranges={"size.lr": [1e-3, 1e-2]},
-            search_seed=0,
-            commit="c",
-            command="c",
-        )
+        of_size = dataclasses.replace(choice, task="text", size=size, budget=1e12)
+        chosen.write(tmp_path, of_size, dataclasses.replace(PLAIN, task=task), RATES, "c")
         if i < len(before) - 1:
             assert grid() == before
     assert all(rates == {0.005} for rates in grid().values())

@@ -38,7 +38,7 @@ def planned(tiny_cell):
 def run(planned: Planned, tmp_path, logger: Logger | None = None):
     store = Store(tmp_path)
     store.prepare()
-    told: list[float] = []
+    told: list[float | str] = []
     record = run_cell(planned, store, "abc", logger or Logger(name="none"), told.append)
     # What was written is what was returned, and it passes the strict reader.
     assert store.record(planned.identity) == record

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from compare.run import stop
+from compare.run.outcome import blank_record
 from compare.store.claims import Store
+from compare.store.record import Glance
 from tests import kills
 from tests.compare.test_cli import ROOT, compare, records
 
@@ -172,9 +174,14 @@ def test_a_failed_record_that_another_wrote_is_not_run_again(tmp_path, monkeypat
     planned, store = kills.study(1, 1e8)[0], Store(tmp_path)
     store.prepare()
     failed = dataclasses.replace(
-        kills.pool.blank_record(planned, "c"), status="failed", reason="x", seconds={"total": 1.0}
+        blank_record(planned, "c"), status="failed", reason="x", seconds={"total": 1.0}
     )
     again = dataclasses.replace(failed, seconds={"total": 2.0})
+    glances: list[Glance | None] = []
+    for record in (again, failed):
+        store.write(record)
+        glances.append(store.glance(record.cell))
+    second, first = glances
     runs: list[str] = []
 
     def run(planned, store, *rest):
@@ -183,11 +190,10 @@ def test_a_failed_record_that_another_wrote_is_not_run_again(tmp_path, monkeypat
         return again
 
     monkeypatch.setattr("compare.run.cell.run_cell", run)
-    store.write(failed)
-    for seen, count in ((None, 0), (failed, 1), (failed, 1), (again, 1)):
+    for seen, count in ((None, 0), (first, 1), (first, 1), (second, 1)):
         outcome = kills.pool._claim_and_run(planned, store, "c", kills.NO_LOG, seen)
         assert (outcome.status, len(runs)) == ("failed", count)
     # That command has ended: who asks for it now gets another run.
     (store.folder(planned.identity) / "retry.json").unlink()
-    kills.pool._claim_and_run(planned, store, "c", kills.NO_LOG, again)
+    kills.pool._claim_and_run(planned, store, "c", kills.NO_LOG, second)
     assert len(runs) == 2

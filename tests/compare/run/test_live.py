@@ -22,8 +22,9 @@ from compare.plan.planned import Planned
 from compare.run import watch
 from compare.run.cell import run_cell
 from compare.run.display import Display
-from compare.run.live_law import law_so_far, live_forecast
 from compare.run.mirror import log_history
+from compare.run.watch import law_so_far
+from compare.stats.rl_history import Unfit
 from compare.store.claims import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm
@@ -38,7 +39,7 @@ def test_the_line_holds_ceiling_interval_and_where_the_run_stands() -> None:
     rewards = planted.lawful(entropy) + planted.noise(planted.np.random.default_rng(0), 0.03)
     history = planted.history(entropy, rewards)
     found = re.fullmatch(
-        r"entropy law so far: ceiling (\S+) \[(\S+), (\S+)\], now (\S+) at H (\S+)", live_forecast(history)
+        r"entropy law so far: ceiling (\S+) \[(\S+), (\S+)\], now (\S+) at H (\S+)", law_so_far(history).text
     )
     assert found
     ceiling, low, high, reward, left = (float(x) for x in found.groups())
@@ -47,21 +48,21 @@ def test_the_line_holds_ceiling_interval_and_where_the_run_stands() -> None:
     assert ceiling == pytest.approx(0.7, abs=0.05)
     assert reward == pytest.approx(planted.lawful(entropy)[-20:].mean(), abs=0.02)
     assert left == pytest.approx(entropy[-20:].mean(), abs=0.006)
-    assert live_forecast(history) == live_forecast(history)
+    assert law_so_far(history) == law_so_far(history)
 
 
 def test_a_history_that_is_too_short_gives_the_reason() -> None:
     entropy = planted.falling(0.5, rows=3)
-    assert live_forecast(planted.history(entropy, entropy)) == (
-        "entropy law so far: none, 3 rows to fit on, 5 are needed"
-    )
-    assert live_forecast({}).startswith("entropy law so far: none, its history has no column")
+    with pytest.raises(Unfit, match="3 rows to fit on, 5 are needed"):
+        law_so_far(planted.history(entropy, entropy))
+    with pytest.raises(Unfit, match="its history has no column"):
+        law_so_far({})
 
 
 def test_a_ceiling_that_cannot_be_is_marked() -> None:
     entropy = planted.falling(0.7)
     history = planted.history(entropy, planted.lawful(entropy, 0.9, 2.2))
-    assert "(impossible)" in live_forecast(history)
+    assert "(impossible)" in law_so_far(history).text
 
 
 @pytest.fixture
@@ -87,23 +88,23 @@ def planned(tiny_cell: Callable) -> Callable[..., Planned]:
 def test_a_running_cell_tells_it_a_few_times_and_only_if_trained_by_reward(planned, tmp_path, lucky) -> None:
     store = Store(tmp_path)
     store.prepare()
-    news: list[str] = []
+    told: list[float | str] = []
     one = planned(RLArm(name="rl_grpo", prompts=4, group=4), flops=5e8)
-    run_cell(one, store, "c", Logger(name="none"), lambda flops: None, news.append)
+    run_cell(one, store, "c", Logger(name="none"), told.append)
+    news = [line for line in told if isinstance(line, str)]
     assert 1 <= len(news) <= len(watch.FORECAST_AT)
     assert all(line.startswith("entropy law so far: ceiling") for line in news)
     log = (store.folder(one.identity) / "log.txt").read_text()
     assert all(line in log for line in news)
-    other: list[str] = []
+    other: list[float | str] = []
     run_cell(
         planned(EBTArm(name="ebt_s1"), flops=4e8),
         store,
         "c",
         Logger(name="none"),
-        lambda f: None,
         other.append,
     )
-    assert other == []
+    assert not any(isinstance(line, str) for line in other)
 
 
 def test_telling_it_changes_nothing_of_the_record(planned, tmp_path, lucky, monkeypatch) -> None:

@@ -46,8 +46,7 @@ def test_a_cell_that_kills_its_worker_fails_alone(tmp_path, tiny_cell, monkeypat
         workers=2,
         again={},
         ended=seen.append,
-        spent=lambda identity, flops: None,
-        said=lambda identity, line: None,
+        told=lambda identity, what: None,
     )
     assert seen == outcomes
     assert {o.planned.cell.seed: o.status for o in outcomes} == {
@@ -58,7 +57,7 @@ def test_a_cell_that_kills_its_worker_fails_alone(tmp_path, tiny_cell, monkeypat
     assert record.status == "failed"
     assert "worker process died" in record.reason
     # The others' records are their workers' business: nothing was written in their name.
-    assert {r.cell for r in store.records()} == {record.cell, plan[LOSING].identity}
+    assert {r.cell for r in store.glances()} == {record.cell, plan[LOSING].identity}
     lost = store.record(plan[LOSING].identity)
     assert lost is not None
     assert lost.reason.startswith("process 1 of 2 ended by signal 9 (out of memory?)")

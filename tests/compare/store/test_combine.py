@@ -222,7 +222,7 @@ def test_a_store_that_lies_elsewhere_is_not_linked(tmp_path: Path, monkeypatch) 
 
 
 def test_pairs_know_what_became_of_a_verdict(stores, tmp_path: Path) -> None:
-    from compare.analysis.scaling.measure import analyse
+    from compare.analysis.analyse import analyse
     from compare.store.evidence import collect
 
     found = analyse(collect(stores[0], manifest.load(stores[0], "scaling")), draws=20).findings

@@ -21,7 +21,6 @@ from compare.run import stop, watch
 from compare.run import trajectories as tracing
 from compare.run.cell import run_cell
 from compare.store.claims import Store
-from compare.store.descent import restored
 from compare.store.record import Record, RecordError, dump, load
 from ebt.config import EBTArm
 from rl_baseline.config import TransformerArm
@@ -41,7 +40,6 @@ def test_round_trip_keeps_everything(tmp_path: Path, good: Record) -> None:
     path.write_text(dump(good), encoding="utf-8")
     assert load(path) == good
     assert good.traces
-    assert restored(dataclasses.asdict(good.traces[0])) == good.traces[0]
 
 
 def test_an_older_record_has_none(tmp_path: Path, good: Record) -> None:
@@ -58,10 +56,13 @@ def alter(name: str, value: Any) -> Any:
     [
         (lambda t: t.pop("energy"), "field energy is missing"),
         (alter("more", 1), "field more is unknown"),
-        (alter("energy", 3.0), "field energy is not a list"),
-        (lambda t: t["energy"].__setitem__(0, "low"), "field energy='low' is not of type float"),
+        (alter("energy", 3.0), r"field traces\[0\]\.energy=3\.0 is not a list"),
+        (
+            lambda t: t["energy"].__setitem__(0, "low"),
+            r"field traces\[0\]\.energy\[0\]='low' is not of type float",
+        ),
         (lambda t: t["energy"].pop(), "59 entries of energy for 60 problems"),
-        (lambda t: t["tokens"].__setitem__(0, 1.5), "field tokens=1.5 is not of type int"),
+        (lambda t: t["tokens"].__setitem__(0, 1.5), r"field traces\[0\]\.tokens\[0\]=1.5 is not of type int"),
         (lambda t: t["tokens"].__setitem__(0, 0), "answer without tokens"),
         (lambda t: t["entropy"].__setitem__(0, -0.1), "entropy below 0"),
         (alter("severity", -1), "severity below 0"),
@@ -69,7 +70,10 @@ def alter(name: str, value: Any) -> Any:
         (lambda t: t.update(correct=""), "no row of 0 and 1"),
         (lambda t: t.update(correct=t["correct"][::-1]), "is not the mean of its problems"),
         (lambda t: t["courses"].pop(), r"courses \[False\] do not match the outcomes"),
-        (lambda t: t["courses"][0].update(solved="no"), "field solved='no' is not of type bool"),
+        (
+            lambda t: t["courses"][0].update(solved="no"),
+            r"field traces\[0\]\.courses\[0\]\.solved='no' is not of type bool",
+        ),
         (lambda t: t["courses"][0].update(n=3), "failed: n=3 does not match the outcomes"),
         (lambda t: t["courses"][1]["energy_sd"].pop(), "solved: 2 entries of energy_sd"),
         (lambda t: t["courses"][1]["energy_sd"].__setitem__(0, -1.0), "energy_sd below 0"),
@@ -78,7 +82,7 @@ def alter(name: str, value: Any) -> Any:
         (lambda t: t["examples"][0]["completions"].pop(), "its entries differ in number"),
         (
             lambda t: t["examples"][0]["completions"].__setitem__(0, 7),
-            "field completions=7 is not of type str",
+            r"completions\[0\]=7 is not of type str",
         ),
         (lambda t: t["examples"].extend(60 * t["examples"][:1]), "more failed examples than failed"),
         (lambda t: (t["courses"].clear(), t["examples"].clear()), "or have none"),

@@ -5,17 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compare.analysis.scaling.more_figures import isoflop_figure, residual_figure
 
-from arena.config import ConfigError
+from compare.analysis.analyse import analyse
 from compare.analysis.drawing import colours
 from compare.analysis.findings import judge
 from compare.analysis.paired import final_difference
 from compare.analysis.scaling.figures import loss_figure
 from compare.analysis.scaling.isoflop import parabolas
-from compare.analysis.scaling.measure import analyse
-from compare.analysis.scaling.more_figures import isoflop_figure, residual_figure
 from compare.folders import conf_folder
-from compare.plan.axis_switch import switched
 from compare.store import manifest as manifests
 from compare.store.evidence import Evidence, Run
 from compare.store.manifest import AXES, Contrast, Manifest, ManifestError, PlannedCell
@@ -197,45 +195,9 @@ def test_the_figures_say_in_words_what_they_show() -> None:
     assert "ebt_s1 at 1e+11 FLOPs: optimum" in figure.svg
 
 
-@pytest.mark.parametrize("axis", [axis for axis in AXES if axis not in ("flops", "isoflop")])
-def test_a_word_picks_the_plan_of_each_axis_of_the_paper(axis: str) -> None:
-    given = ["-m", "+experiment=scaling", f"axis={axis}", "seed=1"]
-    assert switched(given, conf_folder()) == ["-m", f"+experiment=scaling_{axis}", "seed=1"]
-
-
-def test_flops_are_the_default_and_several_axes_a_sweep() -> None:
-    alone = ["+experiment=scaling"]
-    assert switched([*alone, "axis=flops"], conf_folder()) == switched(alone, conf_folder()) == alone
-    both = switched(["-m", *alone, "axis=depth,width"], conf_folder())
-    assert both == ["-m", "+experiment=scaling_depth,scaling_width"]
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (["+experiment=scaling", "axis=height"], "axis=height: scaling has no plan for axis height; choose"),
-        (["+experiment=scaling", "axis="], "axis=: scaling has no plan for axis ; choose one of flops, data"),
-        (["+experiment=ood", "axis=depth"], r"axis=depth: ood has no plans by axis; .*\+experiment=scaling "),
-        (["axis=depth", "arm=ebt_s1"], r"axis=depth: goes with \+experiment=scaling .*parameters"),
-    ],
-)
-def test_an_axis_without_a_plan_is_one_line_that_names_the_choices(given: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        switched(given, conf_folder())
-
-
-def test_the_command_line_takes_the_axis_and_plans_the_same_cells(tmp_path: Path) -> None:
-    store = f"runs={tmp_path}/runs"
-    by_word, by_name, wrong = (
-        compare(*words, "dry=true", store, cwd=tmp_path)
-        for words in (
-            ("+experiment=scaling", "axis=depth"),
-            ("+experiment=scaling_depth",),
-            ("+experiment=scaling", "axis=height"),
-        )
-    )
-    assert by_word.returncode == 0, by_word.stderr
-    assert "6xs-layers8" in by_word.stdout
-    assert by_word.stdout == by_name.stdout
-    assert (wrong.returncode, len(wrong.stderr.splitlines())) == (2, 1)
-    assert "choose one of flops, data, batch" in wrong.stderr
+def test_each_axis_of_the_paper_has_a_plan_of_its_own(tmp_path: Path) -> None:
+    plans = {path.stem for path in (conf_folder() / "experiment").glob("scaling_*.yaml")}
+    assert {f"scaling_{axis}" for axis in AXES if axis not in ("flops", "isoflop")} <= plans
+    depth = compare("+experiment=scaling_depth", "dry=true", f"runs={tmp_path}/runs", cwd=tmp_path)
+    assert depth.returncode == 0, depth.stderr
+    assert "6xs-layers8" in depth.stdout
