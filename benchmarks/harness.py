@@ -116,7 +116,7 @@ def main(cells: int = 10_000, flops: float = 3e10) -> None:
         grid, planning = costs(lambda: plan(f"+experiment={GRID}", seeds))
         console.print(f"a plan of {len(grid)} cells: {planning}")
         many = Path(folder, "many")
-        record = store.record(planned.identity)
+        record = store.record(first.identity)
         assert record is not None
         fill(many, grid[:cells], record)
         state, looking = costs(lambda: status.look(many))

@@ -5,6 +5,7 @@ The files are data: they name learning rates and other numbers of an arm, and te
 
 import dataclasses
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,16 +114,20 @@ def read(path: Path) -> Tuned:
         ConfigError: it is no such file, or a field is missing, unknown or of the wrong kind.
     """
     try:
-        # Through JSON, which knows neither dates nor infinite numbers.
-        raw = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), allow_nan=False))
-        tuned = strict.typed(Tuned, raw)
-        if min(tuned.trial, tuned.trials) < 1:
-            raise ValueError(f"trial={tuned.trial}, trials={tuned.trials}: at least 1")
-        if min(tuned.settings.values(), default=1) <= 0:
-            raise ValueError(f"settings={tuned.settings}: need positive numbers")
-        if any(len(ends) != 2 for ends in tuned.ranges.values()):
-            raise ValueError(f"ranges={tuned.ranges}: need [low, high] by key")
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        tuned = strict.typed(Tuned, yaml.safe_load(path.read_text(encoding="utf-8")))
+        checks = {
+            "trial": tuned.trial >= 1,
+            "trials": tuned.trials >= 1,
+            "value": math.isfinite(tuned.value),
+            "hand_set_value": math.isfinite(tuned.hand_set_value or 0.0),
+            "budget": math.isfinite(tuned.budget),
+            "settings": all(0 < value < math.inf for value in tuned.settings.values()),
+            "ranges": all(len(ends) == 2 and all(map(math.isfinite, ends)) for ends in tuned.ranges.values()),
+        }
+        for name, passed in checks.items():
+            if not passed:
+                raise ValueError(f"{name}={getattr(tuned, name)!r} is out of range")
+    except (OSError, ValueError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
         raise ConfigError(f"{_named(path)}: no tuned settings ({line}); {REMEDY}") from error
     return tuned
