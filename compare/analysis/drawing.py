@@ -14,7 +14,7 @@ from typing import Any
 
 import matplotlib
 
-from compare.analysis.tables import BASELINE
+from compare.analysis.quantity import BASELINE
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

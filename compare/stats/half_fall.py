@@ -20,7 +20,7 @@ LEAST_SHARE, LEAST = 0.2, 0.005
 """A curve has fallen if it lost this share of its start, and at least this much (nats, or error)."""
 
 LEAST_ROWS = 20
-"""Below, a running mean is no running mean."""
+"""Minimum rows: with fewer, too few fall into the 10% window of the running mean."""
 
 
 def half_falls(levels_RT: Array, share_T: Array) -> Array:

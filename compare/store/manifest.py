@@ -24,61 +24,11 @@ ONE_BY_ONE = "cells"
 HAND_SET = "its own file's"
 """What a search has chosen, in words, where nothing that it tried was better; or there was no search."""
 
-CEILING_QUANTITIES = ("entropy_held", "ceiling", "final_reward", "above_ceiling", "forecast_error")
-"""What a contrast can compare of reward and entropy; only with a `fit_share`."""
-
-ANATOMY_QUANTITIES = ("extra_gain", "forking_excess", "entropy_lag", "error_lag")
-"""What a contrast can compare of tokens; one of them puts the section on tokens into the report."""
-
-DECAY_QUANTITIES = ("decay_slope", "decay_slope_loss", "retained_share")
-"""What a contrast can compare of two arms along an axis of shift."""
-
-THINKING_SHIFT_QUANTITIES = ("thinking_shift", "thinking_shift_loss")
-"""Whether an arm's gain from thinking grows with the shift."""
-
-OOD_QUANTITIES = (*DECAY_QUANTITIES, *THINKING_SHIFT_QUANTITIES)
-"""One of them puts the section on decay into the report."""
-
-THINKING_QUANTITIES = ("thinking_gain", "thinking_area")
-"""What a contrast can compare of efforts; one of them puts the section on thinking into the report."""
-
-QUANTITIES = (
-    "compute_multiplier",
-    "exponent",
-    "slope_ratio",
-    "final_loss",
-    "final_error",
-    "reward_gain",
-    *CEILING_QUANTITIES,
-    *ANATOMY_QUANTITIES,
-    *OOD_QUANTITIES,
-    *THINKING_QUANTITIES,
-)
-"""What a contrast can compare; see compare/analysis/findings.py for units and directions."""
-
 WARM_START = "warm_start"
-"""Baseline of `reward_gain`: the same arm before its reinforcement learning. Of `entropy_held`: the
-same arm when that begins."""
-
-CHEAPEST = "cheapest_effort"
-"""Baseline of `thinking_gain`: the same arm with the least compute an answer."""
-
-FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
-"""Baselines of `forecast_error`: what the entropy law's forecast is held against."""
-
-ALL_TOKENS, EXECUTE_TOKENS, SEVERITY = "all_tokens", "execute_tokens", "severity"
+"""The stage before reinforcement learning, and the baseline that is the same arm then."""
 
 AXES = ("flops", "data", "batch", "depth", "width", "parameters", "isoflop")
 """What the rungs of an experiment vary; `isoflop`: sizes at each of some budgets."""
-
-OWN_BASELINES = {
-    "forking_excess": ALL_TOKENS,
-    "entropy_lag": EXECUTE_TOKENS,
-    "error_lag": EXECUTE_TOKENS,
-    **dict.fromkeys(THINKING_SHIFT_QUANTITIES, SEVERITY),
-}
-"""Baseline of the quantities that no second arm enters: other tokens than an arm's planning tokens, or
-the severity that its gain from thinking is correlated with."""
 
 
 class ManifestError(ValueError):
@@ -137,18 +87,13 @@ class Contrast:
     margin: float
     """Half-width of equivalence, in the quantity's unit (for a multiplier: 0.1 means 1/1.1 to 1.1)."""
     effort: str = ""
-    """How the arm answers, for example `energy@16`, where the quantity lets it be chosen; empty: its default."""
+    """How the arm answers, such as `energy@16`, where the quantity lets it be chosen; empty: its default."""
     baseline_effort: str = ""
     """The same for the baseline, which may then be the arm itself."""
     severity: int = 0
     """Shift of the problems, where the quantity lets it be chosen; 0 is in distribution."""
     axis: str = ""
     """Axis of shift; empty: the task's first one (for a correlation with severity: all of them)."""
-
-    @property
-    def chooses(self) -> bool:
-        """Whether it says how to answer, or on which shift."""
-        return bool(self.effort or self.baseline_effort or self.severity)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,72 +192,3 @@ def _check(manifest: Manifest) -> None:
             # Runs of a study are told apart by these alone; two tasks or sizes need two studies.
             raise ValueError(f"study {cell.study}: two cells with arm, budget, rung, trial, seed {key[1:]}")
         taken.add(key)
-    check_contrasts(
-        manifest.contrasts, {(cell.study, cell.arm) for cell in manifest.cells}, manifest.fit_share
-    )
-
-
-def check_contrasts(contrasts: tuple[Contrast, ...], arms: set[tuple[str, str]], fit_share: float) -> None:
-    """Check the contrasts of an experiment.
-
-    Args:
-        arms: (study, arm) of everything it plans.
-
-    Raises:
-        ValueError: one asks for what cannot be compared. The message is one line.
-    """
-    if not 0 <= fit_share < 1:
-        raise ValueError(f"fit_share={fit_share!r}: a share of reinforcement learning, 0 <= fit_share < 1")
-    for contrast in contrasts:
-        quantity, baseline = contrast.quantity, contrast.baseline
-        if quantity not in QUANTITIES:
-            raise ValueError(f"contrast quantity {quantity!r}: choose one of {', '.join(QUANTITIES)}")
-        if not (math.isfinite(contrast.margin) and contrast.margin >= 0):
-            raise ValueError(f"contrast margin {contrast.margin!r} is not a non-negative number")
-        if quantity in CEILING_QUANTITIES and fit_share == 0:
-            raise ValueError(
-                f"contrast {contrast.arm}: {quantity} needs fit_share, the first share of reinforcement "
-                "learning that the entropy law may see, for example fit_share: 0.36"
-            )
-        if (quantity == "reward_gain") != (baseline == WARM_START) and (quantity, baseline) != (
-            "entropy_held",
-            WARM_START,
-        ):
-            raise ValueError(
-                f"contrast {contrast.arm}: reward_gain and baseline {WARM_START} go together (entropy_held "
-                "may have it too)"
-            )
-        if (quantity == "forecast_error") != (baseline in FORECASTS):
-            raise ValueError(
-                f"contrast {contrast.arm}: forecast_error goes with a baseline of {', '.join(FORECASTS)}"
-            )
-        if quantity in OWN_BASELINES and baseline != OWN_BASELINES[quantity]:
-            raise ValueError(
-                f"contrast {contrast.arm}: {quantity} goes with baseline {OWN_BASELINES[quantity]}, "
-                f"not {baseline}"
-            )
-        if baseline == CHEAPEST and quantity != "thinking_gain":
-            raise ValueError(f"contrast {contrast.arm}: baseline {CHEAPEST} goes with thinking_gain alone")
-        for arm in (contrast.arm, *([] if quantity in OWN_BASELINES else [baseline])):
-            if arm not in (WARM_START, CHEAPEST, *FORECASTS) and (contrast.study, arm) not in arms:
-                raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
-        on_a_shift = quantity in THINKING_QUANTITIES and not (contrast.effort or contrast.baseline_effort)
-        if contrast.chooses and quantity not in ("final_error", "final_loss") and not on_a_shift:
-            raise ValueError(
-                f"contrast {contrast.arm}: effort, baseline_effort and severity go with final_error and "
-                f"final_loss (severity with {' and '.join(THINKING_QUANTITIES)} too), not with {quantity}; "
-                "leave them out"
-            )
-        shifted = quantity in THINKING_QUANTITIES and contrast.severity > 0
-        if contrast.axis and quantity not in OOD_QUANTITIES and not shifted:
-            raise ValueError(
-                f"contrast {contrast.arm}: axis {contrast.axis} goes with {', '.join(OOD_QUANTITIES)}, and "
-                f"with {' and '.join(THINKING_QUANTITIES)} at a severity above 0, not with {quantity}; leave "
-                "it out"
-            )
-        if contrast.severity < 0:
-            raise ValueError(f"contrast {contrast.arm}: severity {contrast.severity}: must not be negative")
-        if contrast.arm == baseline and contrast.effort == contrast.baseline_effort:
-            raise ValueError(
-                f"contrast {contrast.arm}: its baseline is the arm itself; name another, or another effort"
-            )

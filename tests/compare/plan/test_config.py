@@ -11,7 +11,7 @@ from compare.folders import conf_folder
 from compare.plan.cells import expand
 from compare.plan.config import Request, Root, register
 from compare.plan.families import FAMILIES
-from compare.store.manifest import ALL_TOKENS, CHEAPEST, EXECUTE_TOKENS, FORECASTS, SEVERITY, WARM_START
+from compare.analysis.registry import quantities
 from rl_baseline.config import RLArm
 
 GROUPS = ("arm", "task", "size", "budget", "trainer", "logger", "experiment")
@@ -55,9 +55,8 @@ def test_every_experiment_expands_and_names_contrasts_of_its_own_arms(name: str)
     planned = {(p.study, p.cell.arm.name) for p in plan}
     for contrast in config.experiment.contrasts:
         assert (contrast.study, contrast.arm) in planned
-        named = (WARM_START, CHEAPEST, ALL_TOKENS, EXECUTE_TOKENS, SEVERITY, *FORECASTS)
-        elsewhere = contrast.baseline in named
-        assert elsewhere or (contrast.study, contrast.baseline) in planned
+        own = contrast.baseline in quantities()[contrast.quantity].baselines
+        assert own or (contrast.study, contrast.baseline) in planned
 
 
 def test_the_default_study_spans_two_decades_in_five_points_and_three_seeds() -> None:
