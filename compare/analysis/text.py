@@ -55,10 +55,10 @@ def settings_text(settings: dict[str, float | None]) -> str:
 
 
 def seconds_text(value: float) -> str:
-    """Wall time in the unit a reader thinks in."""
-    if value < 120:
+    """A duration in the unit a reader thinks in."""
+    if value < 90:
         return f"{value:.0f} s"
-    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
 
 
 def grouped(pairs: list[tuple[str, str]]) -> str:

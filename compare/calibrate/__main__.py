@@ -27,6 +27,8 @@ from compare.calibrate.scenarios import CHEAP, SCENARIOS, Outcome
 
 DRAWS = 500
 """Bootstrap draws of a fit here; a report takes more."""
+PLAIN_EVERY = 10.0
+"""Seconds between two lines of progress where the output is no terminal."""
 WORDS = HELD, MISSED, NOT_TOLD = "held", "missed", "not told apart"
 """A rate within its bar; one whose whole interval lies outside; one outside whose interval reaches it."""
 
@@ -138,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
-    from compare.run.display import PLAIN_EVERY, clock
+    from compare.analysis.text import seconds_text
 
     console = Console()
     begun = time.monotonic()
@@ -153,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
             now = time.monotonic()
             if not errors.is_terminal and now - told > PLAIN_EVERY:
                 told, left = now, (now - begun) * (total - done) / done
-                print(f"[{done}/{total}] planted studies  {clock(left)} left", file=sys.stderr, flush=True)
+                print(f"[{done}/{total}] planted studies  {seconds_text(left)} left", file=sys.stderr, flush=True)
 
         checks = calibrate(options.studies, seed=options.seed, workers=options.workers, progress=progress)
     table = Table("check", "rate", "95% interval", "bar", "studies", "verdict")

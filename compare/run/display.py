@@ -7,21 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from compare.analysis.text import seconds_text
 from compare.plan.cost import expected_seconds
 from compare.plan.planned import Planned
 from compare.run.outcome import Notice, Outcome
 
 PLAIN_EVERY = 10.0
 """Seconds between two lines where the output is no terminal."""
-
-
-def clock(seconds: float) -> str:
-    """A duration as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def label(planned: Planned) -> str:
@@ -58,10 +50,10 @@ def plan_table(plan: list[Planned], done: set[str], rates: dict[str, float], wor
             f"{flops:.2e}",
             str(len(members)),
             str(len(members) - len(open_cells)),
-            clock(seconds),
+            seconds_text(seconds),
         )
     source = "rates of this store's records" if rates else "assumed rates: nothing has run here yet"
-    table.caption = f"about {clock(left / workers)} to go on {workers} workers ({source})"
+    table.caption = f"about {seconds_text(left / workers)} to go on {workers} workers ({source})"
     return table
 
 
@@ -134,7 +126,7 @@ class Display:
         failed = outcome.status == "failed"
         self.failed += failed
         text = outcome.reason if failed else outcome.headline
-        line = f"{label(outcome.planned)}: {'FAILED ' if failed else ''}{text} ({clock(outcome.seconds)})"
+        line = f"{label(outcome.planned)}: {'FAILED ' if failed else ''}{text} ({seconds_text(outcome.seconds)})"
         if self.live:
             if failed:
                 self.console.print(line, markup=False, highlight=False)
@@ -157,4 +149,4 @@ class Display:
         elapsed = time.monotonic() - self.began
         # The expectation sets the proportions, what was seen so far the speed.
         speed = done / elapsed if elapsed > 5 and done > 0 else self.workers
-        return f"{clock(left / speed)} left"
+        return f"{seconds_text(left / speed)} left"

@@ -123,7 +123,7 @@ def seconds_left(state: State) -> float:
 
 def show(state: State, console: Console) -> None:
     """Print the tables."""
-    from compare.run.display import clock
+    from compare.analysis.text import seconds_text
 
     table = Table()
     table.add_column("experiment")
@@ -144,7 +144,7 @@ def show(state: State, console: Console) -> None:
         if number == SHOWN:
             console.print(f"running: {len(state.claims) - SHOWN} more")
             break
-        ran = clock(max(0.0, time.time() - claim.since))
+        ran = seconds_text(max(0.0, time.time() - claim.since))
         where = f"{claim.host} process {claim.pid}, for {ran}, heard {claim.silent:.0f} s ago"
         _line(console, f"running: {_name(known, claim.cell)}, {where}")
     failed = [cell for cell in state.ended.values() if state.status(cell.cell) == "failed"]
@@ -162,7 +162,7 @@ def show(state: State, console: Console) -> None:
     _line(console, f"FLOPs a second of one worker: {speeds or 'nothing is done yet'}")
     running_now = len(state.claims)
     workers = f"the {running_now} running now" if running_now else "one worker; none is running"
-    _line(console, f"left: about {clock(seconds_left(state))} on {workers}")
+    _line(console, f"left: about {seconds_text(seconds_left(state))} on {workers}")
 
 
 def _name(known: dict[str, PlannedCell], cell: str) -> str:

@@ -7,11 +7,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from arena.config import ConfigError, Size, Text
+from compare.analysis.registry import quantities
 from compare.folders import conf_folder
 from compare.plan.cells import expand
 from compare.plan.config import Request, Root, register
 from compare.plan.families import FAMILIES
-from compare.analysis.registry import quantities
 from rl_baseline.config import RLArm
 
 GROUPS = ("arm", "task", "size", "budget", "trainer", "logger", "experiment")
