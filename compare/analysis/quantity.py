@@ -48,8 +48,8 @@ class Quantity:
     second_arm: bool = True
     """Whether the baseline may be another arm."""
     chooses: tuple[str, ...] = ()
-    """Fields of a contrast that may be set: `effort` (of both sides), `severity`, `axis`; `shifted_axis` is an
-    axis at a severity above 0 only."""
+    """Fields of a contrast that may be set: `effort` (of both sides), `severity`, `axis`; `shifted_axis` is
+    an axis at a severity above 0 only."""
     check: Callable[[Contrast, float], None] | None = None
     """Raises ValueError if a contrast cannot be had with the experiment's `fit_share`."""
     largest_budget: bool = False

@@ -155,7 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
             now = time.monotonic()
             if not errors.is_terminal and now - told > PLAIN_EVERY:
                 told, left = now, (now - begun) * (total - done) / done
-                print(f"[{done}/{total}] planted studies  {seconds_text(left)} left", file=sys.stderr, flush=True)
+                line = f"[{done}/{total}] planted studies  {seconds_text(left)} left"
+                print(line, file=sys.stderr, flush=True)
 
         checks = calibrate(options.studies, seed=options.seed, workers=options.workers, progress=progress)
     table = Table("check", "rate", "95% interval", "bar", "studies", "verdict")

@@ -67,8 +67,8 @@ def _check_measured(
         )
     if contrast.severity >= severities:
         raise ValueError(
-            f"{what} at severity {contrast.severity}: study {study} measures {severities} severities, from 0; "
-            "raise trainer.severities"
+            f"{what} at severity {contrast.severity}: study {study} measures {severities} severities, from "
+            "0; raise trainer.severities"
         )
 
 
@@ -86,6 +86,6 @@ def _check_families(contrast: Contrast, spec: Quantity, kinds: dict[tuple[str, s
         if kind is not None and not FAMILIES[kind].rewarded:
             rewarded = " or ".join(name for name, family in FAMILIES.items() if family.rewarded)
             raise ValueError(
-                f"{what} against {contrast.baseline}: {arm} is of family {kind}, which no reward trains; name "
-                f"an arm of family {rewarded}"
+                f"{what} against {contrast.baseline}: {arm} is of family {kind}, which no reward trains; "
+                f"name an arm of family {rewarded}"
             )

@@ -126,7 +126,8 @@ class Display:
         failed = outcome.status == "failed"
         self.failed += failed
         text = outcome.reason if failed else outcome.headline
-        line = f"{label(outcome.planned)}: {'FAILED ' if failed else ''}{text} ({seconds_text(outcome.seconds)})"
+        took = seconds_text(outcome.seconds)
+        line = f"{label(outcome.planned)}: {'FAILED ' if failed else ''}{text} ({took})"
         if self.live:
             if failed:
                 self.console.print(line, markup=False, highlight=False)
