@@ -1,6 +1,6 @@
 """The section on the ceiling: questions and their answers in words, figures, tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from compare.analysis.base import LookOf
 from compare.analysis.blocks import (
@@ -25,6 +25,9 @@ from compare.analysis.text import count_text, fixed, grouped, interval_text, sen
 from compare.stats.entropy_law import possible, surely_impossible
 from compare.stats.intervals import LEVEL, Estimate
 from compare.store.manifest import WARM_START
+
+Row = dict[str, Inline]
+"""Column of a table -> cell."""
 
 COLLAPSE = 0.5
 """Entropy has collapsed where the whole interval of the share that is left lies below this."""
@@ -164,119 +167,101 @@ def possibility(ceiling: Estimate | None) -> str:
 def _tables(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list[Block]:
     """The tables of a study, and why runs are missing in them."""
     reasons = [f"{arm.arm}, seed {seed}: {reason}." for arm in study.arms for seed, reason in arm.reasons]
-    return [
-        _ceilings(name, study),
-        _errors(name, study, findings),
-        Fold(
-            summary="How much the ceiling depends on what the fit saw, and each run by itself",
-            blocks=(_sensitivity(name, study), _runs(name, study)),
-        ),
-        *([Listing(items=tuple(reasons), soft=True)] if reasons else []),
-    ]
-
-
-def _ceilings(name: str, study: CeilingStudy) -> Table:
-    rows: list[tuple[Inline, ...]] = []
-    for arm in study.arms:
-        a = arm.mean(lambda fit: fit.law.a if fit.law else None)
-        b = arm.mean(lambda fit: fit.law.b if fit.law else None)
-        start, end = arm.mean(lambda fit: fit.start_entropy), arm.mean(lambda fit: fit.end_entropy)
-        fitted = (*map(interval_text, (a, b, arm.ceiling)), possibility(arm.ceiling))
-        reached = map(interval_text, (start, end, arm.end_reward))
-        rows.append((arm.arm, Mark(len(arm.fits), arm.cells), *fitted, *reached))
-    for level in study.levels:
-        n = Mark(level.estimate.n, level.cells)
-        rows.append((f"{level.arm} (no reinforcement learning)", n, *"––––––", interval_text(level.estimate)))
-    return Table(
-        label=f"Ceilings of {name}",
-        caption=f"Means over seeds with 95% intervals, at {count_text(study.budget)} training FLOPs in all; "
+    ceilings = _table(
+        f"Ceilings of {name}",
+        f"Means over seeds with 95% intervals, at {count_text(study.budget)} training FLOPs in all; "
         "entropies in nats per token. Without reinforcement learning the last column holds exact answers, in "
         "distribution.",
-        columns=(
-            "arm",
-            "n",
-            "a",
-            "b",
-            "ceiling, b − a",
-            "possible?",
-            "entropy at the start",
-            "at the end",
-            "reward at the end",
-        ),
-        rows=tuple(rows),
+        _ceilings(study),
         wrap=("possible?",),
     )
-
-
-def _errors(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> Table:
-    errors = [f for f in findings if f.quantity == "forecast_error" and f.estimate is not None]
-    against = {(f.arm, f.baseline): f for f in errors}
-    rows: list[tuple[Inline, ...]] = []
-    for arm, method in ((arm, method) for arm in study.arms for method in LABELS):
-        mean, end = arm.error(method), arm.error(method, lambda e: e.end)
-        if mean is not None:
-            f = against.get((arm.arm, method))
-            verdict = (f"{f.value_text} {f.interval_text}", Badge(f)) if f else ("–", "–")
-            cells = (LABELS[method], interval_text(mean), interval_text(end))
-            rows.append((Mark(arm.arm, arm.cells), *cells, *verdict))
-    return Table(
-        label=f"Forecast errors of {name}",
-        caption="Absolute errors of the reward forecast, means over seeds: over what came after the fit, and "
-        "at its end. Differences are paired by seed; below 0 the law is better.",
-        columns=(
-            "arm",
-            "forecast",
-            "mean error",
-            "error at the end",
-            "the law's mean error less this",
-            "verdict",
-        ),
-        rows=tuple(rows),
+    errors = _table(
+        f"Forecast errors of {name}",
+        "Absolute errors of the reward forecast, means over seeds: over what came after the fit, and at its "
+        "end. Differences are paired by seed; below 0 the law is better.",
+        _errors(study, findings),
     )
-
-
-def _sensitivity(name: str, study: CeilingStudy) -> Table:
-    shares = sorted({*SENSITIVITY, study.share})
-    return Table(
-        label=f"Sensitivity of {name}",
-        caption="Ceiling by the share of reinforcement learning that it is fitted on, means over seeds.",
-        columns=("arm", *(f"first {share:.0%}" for share in shares)),
-        rows=tuple(
-            (Mark(arm.arm, arm.cells), *(interval_text(arm.ceiling_at(share)) for share in shares))
-            for arm in study.arms
-        ),
+    sensitivity = _table(
+        f"Sensitivity of {name}",
+        "Ceiling by the share of reinforcement learning that it is fitted on, means over seeds.",
+        _sensitivity(study),
     )
-
-
-def _runs(name: str, study: CeilingStudy) -> Table:
-    return Table(
-        label=f"Runs of {name}",
-        caption="Single runs. The ceiling's interval is a block bootstrap of residuals within the run: it "
-        "knows nothing of other seeds.",
-        columns=(
-            "arm",
-            "seed",
-            "rows fitted on, of all",
-            "a",
-            "b",
-            "ceiling",
-            "entropy, start to end",
-            "reward at the end",
-            "not fitted",
-        ),
-        rows=tuple(
-            (
-                arm.arm,
-                Mark(fit.seed, (fit.run.planned.cell,)),
-                f"{fit.seen} of {len(fit.trace)}",
-                *((fixed(fit.law.a, 3), fixed(fit.law.b, 3)) if fit.law else ("–", "–")),
-                interval_text(fit.ceiling),
-                f"{fit.start_entropy:.3f} to {fit.end_entropy:.3f}",
-                f"{fit.end_reward:.3f}",
-                "; ".join(reason for seed, reason in arm.reasons if seed == fit.seed),
-            )
-            for arm in study.arms
-            for fit in arm.fits
-        ),
+    runs = _table(
+        f"Runs of {name}",
+        "Single runs. The ceiling's interval is a block bootstrap of residuals within the run: it knows "
+        "nothing of other seeds.",
+        _runs(study),
         wrap=("not fitted",),
     )
+    summary = "How much the ceiling depends on what the fit saw, and each run by itself"
+    more = Fold(summary=summary, blocks=(*sensitivity, *runs))
+    return [*ceilings, *errors, more, *([Listing(items=tuple(reasons), soft=True)] if reasons else [])]
+
+
+def _table(label: str, caption: str, rows: Iterable[Row], wrap: tuple[str, ...] = ()) -> list[Table]:
+    """A table of rows by column; none without rows."""
+    rows = list(rows)
+    columns = tuple(dict.fromkeys(column for row in rows for column in row))
+    cells = tuple(tuple(row.get(column, "–") for column in columns) for row in rows)
+    return [Table(label=label, caption=caption, columns=columns, rows=cells, wrap=wrap)] if rows else []
+
+
+def _ceilings(study: CeilingStudy) -> Iterator[Row]:
+    for arm in study.arms:
+        yield {
+            "arm": arm.arm,
+            "n": Mark(len(arm.fits), arm.cells),
+            "a": interval_text(arm.mean(lambda fit: fit.law.a if fit.law else None)),
+            "b": interval_text(arm.mean(lambda fit: fit.law.b if fit.law else None)),
+            "ceiling, b − a": interval_text(arm.ceiling),
+            "possible?": possibility(arm.ceiling),
+            "entropy at the start": interval_text(arm.mean(lambda fit: fit.start_entropy)),
+            "at the end": interval_text(arm.mean(lambda fit: fit.end_entropy)),
+            "reward at the end": interval_text(arm.end_reward),
+        }
+    for level in study.levels:
+        yield {
+            "arm": f"{level.arm} (no reinforcement learning)",
+            "n": Mark(level.estimate.n, level.cells),
+            "reward at the end": interval_text(level.estimate),
+        }
+
+
+def _errors(study: CeilingStudy, findings: Sequence[Finding]) -> Iterator[Row]:
+    errors = [f for f in findings if f.quantity == "forecast_error" and f.estimate is not None]
+    against = {(f.arm, f.baseline): f for f in errors}
+    for arm in study.arms:
+        for method, label in LABELS.items():
+            mean, f = arm.error(method), against.get((arm.arm, method))
+            if mean is not None:
+                yield {
+                    "arm": Mark(arm.arm, arm.cells),
+                    "forecast": label,
+                    "mean error": interval_text(mean),
+                    "error at the end": interval_text(arm.error(method, lambda e: e.end)),
+                    "the law's mean error less this": f"{f.value_text} {f.interval_text}" if f else "–",
+                    "verdict": Badge(f) if f else "–",
+                }
+
+
+def _sensitivity(study: CeilingStudy) -> Iterator[Row]:
+    shares = sorted({*SENSITIVITY, study.share})
+    for arm in study.arms:
+        ceilings = {f"first {share:.0%}": interval_text(arm.ceiling_at(share)) for share in shares}
+        yield {"arm": Mark(arm.arm, arm.cells), **ceilings}
+
+
+def _runs(study: CeilingStudy) -> Iterator[Row]:
+    for arm in study.arms:
+        for fit in arm.fits:
+            yield {
+                "arm": arm.arm,
+                "seed": Mark(fit.seed, (fit.run.planned.cell,)),
+                "rows fitted on, of all": f"{fit.seen} of {len(fit.trace)}",
+                "a": fixed(fit.law.a, 3) if fit.law else "–",
+                "b": fixed(fit.law.b, 3) if fit.law else "–",
+                "ceiling": interval_text(fit.ceiling),
+                "entropy, start to end": f"{fit.start_entropy:.3f} to {fit.end_entropy:.3f}",
+                "reward at the end": f"{fit.end_reward:.3f}",
+                "not fitted": "; ".join(reason for seed, reason in arm.reasons if seed == fit.seed),
+            }
