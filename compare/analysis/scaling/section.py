@@ -24,8 +24,8 @@ def blocks(studies: Sequence[Scaling], look: LookOf) -> list[Block]:
         Prose(
             text="L = E + A C^\u2212alpha, all arms together in log space, summed Huber loss of threshold "
             "0.001. shared: one E (the headline). free: one E per arm. zero: no E. line: the paper's "
-            "reading, a straight line through log loss against log compute, whose gain is the ratio of slopes less 1. "
-            "A conclusion that changes between these rows rests on the form of the fit.",
+            "reading, a straight line through log loss against log compute, whose gain is the ratio of "
+            "slopes less 1. A conclusion that changes between these rows rests on the form of the fit.",
             soft=True,
         ),
     ]
