@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from compare.analysis import drawing as figures
-from compare.analysis.scaling import measure as scaling
+from compare.analysis import drawing
+from compare.analysis.base import Results
 from compare.folders import conf_folder
 from compare.report import glossary
-from compare.report.page import markdown_text
+from compare.report.render import markdown_text
 from tests.compare.planted import synthetic
 from tests.compare.reading import visible
 
@@ -35,7 +35,7 @@ def test_a_file_without_a_comment_a_missing_one_and_a_path_say_nothing(tmp_path:
 
 
 def test_a_page_explains_its_words_and_leads_to_its_sections(
-    results: scaling.Results, page: str, markdown: str
+    results: Results, page: str, markdown: str
 ) -> None:
     text = visible(page)
     for word, said in glossary.TERMS.items():
@@ -55,7 +55,7 @@ def test_a_page_explains_its_words_and_leads_to_its_sections(
 
 def test_a_wide_figure_keeps_its_width_on_a_narrow_screen() -> None:
     def drawn(width: str) -> str:
-        return figures._accessible(f'<svg viewBox="0 0 {width} 200"><g/></svg>', "f", "Title", "Words")
+        return drawing._accessible(f'<svg viewBox="0 0 {width} 200"><g/></svg>', "f", "Title", "Words")
 
     assert 'style="min-width: 539px"' in drawn("538.56")
     assert "min-width" not in drawn("360")
