@@ -63,15 +63,13 @@ def map_figure(name: str, shift: Shift) -> Figure | None:
             ax.add_patch(frame)
             text = f"{value:.2f}".replace("0.", ".", 1) if value < 0.995 else "1"
             ax.text(column, row, text, ha="center", va="center", fontsize=9)
-        ax.set_xlim(-0.6, len(where) - 0.4)
-        ax.set_ylim(len(levels) - 0.4, -0.6)
+        ax.set(xlim=(-0.6, len(where) - 0.4), ylim=(len(levels) - 0.4, -0.6))
+        ax.set_xlabel("severity, and axis of shift")
         ax.set_xticks(range(len(where)), _labels(shift), fontsize=9)
         ax.set_yticks(range(len(levels)), list(levels))
         ax.tick_params(length=0)
         ax.grid(visible=False)
-        for spine in ax.spines.values():
-            spine.set_visible(False)
-        ax.set_xlabel("severity, and axis of shift")
+        ax.spines[:].set_visible(False)
 
     courses = (
         f"{arm}: " + ", ".join(f"{axis} {s} {value:.2f}" for (axis, s), value in own.items())
@@ -108,8 +106,7 @@ def curve_figure(name: str, shift: Shift, axis: str, metric: str, look: LookOf) 
         ax.xaxis.set_major_locator(FixedLocator(list(shift.axes[axis])))
         # Student's t at three seeds reaches far; of a loss the points are what must be read.
         ax.set_ylim(*((-0.03, 1.03) if metric == "exact" else (0, 1.1 * max(every))))
-        ax.set_xlabel(f"severity of {axis}; 0 is in distribution, held out")
-        ax.set_ylabel(LABELS[metric])
+        ax.set(xlabel=f"severity of {axis}; 0 is in distribution, held out", ylabel=LABELS[metric])
 
     courses = (
         f"{arm}: {', '.join(f'{level.value:.3g}' for level in decay.levels)} at severities "
@@ -143,12 +140,12 @@ def gain_figure(name: str, shift: Shift, metric: str, look: LookOf) -> Figure | 
             label = f"{arm}, {own[0].most} over {own[0].least}"
             ax.plot(x, values, linestyle="none", marker=marker, markersize=6, color=colour, label=label)
             _bars(ax, x, [e for _, e in gains], colour)
-        reach = max(abs(e.value) for _, _, gains in shown for _, e in gains)
-        ax.set_ylim(-max(1.6 * reach, 0.01), max(1.6 * reach, 0.01))
+        reach = max(0.01, *(1.6 * abs(e.value) for _, _, gains in shown for _, e in gains))
+        ax.set_ylim(-reach, reach)
         ax.yaxis.set_major_locator(MaxNLocator(6))
         ax.set_xticks(range(len(labels)), labels, fontsize=9)
-        ax.set_xlabel("severity, and axis of shift")
-        ax.set_ylabel("exact answers gained" if metric == "exact" else "nats per token saved")
+        unit = "exact answers gained" if metric == "exact" else "nats per token saved"
+        ax.set(xlabel="severity, and axis of shift", ylabel=unit)
 
     courses = (
         f"{arm}: " + ", ".join(f"{axis} {s} {e.value:+.3g}" for (axis, s), e in gains)

@@ -91,10 +91,8 @@ def _own(blank: Draft, arm: str, curve: Curve | None) -> Draft:
         return replace(blank, caveats=(f"{arm}: no finished run",))
     if curve.gain is None:
         return replace(blank, caveats=tuple(f"{arm}: {reason}" for reason in curve.reasons))
-    chosen, cheapest = (
-        fmean(costs)
-        for costs in zip(*((x.chosen_flops, float(x.levels[0])) for x in curve.ladders), strict=True)
-    )
+    chosen = fmean(ladder.chosen_flops for ladder in curve.ladders)
+    cheapest = fmean(float(ladder.levels[0]) for ladder in curve.ladders)
     caveats = (f"chosen as best: {curve.chosen}", *unequal_cost(chosen, cheapest))
     cells = tuple(ladder.run.planned.cell for ladder in curve.ladders)
     return replace(blank, estimate=curve.gain, caveats=caveats, records=cells)
@@ -109,12 +107,9 @@ def _against(blank: Draft, cohort: Cohort, arms: tuple[str, str], metric: str, p
     for arm in arms:
         # A loss's best effort is chosen on all of the arm's other seeds, paired or not.
         own, reasons = ladders([r for r in cohort.of(arm) if r.rung == matched.rung], metric, place)
-        side = [ladder for ladder in own if ladder.run.planned.seed in matched.seeds]
-        if any(len(ladder.levels) < 2 for ladder in side):
-            reasons = ("it has one way to answer",)
         if reasons:
             return replace(blank, caveats=tuple(f"{arm}: {reason}" for reason in reasons))
-        sides.append(side)
+        sides.append([ladder for ladder in own if ladder.run.planned.seed in matched.seeds])
     if len({ladder.best_EP.shape[1] for side in sides for ladder in side}) > 1:
         return replace(blank, caveats=("the arms were measured on different numbers of problems",))
     pairs = list(zip(*sides, strict=True))

@@ -15,6 +15,8 @@ Shapes (suffixes): E efforts or levels of cost, P problems (1 for a loss, whose 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,14 +114,29 @@ class Curve:
     ways: tuple[Way, ...]
     """In order of cost; `sample` left out."""
     ladders: tuple[Ladder, ...]
-    """One per seed; empty where nothing can be compared, for one of `reasons`."""
-    reasons: tuple[str, ...] = ()
-    gain: Estimate | None = None
-    """Cross-fitted best less cheapest, in exact answers or nats; above 0 is better."""
-    dearest_gain: Estimate | None = None
-    """Dearest deployable effort less cheapest, nothing chosen."""
-    oracle_gain: Estimate | None = None
-    """Best that an oracle does with the most samples, less cheapest: a bound."""
+    """One per seed."""
+    reasons: tuple[str, ...]
+    """Why it has no gain."""
+
+    @cached_property
+    def gain(self) -> Estimate | None:
+        """Cross-fitted best less cheapest, in exact answers or nats; above 0 is better."""
+        return estimate_of([ladder.gain_P for ladder in self.ladders]) if not self.reasons else None
+
+    @cached_property
+    def dearest_gain(self) -> Estimate | None:
+        """Dearest deployable effort less cheapest, nothing chosen."""
+        gains = [ladder.scores_EP[-1] - ladder.scores_EP[0] for ladder in self.ladders]
+        return estimate_of(gains) if not self.reasons else None
+
+    @cached_property
+    def oracle_gain(self) -> Estimate | None:
+        """Best that an oracle does with the most samples, less cheapest: a bound."""
+        bounds = [efforts_of(ladder.run, "exact", self.place, oracles=True)[-1:] for ladder in self.ladders]
+        if not bounds or not all(bounds):
+            return None
+        pairs = zip(bounds, self.ladders, strict=True)
+        return estimate_of([outcomes(bound)[0] - ladder.scores_EP[0] for bound, ladder in pairs])
 
     @property
     def deployable(self) -> tuple[Way, ...]:
@@ -182,12 +199,22 @@ def measure(cohort: Cohort) -> Thinking | None:
     metric = "exact" if any(way.metric == "exact" for way in ways) else "loss"
     asked = {contrast.quantity for contrast in cohort.manifest.contrasts} & QUANTITIES.keys()
     compared = [way for way in ways if way.metric == metric and asked]
-    curves = [
-        _curve(arm, place, tops[arm, metric], own)
-        for place in dict.fromkeys(way.place for way in compared)
-        for arm in cohort.arms
-        if (own := [way for way in compared if (way.arm, way.place) == (arm, place)])
-    ]
+    curves: list[Curve] = []
+    for place, arm in product(dict.fromkeys(way.place for way in compared), cohort.arms):
+        own = [way for way in compared if (way.arm, way.place) == (arm, place)]
+        if own:
+            runs = tops[arm, metric]
+            climbs, reasons = ladders(runs, metric, place)
+            own.sort(key=lambda way: (way.flops, not way.deployable))
+            curve = Curve(
+                arm=arm,
+                place=place,
+                cells=tuple(run.planned.cell for run in runs),
+                ways=tuple(way for way in own if way.effort != SAMPLE),
+                ladders=climbs,
+                reasons=reasons,
+            )
+            curves.append(curve)
     return Thinking(ways=ways, metric=metric, curves=tuple(curves))
 
 
@@ -216,30 +243,6 @@ def _ways(arm: str, metric: str, runs: Sequence[Run]) -> list[Way]:
     ]
 
 
-def _curve(arm: str, place: Place, runs: tuple[Run, ...], ways: list[Way]) -> Curve:
-    metric = ways[0].metric
-    own, reasons = ladders(runs, metric, place)
-    several = bool(own) and all(len(ladder.levels) > 1 for ladder in own)
-    if own and not several:
-        reasons = ("it has one way to answer",)
-    bounds = [(ladder, efforts_of(ladder.run, metric, place, oracles=True)) for ladder in own]
-    return Curve(
-        arm=arm,
-        place=place,
-        cells=tuple(run.planned.cell for run in runs),
-        ways=tuple(
-            sorted((w for w in ways if w.effort != SAMPLE), key=lambda w: (w.flops, not w.deployable))
-        ),
-        ladders=own,
-        reasons=reasons,
-        gain=estimate_of([ladder.gain_P for ladder in own]) if several else None,
-        dearest_gain=estimate_of([x.scores_EP[-1] - x.scores_EP[0] for x in own]) if several else None,
-        oracle_gain=estimate_of([outcomes(known[-1:])[0] - x.scores_EP[0] for x, known in bounds])
-        if bounds and all(known for _, known in bounds)
-        else None,
-    )
-
-
 def efforts_of(run: Run, metric: str, place: Place, *, oracles: bool = False) -> list[Evaluation]:
     """A run's deployable efforts (or the oracles) on a set of problems, cheapest first."""
     last = {
@@ -251,7 +254,7 @@ def efforts_of(run: Run, metric: str, place: Place, *, oracles: bool = False) ->
 
 
 def ladders(runs: Sequence[Run], metric: str, place: Place) -> tuple[tuple[Ladder, ...], tuple[str, ...]]:
-    """One ladder for each run that has one, and why others have none."""
+    """One ladder for each run that has one, and why they cannot be compared."""
     having = [(run, efforts) for run in runs if (efforts := efforts_of(run, metric, place))]
     if not having:
         return (), ("not measured",)
@@ -273,7 +276,8 @@ def ladders(runs: Sequence[Run], metric: str, place: Place) -> tuple[tuple[Ladde
             others = [rest[:, 0] for j, rest in enumerate(scores) if j != i]
             parts = [(np.array([True]), np.mean(others, axis=0))]
         out.append(_ladder(run, efforts, scores[i], parts))
-    return tuple(out), ()
+    alone = any(len(ladder.levels) < 2 for ladder in out)
+    return tuple(out), ("it has one way to answer",) if alone else ()
 
 
 def _ladder(
