@@ -11,8 +11,6 @@ import math
 import zlib
 from typing import Any
 
-import numpy as np
-
 from arena.config import Cell, ConfigError
 from compare.plan.config import Search
 
@@ -86,6 +84,8 @@ def with_settings(cell: Cell, settings: dict[str, float]) -> Cell:
 
 def _column(key: str, bounds: list[float], search: Search) -> list[float]:
     """Values of one key over the drawn trials, in four digits: what is read is what was tried."""
+    import numpy as np  # here, since only a search needs it, and --help should not wait for it
+
     drawn = search.trials - 1
     rng = np.random.default_rng((search.seed, zlib.crc32(key.encode())))
     places = (rng.permutation(drawn) + rng.random(drawn)) / drawn
