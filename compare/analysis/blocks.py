@@ -127,8 +127,11 @@ def table(
     """A table of rows that name their columns; nothing if there are no rows."""
     if not rows:
         return []
+    columns = tuple(rows[0])
+    if odd := next((row for row in rows if tuple(row) != columns), None):
+        raise ValueError(f"table {label}: a row names {', '.join(odd)}, the first {', '.join(columns)}")
     cells = tuple(tuple(row.values()) for row in rows)
-    return [Table(label=label, caption=caption, columns=tuple(rows[0]), rows=cells, wrap=wrap)]
+    return [Table(label=label, caption=caption, columns=columns, rows=cells, wrap=wrap)]
 
 
 @dataclass(frozen=True, kw_only=True)

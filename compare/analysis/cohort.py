@@ -116,7 +116,7 @@ class Cohort:
             values=tuple(tuple(value for _, value in row) for row in rows),
             caveats=()
             if rung == largest
-            else (f"at {self.point} {rung:.3g}; the largest, {largest:.3g}, is not in both",),
+            else (f"at {self.point} {rung:.3g}; the largest, {largest:.3g}, has not all of it",),
         )
 
     def contrast(

@@ -1,4 +1,4 @@
-"""Estimates from evaluations of several runs: levels, paired differences, what a shift adds.
+"""Estimates from evaluations of several runs: levels and paired differences.
 
 Runs are paired by seed. The seeds of a study share their held-out problems, so exact answers bring the
 variance of problems with them; of a loss no problem is recorded by itself: its interval is over seeds alone.
@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from compare.stats.crossed import over_seeds_and_problems, over_seeds_and_sets
+from compare.stats.crossed import over_seeds_and_problems
 from compare.stats.intervals import Array, Estimate, from_normal, over_seeds
 from compare.store.record import Evaluation
 
@@ -79,23 +79,6 @@ def _loss(pairs: Sequence[tuple[Evaluation, Evaluation]], sign: int) -> Estimate
     # One seed: only the problems' own spread is known, and an unpaired one at that.
     ((a, b),) = pairs
     return from_normal(float(differences_S[0]), a.sd**2 / a.n + b.sd**2 / b.n, a.n + b.n - 2, n=1)
-
-
-Move = tuple[Evaluation, Evaluation]
-"""A run's evaluations within the training distribution and under shift."""
-
-
-def decay(mine: Sequence[Move], theirs: Sequence[Move] = ()) -> Estimate:
-    """What a metric worsens by under shift, answers lost or nats added; mine less theirs, if given."""
-    moves = [*mine, *theirs]
-    if moves[0][0].metric == "exact" and len({(a.n, b.n) for a, b in moves}) == 1:
-        sets = [outcomes([move[i] for move in mine]) for i in (0, 1)]
-        if theirs:
-            sets = [own - outcomes([move[i] for move in theirs]) for i, own in enumerate(sets)]
-        return over_seeds_and_sets(sets, np.array([1.0, -1.0]))
-    sign = -1 if moves[0][0].metric == "exact" else 1
-    moved = [sign * np.array([b.value - a.value for a, b in side]) for side in (mine, theirs)]
-    return over_seeds(moved[0] - moved[1] if theirs else moved[0])
 
 
 def unequal_cost(mine: float, theirs: float, what: str = "an answer") -> tuple[str, ...]:

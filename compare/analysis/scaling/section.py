@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from compare.analysis.base import LookOf
-from compare.analysis.blocks import Block, Figures, Heading, Mark, Prose, Table
+from compare.analysis.blocks import Block, Figures, Heading, Inline, Mark, Prose, table
 from compare.analysis.quantity import BASELINE
 from compare.analysis.scaling.figures import of_study
 from compare.analysis.scaling.measure import Scaling
@@ -35,73 +35,47 @@ def blocks(studies: Sequence[Scaling], look: LookOf) -> list[Block]:
 
 
 def _fits(scaling: Scaling) -> list[Block]:
-    study, out = scaling.cohort.study, list[Block]()
-    if scaling.fit_rows:
-        out.append(
-            Table(
-                label=f"Fits of {study}",
-                columns=(
-                    "fit",
-                    "arm",
-                    "E, nats",
-                    "exponent",
-                    "compute multiplier",
-                    "exponent gain",
-                    "crossover, FLOPs",
-                    "cells",
-                    "caveats",
-                ),
-                rows=tuple(_row(row, scaling) for row in scaling.fit_rows),
-                wrap=("caveats",),
-            )
-        )
-    if scaling.isoflop:
-        out.append(
-            Table(
-                label=f"Best sizes of {study}",
-                caption="Size at equal training FLOPs: a parabola of log loss in log parameters, by arm and "
-                "budget",
-                columns=("arm", "FLOPs", "best parameters", "sizes", "n", "caveats"),
-                rows=tuple(
-                    (
-                        curve.arm,
-                        count_text(curve.budget),
-                        big_interval_text(curve.optimum),
-                        curve.sizes,
-                        Mark(curve.seeds, _at(scaling, curve.arm, curve.budget)),
-                        "; ".join(curve.caveats),
-                    )
-                    for curve in scaling.isoflop
-                ),
-                wrap=("caveats",),
-            )
-        )
+    study, wrap = scaling.cohort.study, ("caveats",)
+    rows = [_row(row, scaling) for row in scaling.fit_rows]
+    sizes = [
+        {
+            "arm": curve.arm,
+            "FLOPs": count_text(curve.budget),
+            "best parameters": big_interval_text(curve.optimum),
+            "sizes": curve.sizes,
+            "n": Mark(curve.seeds, _at(scaling, curve.arm, curve.budget)),
+            "caveats": "; ".join(curve.caveats),
+        }
+        for curve in scaling.isoflop
+    ]
+    caption = "Size at equal training FLOPs: a parabola of log loss in log parameters, by arm and budget"
+    out: list[Block] = [
+        *table(f"Fits of {study}", rows, wrap=wrap),
+        *table(f"Best sizes of {study}", sizes, caption, wrap),
+    ]
     if scaling.ceilings:
-        parts = [
-            (Mark(arm, scaling.cells(arm, metric="exact")), f" {interval_text(ceiling)}; ")
-            for arm, ceiling in scaling.ceilings.items()
-        ]
-        last = (parts[-1][0], parts[-1][1].removesuffix("; ") + ".")
-        opening = "Fitted ceiling of exact answers (sigmoid in compute): "
-        out.append(Prose(text=(opening, *(piece for part in (*parts[:-1], last) for piece in part))))
+        parts: list[Inline] = ["Fitted ceiling of exact answers (sigmoid in compute):"]
+        for arm, ceiling in scaling.ceilings.items():
+            parts += [" ", Mark(arm, scaling.cells(arm, metric="exact")), f" {interval_text(ceiling)};"]
+        out.append(Prose(text=(*parts[:-1], str(parts[-1]).removesuffix(";") + ".")))
     return out + [Prose(text=f"{note}.", soft=True) for note in scaling.notes]
 
 
-def _row(row: FitRow, scaling: Scaling) -> tuple[str | Mark, ...]:
+def _row(row: FitRow, scaling: Scaling) -> dict[str, Inline]:
     fit = scaling.fits.get(row.variant)
     # A joint fit's E is that of all its arms.
     cells = scaling.cells(*(fit.runs.arms if fit is not None else (row.arm, BASELINE)))
-    return (
-        row.variant,
-        row.arm,
-        interval_text(row.floor),
-        interval_text(row.exponent, 4),
-        big_interval_text(row.multiplier),
-        interval_text(row.exponent_gain, 4),
-        big_interval_text(row.crossover),
-        Mark(len(cells), cells),
-        "; ".join(row.caveats),
-    )
+    return {
+        "fit": row.variant,
+        "arm": row.arm,
+        "E, nats": interval_text(row.floor),
+        "exponent": interval_text(row.exponent, 4),
+        "compute multiplier": big_interval_text(row.multiplier),
+        "exponent gain": interval_text(row.exponent_gain, 4),
+        "crossover, FLOPs": big_interval_text(row.crossover),
+        "cells": Mark(len(cells), cells),
+        "caveats": "; ".join(row.caveats),
+    }
 
 
 def _at(scaling: Scaling, arm: str, budget: float) -> tuple[str, ...]:
