@@ -21,12 +21,14 @@ def of_study(study: Scaling, look: LookOf) -> list[Figure]:
     Not entropy where the experiment fits a ceiling: that section draws it against compute. Where sizes are
     compared at equal FLOPs, only loss against size: by FLOPs, sizes of one budget would stand on one another.
     """
-    makers = [loss_figure, error_figure, residual_figure, entropy_figure, reward_figure]
-    if study.cohort.manifest.fit_share:
-        makers.remove(entropy_figure)
     if study.cohort.axis == "isoflop":
-        makers = [isoflop_figure]
-    return [figure for figure in (make(study, look) for make in makers) if figure is not None]
+        made = [isoflop_figure(study, look)]
+    else:
+        made = [make(study, look) for make in (loss_figure, error_figure, residual_figure)]
+        if not study.cohort.manifest.fit_share:
+            made.append(trace_figure(study, look, "entropy", "policy entropy, nats per token"))
+        made.append(trace_figure(study, look, "reward", "reward in training"))
+    return [figure for figure in made if figure is not None]
 
 
 def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
@@ -39,6 +41,7 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
     def draw(ax: Axes) -> None:
         for arm, points in _by_arm(study.loss):
             colour, marker = look[arm]
+            x, mean = _means(points)
             if study.line is not None and study.cohort.axis != "flops" and arm in study.line.runs.arms:
                 _straight_line(ax, study.line, arm, colour)
             elif fit is not None and arm in fit.runs.arms:
@@ -50,22 +53,9 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
                     ax.fill_between(grid, low, high, color=colour, alpha=0.18, linewidth=0)
                 ax.plot(grid, rows[0], color=colour)
             else:
-                ax.plot(
-                    [p.compute for p in points],
-                    [p.estimate.value for p in points],
-                    color=colour,
-                    linestyle=":",
-                )
+                ax.plot(x, mean, ":", color=colour)
             _scatter(ax, points, colour, marker)
-            ax.plot(
-                [p.compute for p in points],
-                [p.estimate.value for p in points],
-                linestyle="none",
-                marker=marker,
-                color=colour,
-                markersize=6,
-                label=arm,
-            )
+            ax.plot(x, mean, marker, color=colour, markersize=6, label=arm)
         ax.set_xscale("log")
         _label_one_budget(ax, study.loss)
         if study.cohort.axis != "flops":
@@ -80,7 +70,7 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel(axis.label)
-        ax.set_ylabel("held-out loss, nats a token")
+        ax.set_ylabel("held-out loss, nats per token")
 
     lines = (
         "L = E + A C^-alpha, one E for all arms, with the 95% bootstrap band"
@@ -117,30 +107,18 @@ def error_figure(study: Scaling, look: LookOf) -> Figure | None:
             colour, marker = look[arm]
             # Arms share their budgets; a small shift in log compute keeps their bars apart.
             nudge = 1.05 ** (k - (len(groups) - 1) / 2)
-            x = np.array([p.compute * nudge for p in points])
-            mean = np.array([p.estimate.value for p in points])
-            low = np.clip([p.estimate.low for p in points], 0, 1)
-            high = np.clip([p.estimate.high for p in points], 0, 1)
-            known = np.array([not p.estimate.single_run for p in points])
+            x, mean = _means(points, nudge)
+            ends = np.array([(p.estimate.low, p.estimate.high) for p in points]).T
+            known = np.isfinite(ends[0])
             if arm in study.accuracy:
                 grid = np.geomspace(points[0].compute, points[-1].compute, 80)
                 ax.plot(grid * nudge, 1 - study.accuracy[arm].accuracy(grid)[0], color=colour, linewidth=1.2)
             else:
-                ax.plot(x, mean, color=colour, linestyle=":", linewidth=1.2)
-            if known.any():
-                bars = np.maximum(np.array([mean - low, high - mean]), 0)[:, known]
-                ax.errorbar(
-                    x[known],
-                    mean[known],
-                    yerr=bars,
-                    linestyle="none",
-                    color=colour,
-                    elinewidth=1.1,
-                    capsize=2,
-                    alpha=0.7,
-                )
+                ax.plot(x, mean, ":", color=colour, linewidth=1.2)
+            bars = np.abs(ends - mean)[:, known]
+            ax.errorbar(x[known], mean[known], bars, None, "none", ecolor=colour, capsize=2, alpha=0.7)
             _scatter(ax, points, colour, marker, nudge)
-            ax.plot(x, mean, linestyle="none", marker=marker, color=colour, markersize=6, label=arm)
+            ax.plot(x, mean, marker, color=colour, markersize=6, label=arm)
         ax.set_xscale("log")
         _label_one_budget(ax, study.error)
         ax.set_ylim(-0.03, 1.03)
@@ -161,17 +139,7 @@ def error_figure(study: Scaling, look: LookOf) -> Figure | None:
     )
 
 
-def entropy_figure(study: Scaling, look: LookOf) -> Figure | None:
-    """Entropy of the policy against RL steps."""
-    return _trace(study, look, "entropy", "policy entropy, nats a token")
-
-
-def reward_figure(study: Scaling, look: LookOf) -> Figure | None:
-    """Reward in training against RL steps."""
-    return _trace(study, look, "reward", "reward in training")
-
-
-def _trace(study: Scaling, look: LookOf, column: str, label: str) -> Figure | None:
+def trace_figure(study: Scaling, look: LookOf, column: str, label: str) -> Figure | None:
     """A history column against optimiser steps since RL began: mean over seeds, band from min to max."""
     traces: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     shown: list[str] = []
@@ -188,12 +156,9 @@ def _trace(study: Scaling, look: LookOf, column: str, label: str) -> Figure | No
     def draw(ax: Axes) -> None:
         for arm, (grid, values) in traces.items():
             colour, marker = look[arm]
-            ax.fill_between(
-                grid, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0
-            )
-            ax.plot(
-                grid, values.mean(axis=0), color=colour, label=arm, marker=marker, markevery=24, markersize=5
-            )
+            low, mean, high = values.min(axis=0), values.mean(axis=0), values.max(axis=0)
+            ax.fill_between(grid, low, high, color=colour, alpha=0.18, linewidth=0)
+            ax.plot(grid, mean, f"-{marker}", color=colour, label=arm, markevery=24, markersize=5)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("optimiser steps since reinforcement learning began")
         ax.set_ylabel(label)
@@ -243,10 +208,15 @@ def _by_arm(means: tuple[Means, ...]) -> list[tuple[str, list[Means]]]:
     return [(arm, [m for m in means if m.arm == arm]) for arm in dict.fromkeys(m.arm for m in means)]
 
 
+def _means(points: list[Means], nudge: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Places on the axis, and means over seeds."""
+    return np.array([p.compute * nudge for p in points]), np.array([p.estimate.value for p in points])
+
+
 def _scatter(ax: Axes, points: list[Means], colour: str, marker: str, nudge: float = 1.0) -> None:
     x = [p.compute * nudge for p in points for _ in p.values]
     y = [value for p in points for value in p.values]
-    ax.plot(x, y, linestyle="none", marker=marker, markersize=2.5, color=colour, alpha=0.55)
+    ax.plot(x, y, marker, markersize=2.5, color=colour, alpha=0.55)
 
 
 def _summary(means: tuple[Means, ...], unit: str = "FLOPs") -> str:

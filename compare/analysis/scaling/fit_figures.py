@@ -31,9 +31,7 @@ def residual_figure(study: Scaling, look: LookOf) -> Figure | None:
             budgets = np.unique(runs.compute_N[inside])
             means = [left_N[inside & (runs.compute_N == b)].mean() for b in budgets]
             x = runs.compute_N[inside]
-            ax.plot(
-                x, left_N[inside], linestyle="none", marker=marker, color=colour, alpha=0.55, markersize=3
-            )
+            ax.plot(x, left_N[inside], marker, color=colour, alpha=0.55, markersize=3)
             ax.plot(budgets, means, color=colour, marker=marker, linewidth=1, markersize=6, label=arm)
         ax.set_xscale("log")
         ax.set_xlabel("training FLOPs, counted")
@@ -67,7 +65,7 @@ def isoflop_figure(study: Scaling, look: LookOf) -> Figure | None:
         for curve in study.isoflop:
             colour, marker = look[curve.arm]
             x, y = (np.array(part) for part in zip(*curve.points, strict=True))
-            ax.plot(x, y, linestyle="none", marker=marker, color=colour, alpha=0.55, markersize=3)
+            ax.plot(x, y, marker, color=colour, alpha=0.55, markersize=3)
             grid = np.geomspace(x.min(), x.max(), 80)
             dash = DASHES[budgets.index(curve.budget) % len(DASHES)]
             label = f"{curve.arm}, {curve.budget:.2g} FLOPs".replace("e+", "e")
@@ -81,7 +79,7 @@ def isoflop_figure(study: Scaling, look: LookOf) -> Figure | None:
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_xlabel("parameters without vocabulary maps")
-        ax.set_ylabel("held-out loss, nats a token")
+        ax.set_ylabel("held-out loss, nats per token")
 
     words = "; ".join(
         f"{c.arm} at {c.budget:.2g} FLOPs: "
