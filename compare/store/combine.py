@@ -4,14 +4,15 @@ The result is itself a store, of records alone, so that its report's links lead 
 sent, rebuilt and combined further.
 """
 
+import contextlib
 import dataclasses
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from compare.store import manifest as manifests
 from compare.store import record as records
-from compare.store.manifest import HAND_SET, ONE_BY_ONE, Manifest, ManifestError, PlannedCell, Settings
+from compare.store.files import write_atomically
+from compare.store.manifest import HAND_SET, ONE_BY_ONE, Manifest, ManifestError, PlannedCell
 from compare.store.record import Record, RecordError
 from compare.store.redaction import without_paths
 
@@ -35,117 +36,91 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
     found = [manifests.load(store, name) for store in holding]
     first = found[0]
     for store, other in zip(holding[1:], found[1:], strict=True):
-        _agree(holding[0], first, store, other)
-        _same_settings(holding[0], first, store, other)
+        if reason := _unlike(holding[0], first, store, other):
+            raise ManifestError(
+                f"experiment {name}: {reason}; report them apart, or compare them with --diff"
+            )
     cells: dict[tuple[str, str], PlannedCell] = {}
     for one in found:
         for cell in one.cells:
             cells.setdefault((cell.study, cell.cell), cell)
     # Studies in the order of the first plan, whichever store a cell came from.
     order = list(dict.fromkeys(cell.study for cell in cells.values()))
-    remarks = [*dict.fromkeys(line for one in found for line in one.remarks), *_where_from(holding, found)]
+    remarks = list(dict.fromkeys(line for one in found for line in one.remarks))
+    if len(found) > 1:  # folders are not named, since a report travels
+        remarks += [
+            f"store {i} of {len(found)}: {len(one.cells)} cells planned at commit {one.commit} by "
+            f"{one.command}"
+            for i, one in enumerate(found, 1)
+        ]
     for identity in dict.fromkeys(cell.cell for cell in cells.values()):
         source, conflict = _choose(identity, holding)
         remarks += [conflict] if conflict else []
-        if source is not None:
-            target = out / "cells" / identity / "record.json"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not (target.exists() and target.samefile(source)):
-                shutil.copyfile(source, target)
+        target = out / "cells" / identity / "record.json"
+        if source is not None and not (target.exists() and target.samefile(source)):
+            write_atomically(target, source.read_bytes())
+    told = [one.tuned for one in found if one.tuned is not None]
     united = dataclasses.replace(
         first,
         cells=tuple(sorted(cells.values(), key=lambda cell: order.index(cell.study))),
         # A store that was combined may be sent, and the folders of whoever ran it stay behind.
         command=without_paths(first.command),
-        tuned=_settings(found),
+        tuned=tuple(dict.fromkeys(settings for one in told for settings in one)) if told else None,
         remarks=tuple(map(without_paths, remarks)),
     )
     manifests.dump(out, united)
     return united
 
 
-def _agree(here: Path, first: Manifest, there: Path, other: Manifest) -> None:
-    """Raise unless two manifests are to be judged alike."""
-    if set(first.contrasts) != set(other.contrasts):
-        ours, theirs = (
-            set(first.contrasts) - set(other.contrasts),
-            set(other.contrasts) - set(first.contrasts),
+def _unlike(here: Path, first: Manifest, there: Path, other: Manifest) -> str:
+    """Why two manifests cannot be judged as one study; empty if they can."""
+    ours, theirs = set(first.contrasts), set(other.contrasts)
+    if ours != theirs:
+        where, odd = (
+            (here, next(iter(ours - theirs))) if ours - theirs else (there, next(iter(theirs - ours)))
         )
-        where, odd = (here, next(iter(ours))) if ours else (there, next(iter(theirs)))
-        raise ManifestError(
-            f"experiment {first.name}: {here} and {there} name different contrasts (only {where} has "
-            f"{odd.study}: {odd.arm} against {odd.baseline}, {odd.quantity}, margin {odd.margin:g}); "
-            "report them apart, or compare them with --diff"
+        return (
+            f"{here} and {there} name different contrasts (only {where} has {odd.study}: {odd.arm} against "
+            f"{odd.baseline}, {odd.quantity}, margin {odd.margin:g})"
         )
     if first.fit_share != other.fit_share:
-        raise ManifestError(
-            f"experiment {first.name}: {here} has fit_share={first.fit_share:g}, {there} "
-            f"{other.fit_share:g}; report them apart, or compare them with --diff"
-        )
+        return f"{here} has fit_share={first.fit_share:g}, {there} {other.fit_share:g}"
     if (first.axis, other.axis) != ("flops", "flops"):
-        raise ManifestError(
-            f"experiment {first.name}: {here} varies {first.axis}, {there} {other.axis}; each plan numbers "
-            "its own rungs, so only studies over FLOPs are combined; report them apart, or compare them with "
-            "--diff"
+        return (
+            f"{here} varies {first.axis}, {there} {other.axis}; each plan numbers its own rungs, so only "
+            "studies over FLOPs are combined"
         )
-
-
-def _same_settings(here: Path, first: Manifest, there: Path, other: Manifest) -> None:
-    """Raise if an arm that both plan has other settings in one than in the other: it would be two arms."""
     if first.name == ONE_BY_ONE:
-        return
-    ours, theirs = (
-        {
-            key: next((s.chosen for s in one.tuned or () if (s.study, s.arm, s.size) == key), HAND_SET)
-            for key in dict.fromkeys((c.study, c.arm, c.size) for c in one.cells)
-        }
-        for one in (first, other)
-    )
-    for key in ours.keys() & theirs.keys():
-        if ours[key] != theirs[key]:
+        return ""
+    # An arm with other settings would be another arm.
+    chosen = [{(s.study, s.arm, s.size): s.chosen for s in one.tuned or ()} for one in (first, other)]
+    planned = [{(c.study, c.arm, c.size) for c in one.cells} for one in (first, other)]
+    for key in sorted(planned[0] & planned[1]):
+        mine, its = (settings.get(key, HAND_SET) for settings in chosen)
+        if mine != its:
             study, arm, size = key
-            raise ManifestError(
-                f"experiment {first.name}: study {study}, {arm}, size {size}: settings are {ours[key]} in "
-                f"{here}, {theirs[key]} in {there}; report them apart, or compare them with --diff"
-            )
-
-
-def _settings(found: Sequence[Manifest]) -> tuple[Settings, ...] | None:
-    """What any of the manifests tells of where settings come from; None if none does."""
-    told = [one.tuned for one in found if one.tuned is not None]
-    return tuple(dict.fromkeys(settings for one in told for settings in one)) if told else None
-
-
-def _where_from(stores: Sequence[Path], found: Sequence[Manifest]) -> list[str]:
-    """What was combined; folders are not named, since a report travels."""
-    if len(stores) < 2:
-        return []
-    return [
-        f"store {i} of {len(stores)}: {len(one.cells)} cells planned at commit {one.commit} by {one.command}"
-        for i, one in enumerate(found, 1)
-    ]
+            return f"study {study}, {arm}, size {size}: settings are {mine} in {here}, {its} in {there}"
+    return ""
 
 
 def _choose(identity: str, stores: Sequence[Path]) -> tuple[Path | None, str]:
     """The record of a cell that counts, and a line if others differ from it."""
-    held: list[tuple[int, Path, Record | None]] = []
+    held: list[Path] = []
+    done: list[tuple[int, Path, Record]] = []
     for number, store in enumerate(stores, 1):
         path = store / "cells" / identity / "record.json"
         if path.exists():
-            try:
-                held.append((number, path, records.load(path)))
-            except RecordError:
-                held.append((number, path, None))
-    if not held:
-        return None, ""
-    done = [(number, path, r) for number, path, r in held if r is not None and r.status == "done"]
+            held.append(path)
+            with contextlib.suppress(RecordError):
+                record = records.load(path)
+                done += [(number, path, record)] if record.status == "done" else []
     if not done:
-        return held[0][1], ""
+        return held[0] if held else None, ""
     number, path, ours = done[0]
     for other, _, theirs in done[1:]:
-        said = difference(ours, theirs)
-        if said:
-            return path, f"cell {identity}: store {number}, which counts, and store {other} differ: {said}"
+        if differing := difference(ours, theirs):
+            line = f"cell {identity}: store {number}, which counts, and store {other} differ: {differing}"
+            return path, line
     return path, ""
 
 
