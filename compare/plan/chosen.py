@@ -24,8 +24,7 @@ def keep_choices(request: Request, grid: list[Planned], store: Path, say: Callab
         cell = first[choice.study, choice.arm, choice.size]
         what = f"{choice.task} {choice.size} {choice.arm}"
         if choice.chosen is None:
-            why = f"{choice.missing} runs are missing" if choice.missing else "every trial failed"
-            say(f"{what}: nothing chosen, {why}")
+            say(f"{what}: nothing chosen, {choice.obstacle}")
         elif folder is None:
             say(f"{what}: trial {choice.chosen.number}, not written (settings=none)")
         else:

@@ -70,7 +70,9 @@ class Choice:
     @property
     def obstacle(self) -> str:
         """Why nothing is chosen, if nothing is."""
-        return f"{self.missing} runs are missing" if self.missing else "every trial failed"
+        if not self.missing:
+            return "every trial failed"
+        return "1 run is missing" if self.missing == 1 else f"{self.missing} runs are missing"
 
     def _rank(self, trial: Trial) -> tuple[float, float, int]:
         assert trial.value is not None
