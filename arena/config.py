@@ -265,16 +265,6 @@ class Cell:
             f"task.batch={self.task.batch} with trainer.devices={self.trainer.devices}: each device computes "
             "an equal share of a batch; choose a batch that the devices divide",
         )
-        require(
-            self.arm.kind != "rl" or self.task.verifiable,
-            f"arm={self.arm.name} with task={self.task.name}: reward needs a task with a verifiable "
-            "answer; choose task=addition or another that has one",
-        )
-        require(
-            not (self.arm.kind in ("rl", "verifier") and self.budget.problems is not None),
-            f"arm={self.arm.name} with budget.problems={self.budget.problems}: this arm's stages are shares "
-            "of its compute; leave budget.problems at null",
-        )
 
 
 def store_schema(name: str, schema: type, group: str | None = None) -> None:

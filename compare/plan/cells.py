@@ -9,7 +9,7 @@ from arena.tasks.base import Task
 from compare.folders import conf_folder
 from compare.plan.checks import check_experiment, check_search
 from compare.plan.config import Request, Root
-from compare.plan.families import check, family
+from compare.plan.families import check, family, validate
 from compare.plan.grid import cell_of, key_of, passed_on, points_of
 from compare.plan.planned import Planned, identities
 from compare.plan.tuned import apply, folder_of, in_words
@@ -91,7 +91,7 @@ def _planned(study: str, cell: Cell, seeds: list[int], tasks: dict[TaskConfig, T
     """The cell under each seed. What no seed changes is worked out once: a study may have thousands."""
     cells = [dataclasses.replace(cell, seed=seed) for seed in seeds]
     if cell.task not in tasks:
-        cell.validate()
+        validate(cell)
         tasks[cell.task] = build_task(cell.task)
     task = tasks[cell.task]
     for each in (min(cells, key=lambda c: c.seed), max(cells, key=lambda c: c.seed)):
