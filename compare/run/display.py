@@ -16,13 +16,6 @@ PLAIN_EVERY = 10.0
 """Seconds between two lines where the output is no terminal."""
 
 
-def label(planned: Planned) -> str:
-    """A cell's name on one line."""
-    cell = planned.cell
-    trial = f" trial {planned.trial}" if planned.trial else ""
-    return f"{cell.task.name} {cell.arm.name} {cell.budget.flops:.1e}{trial} seed {cell.seed}"
-
-
 def plan_table(plan: list[Planned], done: set[str], rates: dict[str, float], workers: int) -> Table:
     """The cells of a plan with parameters, FLOPs and expected time; seeds and trials share a row."""
     table = Table(title=f"{len(plan)} cells, {len(done)} done")
@@ -64,7 +57,7 @@ class Display:
         self.console, self.workers = console, workers
         self.expected = {p.identity: expected_seconds(p.cell.arm.name, p.flops, rates) for p in plan}
         self.flops = {p.identity: p.flops for p in plan}
-        self.labels = {p.identity: label(p) for p in plan}
+        self.labels = {p.identity: p.listed.label for p in plan}
         self.share: dict[str, float] = {}
         self.began = self.told = self.newest = time.monotonic()
         self.count, self.failed = 0, 0
@@ -127,7 +120,7 @@ class Display:
         self.failed += failed
         text = outcome.reason if failed else outcome.headline
         took = seconds_text(outcome.seconds)
-        line = f"{label(outcome.planned)}: {'FAILED ' if failed else ''}{text} ({took})"
+        line = f"{self.labels[identity]}: {'FAILED ' if failed else ''}{text} ({took})"
         if self.live:
             if failed:
                 self.console.print(line, markup=False, highlight=False)

@@ -1,7 +1,7 @@
 """`python -m compare status RUNS`: what is done, running, waiting and failed, and the time left."""
 
 import argparse
-import json
+import contextlib
 import os
 import socket
 import sys
@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from arena.config import ConfigError
+from compare.analysis.text import seconds_text
 from compare.plan.cost import expected_seconds, rates
 from compare.store import manifest
-from compare.store.claims import DEAD_AFTER, SNAPSHOT, Store, running
+from compare.store.claims import DEAD_AFTER, SNAPSHOT, Store, owner_of, running
 from compare.store.manifest import ManifestError, PlannedCell
 from compare.store.record import Glance, RecordError, glance
 
@@ -94,18 +95,13 @@ def look(root: Path) -> State:
 
 def _claim(folder: Path, now: float) -> Claim | None:
     path = folder / "claim.json"
-    try:
-        silent = max(0.0, now - path.stat().st_mtime)
-        owner = json.loads(path.read_text())
-        return Claim(
-            cell=folder.name,
-            host=str(owner["host"]),
-            pid=int(owner["pid"]),
-            since=float(owner["since"]),
-            silent=silent,
-        )
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    owner = owner_of(path)
+    if owner is None:
         return None
+    with contextlib.suppress(FileNotFoundError):
+        silent = max(0.0, now - path.stat().st_mtime)
+        return Claim(cell=folder.name, host=owner.host, pid=owner.pid, since=owner.since, silent=silent)
+    return None
 
 
 def seconds_left(state: State) -> float:
@@ -123,58 +119,54 @@ def seconds_left(state: State) -> float:
 
 def show(state: State, console: Console) -> None:
     """Print the tables."""
-    from compare.analysis.text import seconds_text
-
+    known = {c.cell: c for cells in state.planned.values() for c in cells}
+    groups = {name: [c.cell for c in cells] for name, cells in state.planned.items()}
+    others = dict.fromkeys(c for c in (*state.ended, *state.claims, *sorted(state.saved)) if c not in known)
+    if others:
+        groups["in no experiment"] = list(others)
     table = Table()
     table.add_column("experiment")
     columns = ("done", "running", "waiting", "failed")
     for column in columns:
         table.add_column(column, justify="right")
-    every = dict.fromkeys(c.cell for cells in state.planned.values() for c in cells)
-    others = [cell for cell in (*state.ended, *state.claims, *sorted(state.saved)) if cell not in every]
-    groups = {name: [c.cell for c in cells] for name, cells in state.planned.items()}
-    if others:
-        groups["in no experiment"] = list(dict.fromkeys(others))
     for name, cells in groups.items():
         counts = Counter(map(state.status, cells))
         table.add_row(name, *(str(counts[column]) for column in columns))
     console.print(table)
-    known = {c.cell: c for cells in state.planned.values() for c in cells}
-    for number, claim in enumerate(sorted(state.claims.values(), key=lambda c: -c.silent)):
-        if number == SHOWN:
-            console.print(f"running: {len(state.claims) - SHOWN} more")
-            break
-        ran = seconds_text(max(0.0, time.time() - claim.since))
-        where = f"{claim.host} process {claim.pid}, for {ran}, heard {claim.silent:.0f} s ago"
-        _line(console, f"running: {_name(known, claim.cell)}, {where}")
+
+    def line(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def listed(what: str, lines: list[str]) -> None:
+        for text in lines[:SHOWN]:
+            line(f"{what}: {text}")
+        if len(lines) > SHOWN:
+            line(f"{what}: {len(lines) - SHOWN} more")
+
+    def label(cell: str) -> str:
+        found = known.get(cell) or state.ended.get(cell)
+        return found.label if found is not None else cell
+
+    now = time.time()
+    listed(
+        "running",
+        [
+            f"{label(claim.cell)}, {claim.host} process {claim.pid}, for "
+            f"{seconds_text(max(0.0, now - claim.since))}, heard {claim.silent:.0f} s ago"
+            for claim in sorted(state.claims.values(), key=lambda claim: -claim.silent)
+        ],
+    )
     failed = [cell for cell in state.ended.values() if state.status(cell.cell) == "failed"]
-    for cell in failed[:SHOWN]:
-        own = f"{cell.task} {cell.arm} {cell.budget:.1e} seed {cell.seed}"
-        name = _name(known, cell.cell) if cell.cell in known else own
-        _line(console, f"failed: {name}: {cell.reason}")
-    if len(failed) > SHOWN:
-        console.print(f"failed: {len(failed) - SHOWN} more")
+    listed("failed", [f"{label(cell.cell)}: {cell.reason}" for cell in failed])
     if state.saved:
-        _line(console, f"stopped on the way and ready to go on: {len(state.saved)}")
+        line(f"stopped on the way and ready to go on: {len(state.saved)}")
     for text in state.wrong:
-        _line(console, text)
+        line(text)
     speeds = ", ".join(f"{arm} {rate:.1e}" for arm, rate in sorted(rates(state.ended.values()).items()))
-    _line(console, f"FLOPs a second of one worker: {speeds or 'nothing is done yet'}")
-    running_now = len(state.claims)
-    workers = f"the {running_now} running now" if running_now else "one worker; none is running"
-    _line(console, f"left: about {seconds_text(seconds_left(state))} on {workers}")
-
-
-def _name(known: dict[str, PlannedCell], cell: str) -> str:
-    if cell not in known:
-        return cell
-    found = known[cell]
-    trial = f" trial {found.trial}" if found.trial else ""
-    return f"{found.task} {found.arm} {found.budget:.1e}{trial} seed {found.seed}"
-
-
-def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    line(f"FLOPs per second of one worker: {speeds or 'nothing is done yet'}")
+    count = len(state.claims)
+    workers = f"the {count} running now" if count else "one worker; none is running"
+    line(f"left: about {seconds_text(seconds_left(state))} on {workers}")
 
 
 def main(arguments: list[str]) -> int:

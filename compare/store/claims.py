@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from arena.config import ConfigError
 from compare.store.files import open_folder, write_atomically
 from compare.store.manifest import PLAIN
@@ -37,6 +39,27 @@ SNAPSHOT, SNAPSHOT_BEFORE = "resume.ckpt", "resume.previous.ckpt"
 
 _heard: dict[Path, tuple[tuple[int, int], float]] = {}
 """Claims of others: their last sign of life, and when this process first saw that one."""
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that has claimed a cell, or has run it again."""
+
+    host: str
+    pid: int
+    since: float = 0.0
+    """When it claimed the cell, by the clock of its host."""
+    token: str = ""
+    """Tells two claims of one process apart."""
+    born: str = ""
+    """When the process started: its number may be given to another later."""
+
+
+def owner_of(path: Path) -> Owner | None:
+    """Whom a claim names; None if it is gone, torn or being written."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Owner)
+    except (OSError, ValueError):
+        return None
 
 
 class Store:
@@ -125,20 +148,15 @@ class Store:
         path = folder / "claim.json"
         if path.exists() and _dead(path):
             _remove_dead(path)
-        owner = json.dumps(
-            {
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "since": time.time(),
-                "token": secrets.token_hex(8),
-            }
+        owner = msgspec.json.encode(
+            Owner(host=socket.gethostname(), pid=os.getpid(), since=time.time(), token=secrets.token_hex(8))
         )
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
             yield False
             return
-        with os.fdopen(handle, "w") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(owner)
         stop = threading.Event()
         beat = threading.Thread(target=_beat, args=(path, owner, stop), daemon=True)
@@ -152,16 +170,16 @@ class Store:
                 path.unlink(missing_ok=True)
 
 
-def _beat(path: Path, owner: str, stop: threading.Event) -> None:
+def _beat(path: Path, owner: bytes, stop: threading.Event) -> None:
     # After a long stall the claim may be another's by now: that one is left to its owner.
     while not stop.wait(HEARTBEAT) and _holds(path, owner):
         with contextlib.suppress(OSError):
             os.utime(path)
 
 
-def _holds(path: Path, owner: str) -> bool:
+def _holds(path: Path, owner: bytes) -> bool:
     try:
-        return path.read_text() == owner
+        return path.read_bytes() == owner
     except OSError:
         return False
 
@@ -174,15 +192,11 @@ def _dead(path: Path) -> bool:
     """
     try:
         found = path.stat()
-        text = path.read_text()
     except FileNotFoundError:
         return False
-    try:
-        owner = json.loads(text)
-        host, pid = owner["host"], int(owner["pid"])
-    except (ValueError, KeyError, TypeError):
-        host, pid = "", 0  # being written at this moment, or torn: only silence tells
-    if host == socket.gethostname() and not running(pid):
+    # None: it is being written at this moment, or torn; only silence tells.
+    owner = owner_of(path)
+    if owner is not None and owner.host == socket.gethostname() and not running(owner.pid):
         return True
     sign, now = (found.st_mtime_ns, found.st_ino), time.monotonic()
     if _heard.get(path, ((0, 0), 0.0))[0] != sign:
@@ -194,18 +208,16 @@ def mark_retry(store: Store, identity: str) -> None:
     """Note which command has run a failed cell again."""
     parent = multiprocessing.parent_process()
     pid = parent.pid if parent is not None and parent.pid is not None else os.getpid()
-    mark = {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
-    write_atomically(store.folder(identity) / "retry.json", json.dumps(mark))
+    mark = Owner(host=socket.gethostname(), pid=pid, born=_born(pid))
+    write_atomically(store.folder(identity) / "retry.json", msgspec.json.encode(mark))
 
 
 def retried_by_a_living(store: Store, identity: str) -> bool:
     """Whether a command that still runs on this host has run the failed cell again already."""
-    try:
-        mark = json.loads((store.folder(identity) / "retry.json").read_text())
-        host, pid, born = mark["host"], int(mark["pid"]), mark["born"]
-    except (OSError, ValueError, KeyError, TypeError):
+    mark = owner_of(store.folder(identity) / "retry.json")
+    if mark is None or mark.host != socket.gethostname():
         return False
-    return host == socket.gethostname() and running(pid) and born == _born(pid)
+    return running(mark.pid) and mark.born == _born(mark.pid)
 
 
 def _born(pid: int) -> str:

@@ -54,6 +54,12 @@ class PlannedCell:
     trial: int = 0
     """Number of the trial of a search, from 1, which is the arm as its files have it; 0: no search."""
 
+    @property
+    def label(self) -> str:
+        """The cell in a few words, for a line that a person reads."""
+        trial = f" trial {self.trial}" if self.trial else ""
+        return f"{self.task} {self.arm} {self.budget:.1e}{trial} seed {self.seed}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:

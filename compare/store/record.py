@@ -175,6 +175,11 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     seconds: dict[str, float]
     digest: str = ""
 
+    @property
+    def label(self) -> str:
+        """The cell in a few words, for a line that a person reads."""
+        return f"{self.task} {self.arm} {self.budget:.1e} seed {self.seed}"
+
 
 _glance = msgspec.json.Decoder(Glance)
 
