@@ -5,14 +5,23 @@ The contrasts of the manifest are primary; what the analyses explore besides is 
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 from compare.analysis import caveats, registry
-from compare.analysis.base import Results, Study
+from compare.analysis.base import Analysis, Results, Study
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft, Finding, judge
 from compare.analysis.quantity import BASELINE, check_contrasts
 from compare.store.evidence import Evidence
 from compare.store.manifest import Contrast, ManifestError
+
+
+@cache
+def analyses() -> dict[str, Analysis[Any]]:
+    """Every analysis by name, in the registry's order."""
+    return {name: import_module(f"compare.analysis.{name}.analysis").ANALYSIS for name in registry.NAMES}
 
 
 def analyse(
@@ -43,7 +52,7 @@ def analyse(
         cohort = Cohort(
             study=name, arms=arms, runs=runs, manifest=evidence.manifest, draws=draws, variants=variants
         )
-        measured = {key: analysis.measure(cohort) for key, analysis in registry.analyses().items()}
+        measured = {key: analysis.measure(cohort) for key, analysis in analyses().items()}
         studies[name] = Study(cohort=cohort, measured=measured)
     primary = [
         _primary(studies[contrast.study], contrast, evidence) for contrast in evidence.manifest.contrasts
@@ -76,7 +85,7 @@ def _topic(draft: Draft) -> tuple[str, ...]:
 
 def _compare(study: Study, contrast: Contrast) -> Draft:
     name = registry.owner(contrast.quantity)
-    return registry.analyses()[name].compare(study.cohort, study.measured[name], contrast)
+    return analyses()[name].compare(study.cohort, study.measured[name], contrast)
 
 
 def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
@@ -91,6 +100,6 @@ def _explored(study: Study) -> list[Draft]:
         return []
     return [
         _compare(study, contrast)
-        for name, analysis in registry.analyses().items()
+        for name, analysis in analyses().items()
         for contrast in analysis.explore(study.cohort, study.measured[name])
     ]

@@ -7,12 +7,8 @@ the only one: nothing else names an analysis.
 
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from compare.analysis.quantity import Quantity
-
-if TYPE_CHECKING:
-    from compare.analysis.base import Analysis
 
 NAMES = (
     "ceiling",
@@ -47,9 +43,3 @@ def owner(quantity: str) -> str:
     """The name of the analysis that measures a quantity."""
     modules = {name: import_module(f"compare.analysis.{name}.quantities") for name in NAMES}
     return next(name for name, module in modules.items() if quantity in module.QUANTITIES)
-
-
-@cache
-def analyses() -> "dict[str, Analysis[Any]]":
-    """Every analysis by name, in order."""
-    return {name: import_module(f"compare.analysis.{name}.analysis").ANALYSIS for name in NAMES}

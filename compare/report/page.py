@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compare.analysis import drawing, registry
-from compare.analysis.analyse import analyse
+from compare.analysis import drawing
+from compare.analysis.analyse import analyse, analyses
 from compare.analysis.base import Results
 from compare.analysis.blocks import Badge, Block, Heading, Mark, Number, Prose, Table, figures_of
 from compare.analysis.findings import Finding
@@ -102,7 +102,7 @@ def sections_of(results: Results) -> list[Block]:
     look = drawing.colours(cell.arm for cell in results.evidence.manifest.cells)
     return [
         block
-        for name, analysis in registry.analyses().items()
+        for name, analysis in analyses().items()
         for block in analysis.section(
             [(study.cohort, study.measured[name]) for study in results.studies], results.findings, look
         )

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TypeVar
 
-from compare.analysis import drawing, registry
+from compare.analysis import drawing
 from compare.analysis.base import Results
 from compare.analysis.blocks import Block, Callout, Fold
 from compare.analysis.drawing import Figure
@@ -19,7 +19,7 @@ def section_of(results: Results, name: str) -> list[Block]:
     """The section of one analysis."""
     look = drawing.colours(cell.arm for cell in results.evidence.manifest.cells)
     studies = [(study.cohort, study.measured[name]) for study in results.studies]
-    return registry.analyses()[name].section(studies, results.findings, look)
+    return analyses()[name].section(studies, results.findings, look)
 
 
 def of_kind(kind: type[B], blocks: Sequence[Block]) -> Iterator[B]:

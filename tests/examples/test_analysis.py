@@ -8,7 +8,7 @@ import pytest
 
 import compare.analysis
 from compare.analysis import registry
-from compare.analysis.analyse import analyse
+from compare.analysis.analyse import analyse, analyses
 from compare.plan.config import Experiment
 from compare.report import build
 from compare.store import evidence, manifest
@@ -24,7 +24,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The folder beside the others, and its one line in the registry."""
     monkeypatch.setattr(compare.analysis, "__path__", [*compare.analysis.__path__, str(FOLDER)])
     monkeypatch.setattr(registry, "NAMES", (*registry.NAMES, "wall_time"))
-    caches = (registry.quantities, registry.owner, registry.analyses)
+    caches = (registry.quantities, registry.owner, analyses)
     for cached in caches:
         cached.cache_clear()
     yield

@@ -106,6 +106,11 @@ def write(store: Path, entry: Record) -> Path:
     return path
 
 
+def read(store: Path, planned: PlannedCell) -> Record:
+    """The record of a cell."""
+    return records.load(store / "cells" / planned.cell / "record.json")
+
+
 def plan(seeds: int = 3, budgets: tuple[float, ...] = BUDGETS) -> tuple[PlannedCell, ...]:
     """Two studies, their arms, every budget and seed."""
     studies = [("text", "text", TEXT_LAWS), ("addition", "addition", ADDITION_LAWS)]
