@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from arena.config import ConfigError
 from compare.plan.config import Logger
 from compare.plan.planned import Planned, portable
-from compare.store.evidence import Run
 from compare.store.record import Evaluation, Record
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class Mirror:
         if self.logger is None:
             return
         log_history(self.logger, record.history, record.evaluations, forecasts)
-        self.logger.log_metrics(headline(self.planned, record))
+        self.logger.log_metrics(headline(record))
         figures = draw(record.history)
         run: Any = self.logger.experiment  # pyright: ignore[reportAttributeAccessIssue]
         if self.settings.name == "tensorboard":
@@ -126,10 +125,9 @@ class Mirror:
         self.logger = None
 
 
-def headline(planned: Planned, record: Record) -> dict[str, float]:
+def headline(record: Record) -> dict[str, float]:
     """Loss and answer error in distribution, each arm in its default way: one name for all arms."""
-    run = Run(planned=planned.listed, record=record)
-    loss, exact = run.find("loss"), run.find("exact")
+    loss, exact = record.find("loss"), record.find("exact")
     found = {"headline/training_flops": record.flops}
     found |= {"headline/loss": loss.value} if loss else {}
     return found | ({"headline/answer_error": 1 - exact.value} if exact else {})

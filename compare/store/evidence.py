@@ -26,33 +26,10 @@ class Run:
         """What tells points of an arm apart: number of the rung, or budget where FLOPs are the axis."""
         return self.planned.rung or self.planned.budget
 
-    def find(
-        self,
-        metric: str,
-        *,
-        stage: str = "final",
-        severity: int = 0,
-        effort: str | None = None,
-        axis: str = "",
-    ) -> Evaluation | None:
-        """An evaluation at a stage and severity (of an axis, or of the first one listed); without an
-        effort, the arm's own way to answer.
-
-        That is `greedy` for a policy, else the last listed that does not sample: contenders list their
-        default last (`think_2` after `think_1`). Choosing by the result would be selection at test.
-        """
-        if effort is not None:
-            return self.record.find(metric, stage=stage, severity=severity, effort=effort, axis=axis)
-        first = self.record.find(metric, stage=stage, severity=severity, axis=axis)
-        if first is None:
-            return None
-        found = {
-            e.effort: e
-            for e in self.record.evaluations
-            if (e.metric, e.stage, e.severity, e.axis) == (metric, stage, severity, first.axis)
-            and e.effort != "sample"
-        }
-        return found.get("greedy") or next(reversed(found.values()), None)
+    @property
+    def find(self) -> Callable[..., Evaluation | None]:
+        """The record's own `find`."""
+        return self.record.find
 
 
 @dataclass(frozen=True, kw_only=True)

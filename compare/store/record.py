@@ -104,16 +104,24 @@ class Record:
         effort: str | None = None,
         axis: str = "",
     ) -> Evaluation | None:
-        """The first evaluation of `metric` at this stage and severity (and effort and axis, if given).
+        """An evaluation at a stage and severity; without an effort, the arm's own way to answer.
 
-        Severity 0 is shared by all axes and listed under the first one only.
+        That is `greedy` for a policy, else the last listed that does not sample: contenders list their
+        default last (`think_2` after `think_1`). Choosing by the result would be selection at test.
+
+        Without an axis it is the first one listed. Severity 0 is shared by all axes and listed under the
+        first one only.
         """
-        for e in self.evaluations:
-            if (e.metric, e.stage, e.severity) != (metric, stage, severity):
-                continue
-            if effort in (None, e.effort) and (not severity or axis in ("", e.axis)):
-                return e
-        return None
+        seen = [
+            e
+            for e in self.evaluations
+            if (e.metric, e.stage, e.severity) == (metric, stage, severity)
+            and (not severity or axis in ("", e.axis))
+        ]
+        if effort is not None:
+            return next((e for e in seen if e.effort == effort), None)
+        ways = {e.effort: e for e in seen if e.axis == seen[0].axis and e.effort != "sample"}
+        return ways.get("greedy") or next(reversed(ways.values()), None)
 
 
 def dump(record: Record) -> str:
