@@ -5,14 +5,14 @@ Records and ladders hold its name; this module alone takes names apart.
     greedy        KIND       a way that has no number
     think_8       KIND_K     K steps of one kind
     think_8x4     KIND_KxR   R restarts of K steps, of which one is kept
-    majority@16   RULE@K     K samples, of which a rule keeps one
+    majority@16   RULE@K     K samples, at least 2, of which a rule keeps one
 
 Kinds and rules are open: a family that answers with `refine_3` needs no entry in any list. MEANINGS explains
 those that exist here. Nothing but the standard library is imported.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -43,7 +43,11 @@ MEANINGS = {
 
 _WORD, _NUMBER = r"[a-z]+(?:_[a-z]+)*", r"[1-9][0-9]*"
 _STEPS = re.compile(rf"(?P<kind>{_WORD})(?:_(?P<steps>{_NUMBER})(?:x(?P<restarts>{_NUMBER}))?)?")
-_SELECTION = re.compile(rf"(?P<rule>{_WORD})@(?P<samples>{_NUMBER})")
+_SELECTION = re.compile(rf"(?P<rule>{_WORD})@(?!1$)(?P<samples>{_NUMBER})")
+_GRAMMAR = (
+    "not the name of an effort; write KIND, KIND_K for K steps, KIND_KxR for R restarts of them, or RULE@K "
+    "for one of K samples (at least 2)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +76,18 @@ class Effort:
         return None
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """The effort of a name. Raises ValueError if it is not the name of one."""
+    def parse(cls, text: str, forms: Collection[str] = (), remedy: str = _GRAMMAR) -> Self:
+        """The effort of a name.
+
+        Args:
+            forms: the forms that will do; empty: all.
+            remedy: what to write instead, such as "write think_8 for 8 steps".
+        Raises:
+            ValueError: not the name of an effort, or of one that will not do.
+        """
         effort = cls.match(text)
-        if effort is None:
-            raise ValueError(
-                f"effort={text}: not the name of an effort; write KIND, KIND_K for K steps, KIND_KxR for R "
-                "restarts of them, or RULE@K for one of K samples, numbers from 1 up"
-            )
+        if effort is None or (forms and effort.form not in forms):
+            raise ValueError(f"effort={text}: {remedy}")
         return effort
 
     def __str__(self) -> str:

@@ -1,22 +1,22 @@
 """The ladder: the efforts that an arm's configuration asks for beside the arm's default one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 
 from arena.config import require
 from arena.effort import Effort
 
 
-def check_ladder(ladder: Sequence[str], fits: Callable[[Effort], bool], remedy: str) -> None:
+def check_ladder(ladder: Sequence[str], forms: Collection[str], remedy: str) -> None:
     """Raise ConfigError unless every entry of `arm.ladder` is an effort of the arm, listed once.
 
     Args:
-        fits: whether an effort is one of the arm's.
+        forms: of the arm's efforts, such as think_K.
         remedy: what to write instead, such as "write think_8 for 8 steps".
     """
     efforts: list[Effort] = []
     for name in ladder:
         effort = Effort.match(name)
-        if effort is None or not fits(effort):
+        if effort is None or effort.form not in forms:
             require(False, f"arm.ladder={list(ladder)}: {name} is no effort; {remedy}")
         else:
             efforts.append(effort)

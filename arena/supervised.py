@@ -180,14 +180,12 @@ class NextTokens(Contender):
     def effort(self, name: str) -> Effort:
         """The effort of this name: greedy, a sample, or a choice among samples. Raises ValueError if the
         policy has no such effort."""
-        effort = Effort.match(name)
-        chooses = effort is not None and effort.selection in self.rules and effort.samples >= 2
-        if effort is None or not (chooses or name in (GREEDY, SAMPLE)):
-            raise ValueError(
-                f"effort={name}: choose {GREEDY}, {SAMPLE}, or RULE@K with a RULE of "
-                f"{', '.join(self.rules)} and at least 2 samples K"
-            )
-        return effort
+        return Effort.parse(
+            name,
+            (GREEDY, SAMPLE, *(f"{rule}@K" for rule in self.rules)),
+            f"choose {GREEDY}, {SAMPLE}, or RULE@K with a RULE of {', '.join(self.rules)} and at least 2 "
+            "samples K",
+        )
 
     def _selected(self, effort: Effort, samples: Samples) -> Solutions:
         """The answers of an effort, from exactly as many samples as it draws."""

@@ -87,7 +87,7 @@ class EBTArm:
         require(self.extra_steps >= 0, f"arm.extra_steps={self.extra_steps}: must not be negative")
         check_ladder(
             self.ladder,
-            lambda effort: effort.form in FORMS,
+            FORMS,
             "write think_8 for 8 steps, think_8x4 for 4 restarts of them",
         )
         require_choice("arm.parametrisation", self.parametrisation, PARAMETRISATIONS)
@@ -189,11 +189,9 @@ def thinking_of(name: str) -> Thinking | None:
     Raises:
         ValueError: another effort.
     """
-    effort = Effort.match(name)
-    if effort is None or effort.form not in (START, *FORMS):
-        raise ValueError(
-            f"effort={name}: write think_8 for 8 steps, think_8x4 for 4 restarts of them, or start"
-        )
+    effort = Effort.parse(
+        name, (START, *FORMS), "write think_8 for 8 steps, think_8x4 for 4 restarts of them, or start"
+    )
     if effort.kind == START:
         return None
     return Thinking(steps=effort.steps, restarts=effort.restarts, hold_last=True)

@@ -36,7 +36,7 @@ def _check_selections(ladder: list[str]) -> None:
     """Raise ConfigError unless every entry of a policy's `arm.ladder` is a choice among its own samples."""
     check_ladder(
         ladder,
-        lambda effort: effort.selection in OF_A_POLICY and effort.samples >= 2,
+        [f"{rule}@K" for rule in OF_A_POLICY],
         "write majority@8, likelihood@8 or oracle@8 for 8 samples (at least 2)",
     )
 

@@ -20,8 +20,8 @@ class DiffusionArm:
     steps: int = 16
     """Unmasking steps of the default answer; no more are taken than the answer has cells."""
     levels: int = 8
-    """Numbers of masked cells over which the bound on the likelihood is averaged, one from every of as many
-    equal ranges, at one forward pass per number."""
+    """Terms of the bound on the likelihood. Each is a forward pass with another number of masked cells, drawn
+    from one of as many equal ranges."""
     ladder: list[str] = field(default_factory=list)
     """More efforts to evaluate: unmask_K fills the answer in K steps."""
 
@@ -29,4 +29,4 @@ class DiffusionArm:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
         require(self.steps >= 1, f"arm.steps={self.steps}: must be at least 1")
         require(self.levels >= 1, f"arm.levels={self.levels}: must be at least 1")
-        check_ladder(self.ladder, lambda effort: effort.form == "unmask_K", "write unmask_4 for 4 steps")
+        check_ladder(self.ladder, ["unmask_K"], "write unmask_4 for 4 steps")

@@ -93,10 +93,8 @@ class DiffusionModule(Contender):
 
     def steps_of(self, effort: str) -> int:
         """Unmasking steps of an effort named `unmask_K`."""
-        unmasking = Effort.match(effort)
-        if unmasking is None or unmasking.form != "unmask_K":
-            raise ValueError(f"effort={effort}: write unmask_K for K steps, such as {self.efforts()[-1]}")
-        return unmasking.steps
+        remedy = f"write unmask_K for K steps, such as {self.efforts()[-1]}"
+        return Effort.parse(effort, ["unmask_K"], remedy).steps
 
     @torch.no_grad()
     def fill(self, problems: Sequence[Problem], counts: Sequence[int]) -> Tensor:

@@ -33,4 +33,4 @@ class LoopedArm:
     def validate(self) -> None:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
         require(self.loops >= 1, f"arm.loops={self.loops}: must be at least 1")
-        check_ladder(self.ladder, lambda effort: effort.form == "loop_K", "write loop_8 for 8 loops")
+        check_ladder(self.ladder, ["loop_K"], "write loop_8 for 8 loops")

@@ -114,7 +114,5 @@ class LoopedModule(NextTokens):
         return {effort: self.solve(problems, effort, key) for effort in self.efforts()}
 
     def _loops(self, effort: str) -> int:
-        loops = Effort.match(effort)
-        if loops is None or loops.form != "loop_K":
-            raise ValueError(f"effort={effort}: write loop_R for R loops, such as {self.efforts()[-1]}")
-        return loops.steps
+        remedy = f"write loop_R for R loops, such as {self.efforts()[-1]}"
+        return Effort.parse(effort, ["loop_K"], remedy).steps
