@@ -166,10 +166,13 @@ def _estimate(finding: Finding | None) -> Inline:
     """Verdict, estimate, interval and seeds."""
     if finding is None:
         return "–"
-    seeds = "single run" if finding.single_run else f"n = {finding.n}"
+    if finding.estimate is None:
+        return Badge(finding), f" {finding.value_text}"
     number = Number(finding.value_text, finding.estimate)
+    seeds = "single run" if finding.single_run else f"n = {finding.n}"
+    whole = " {}, {}, ".format(*(text.replace(" ", "\u00a0") for text in (finding.interval_text, seeds)))
     cells = tuple(dict.fromkeys(finding.records))
-    return Badge(finding), " ", number, f" {finding.interval_text}, {seeds}, ", Mark(counted(cells), cells)
+    return Badge(finding), " ", number, whole, Mark(counted(cells), cells)
 
 
 def _records(evidence: Evidence) -> dict[str, Record]:

@@ -8,15 +8,6 @@
     const found = number.exec(value);
     return found ? Number(found[1]) * (value.startsWith("-") && found[1][0] !== "-" ? -1 : 1) : NaN;
   };
-  const cellAt = (row, column) => {
-    let at = 0;
-    for (const cell of row.cells) {
-      if (at === column && cell.colSpan === 1) return cell;
-      at += cell.colSpan;
-      if (at > column) return undefined;
-    }
-    return undefined;
-  };
   for (const table of document.querySelectorAll("table.sortable")) {
     const body = table.tBodies[0];
     const heads = [...(table.tHead?.rows[0]?.cells ?? [])];
@@ -31,7 +22,7 @@
         return;
       }
       head.setAttribute("aria-sort", now);
-      const texts = original.map((row) => text(cellAt(row, column)));
+      const texts = original.map((row) => text(row.cells[column]));
       const numeric = texts.every((value) => empty(value) || !Number.isNaN(read(value)));
       const sign = now === "ascending" ? 1 : -1;
       const order = original.map((_, i) => i).sort((a, b) => {

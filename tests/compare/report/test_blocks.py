@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from compare.analysis import analyse
 from compare.analysis.blocks import (
     Badge,
     Block,
@@ -26,8 +27,8 @@ from compare.analysis.blocks import (
     figures_of,
 )
 from compare.analysis.drawing import Figure
+from compare.report import page
 from compare.report.basis import Basis
-from compare.report.page import write
 from compare.report.render import code_text, environment, markdown_text, number_in
 from compare.store.evidence import Evidence, Trouble
 from tests.compare.planted import synthetic
@@ -189,10 +190,9 @@ def test_a_number_is_found_within_pieces() -> None:
 
 
 def test_the_page_stands_without_any_analysis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from compare.analysis import registry
-
-    monkeypatch.setattr(registry, "analyses", dict)
+    for module in (analyse, page):
+        monkeypatch.setattr(module, "analyses", dict)
     missing = tuple(Trouble(planned=cell, kind="missing", reason="none") for cell in CELLS)
     bare = replace(EVIDENCE.manifest, contrasts=())
-    path = write(Evidence(manifest=bare, runs=(), troubles=missing), tmp_path)
+    path = page.write(Evidence(manifest=bare, runs=(), troubles=missing), tmp_path)
     assert "All findings" in path.read_text(encoding="utf-8")
