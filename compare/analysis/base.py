@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from compare.analysis.blocks import Block
+from compare.analysis.blocks import Block, Heading, Listing, Prose
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft, Finding
 from compare.store.evidence import Evidence
@@ -16,12 +16,28 @@ from compare.store.manifest import Contrast
 
 M = TypeVar("M")
 
+Studies = Sequence[tuple[Cohort, M | None]]
+"""Every study of an experiment, with what was measured of it."""
+
 LookOf = dict[str, tuple[str, str]]
 """Colour and marker of each arm, the same in every figure."""
 
 
 class Analysis(Generic[M]):
-    """One question. All four steps are deterministic for the same records."""
+    """One question. Its four steps are deterministic for the same records.
+
+    A subclass measures, compares and explores. Its section is a heading, a part per study (`part`) and
+    warnings; one that is built otherwise replaces `section`.
+    """
+
+    title: str = ""
+    """Heading of the section; empty: it has none of the usual form."""
+    anchor: str = ""
+    """Where links to the section lead."""
+    nothing: str = ""
+    """What is said of a study for which nothing was measured."""
+    beware: tuple[str, ...] = ()
+    """Warnings at the section's end."""
 
     def measure(self, cohort: Cohort) -> M | None:
         """What the comparisons and the section read of one study; None if there is nothing to measure."""
@@ -35,16 +51,37 @@ class Analysis(Generic[M]):
         """Contrasts worth a look that nobody need have named."""
         return []
 
-    def section(
-        self, studies: "Sequence[tuple[Cohort, M | None]]", findings: Sequence[Finding], look: LookOf
-    ) -> list[Block]:
+    def shown(self, studies: Studies[M]) -> Studies[M]:
+        """The studies that the section shows; none: it is left out."""
+        return studies
+
+    def opening(self, studies: Studies[M]) -> str:
+        """What a reader has to know before the first part."""
+        return ""
+
+    def part(self, cohort: Cohort, measured: M, findings: Sequence[Finding], look: LookOf) -> list[Block]:
+        """What the section shows of one study. Args: findings: those of the study."""
+        return []
+
+    def section(self, studies: Studies[M], findings: Sequence[Finding], look: LookOf) -> list[Block]:
         """Its part of the report; empty if it has nothing to show.
 
         Args:
             studies: every study of the experiment, with what was measured of it.
             findings: all of them, judged.
         """
-        return []
+        shown = self.shown(studies) if self.title else ()
+        if not shown:
+            return []
+        opening = self.opening(shown)
+        out: list[Block] = [Heading(text=self.title, level=2, anchor=self.anchor)]
+        out += [Prose(text=opening, soft=True)] if opening else []
+        for cohort, measured in shown:
+            out.append(Heading(text=cohort.study))
+            own = [finding for finding in findings if finding.study == cohort.study]
+            nothing: list[Block] = [Prose(text=self.nothing)]
+            out += nothing if measured is None else self.part(cohort, measured, own, look)
+        return [*out, Listing(items=self.beware, soft=True)] if self.beware else out
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -206,3 +206,8 @@ def grounds(findings: Iterable[Finding]) -> tuple[str, ...]:
 def word(finding: Finding, words: Mapping[str, str]) -> str:
     """What a section calls a verdict."""
     return "not measured" if finding.estimate is None else words[finding.verdict]
+
+
+def words(ahead: str, behind: str, equivalent: str) -> dict[str, str]:
+    """What a section calls each verdict."""
+    return {"ahead": ahead, "behind": behind, "equivalent": equivalent, "undecided": "undecided"}

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Protocol
 
 
@@ -66,6 +67,14 @@ def grouped(pairs: list[tuple[str, str]]) -> str:
     words = dict.fromkeys(word for _, word in pairs)
     parts = [f"{word} ({', '.join(name for name, w in pairs if w == word)})" for word in words]
     return "; ".join(parts) + "." if parts else "not measured."
+
+
+def sentences(answers: Iterable[tuple[str, str, str]]) -> str:
+    """(opening, name, word): a sentence per opening, such as `Against x: ahead (a, b).`"""
+    pairs: dict[str, list[tuple[str, str]]] = {}
+    for opening, name, word in answers:
+        pairs.setdefault(opening, []).append((name, word))
+    return " ".join(f"{opening}: {grouped(own)}" for opening, own in pairs.items())
 
 
 def sentence(text: str) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from compare.analysis.base import Analysis, LookOf
-from compare.analysis.blocks import Block, Figures, Heading, Mark, Prose, Table
+from compare.analysis.blocks import Block, Figures, Mark, table
 from compare.analysis.cohort import Cohort
 from compare.analysis.drawing import draw_figure
 from compare.analysis.findings import Draft, Finding
@@ -28,6 +28,9 @@ def seconds(run: Run) -> float | None:
 
 class WallTime(Analysis[Measured]):
     """Wall time decides nothing; it says what a counted FLOP costs."""
+
+    title, anchor = "Wall time", "wall"
+    nothing = "No finished run of this study tells its wall time."
 
     def measure(self, cohort: Cohort) -> Measured:
         tops = {arm: cohort.top(arm, look=seconds) for arm in cohort.arms}
@@ -52,34 +55,24 @@ class WallTime(Analysis[Measured]):
         others = [arm for arm in cohort.arms if arm != BASELINE and BASELINE in cohort.arms]
         return [cohort.contrast(arm, BASELINE, "wall_time") for arm in others]
 
-    def section(
-        self,
-        studies: Sequence[tuple[Cohort, Measured | None]],
-        findings: Sequence[Finding],
-        look: LookOf,
+    def part(
+        self, cohort: Cohort, measured: Measured, findings: Sequence[Finding], look: LookOf
     ) -> list[Block]:
-        out: list[Block] = [Heading(text="Wall time", level=2, anchor="wall")]
-        for cohort, measured in studies:
-            if not measured:
-                out.append(Prose(text=f"No finished run of {cohort.study} tells its wall time."))
-                continue
+        def draw(ax: Axes) -> None:
+            for row, (arm, (estimate, _)) in enumerate(measured.items()):
+                colour, marker = look[arm]
+                ax.plot(estimate.value, row, marker, color=colour, label=arm)
+            ax.set_xlabel("seconds of training")
 
-            def draw(ax: Axes, arms: Measured = measured) -> None:
-                for row, (arm, (estimate, _)) in enumerate(arms.items()):
-                    colour, marker = look[arm]
-                    ax.plot(estimate.value, row, color=colour, marker=marker, linestyle="none", label=arm)
-                ax.set_xlabel("seconds of training")
-
-            cells = tuple(cell for _, own in measured.values() for cell in own)
-            words = "; ".join(f"{arm} {estimate.value:.3g} s" for arm, (estimate, _) in measured.items())
-            title = f"{cohort.study}: seconds at the largest {cohort.point}"
-            figure = draw_figure(f"{cohort.study}-wall", title, "Means over seeds.", draw, words, cells)
-            rows = tuple(
-                (Mark(arm, own), interval_text(estimate, 1)) for arm, (estimate, own) in measured.items()
-            )
-            table = Table(label=f"Wall time of {cohort.study}", columns=("arm", "seconds"), rows=rows)
-            out += [Heading(text=cohort.study), Figures(figures=(figure,)), table]
-        return out
+        cells = tuple(cell for _, own in measured.values() for cell in own)
+        words = "; ".join(f"{arm} {estimate.value:.3g} s" for arm, (estimate, _) in measured.items())
+        title = f"{cohort.study}: seconds at the largest {cohort.point}"
+        figure = draw_figure(f"{cohort.study}-wall", title, "Means over seeds.", draw, words, cells)
+        rows = [
+            {"arm": Mark(arm, own), "seconds": interval_text(estimate, 1)}
+            for arm, (estimate, own) in measured.items()
+        ]
+        return [Figures(figures=(figure,)), *table(f"Wall time of {cohort.study}", rows)]
 
 
 ANALYSIS = WallTime()
