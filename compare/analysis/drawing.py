@@ -13,8 +13,10 @@ from html import escape
 from typing import Any
 
 import matplotlib
+import numpy as np
 
 from compare.analysis.quantity import BASELINE
+from compare.stats.intervals import Array, Estimate
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -169,3 +171,34 @@ def _accessible(svg: str, name: str, title: str, summary: str) -> str:
         # On a phone its letters would be too small to read: it keeps its width, and its frame scrolls.
         head += f' style="min-width: {float(found[1]):.0f}px"'
     return f'{head} role="img" aria-label="{text}"><title>{text}</title>{body}'
+
+
+def draw_courses(
+    ax: Axes, seeds: list[tuple[Array, Array]], look: tuple[str, str], label: str
+) -> tuple[Array, Array]:
+    """Seeds, each (x, y), thin; their mean thick, over the x that all of them cover. Returns the mean."""
+    colour, marker = look
+    for x, y in seeds:
+        ax.plot(x, y, color=colour, linewidth=0.7, alpha=0.5)
+    grid = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 100)
+    mean = np.mean([np.interp(grid, x, y) for x, y in seeds], axis=0)
+    ax.plot(grid, mean, f"-{marker}", color=colour, label=label, linewidth=2.2, markevery=20, markersize=5)
+    return grid, mean
+
+
+def draw_row(
+    ax: Axes, y: float, seeds: list[float], mean: Estimate, look: tuple[str, str], least: float = -np.inf
+) -> None:
+    """Along one row: seeds small, their mean large with its interval, which is cut at `least`."""
+    colour, marker = look
+    if not mean.single_run:
+        ax.plot([max(mean.low, least), mean.high], [y, y], color=colour, linewidth=1.1, alpha=0.7)
+    ax.plot(seeds, [y] * len(seeds), marker, markersize=2.5, color=colour, alpha=0.55)
+    ax.plot(mean.value, y, marker, markersize=6, color=colour)
+
+
+def name_rows(ax: Axes, names: list[str]) -> None:
+    """Names of rows 0, 1, ..., the first on top."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
