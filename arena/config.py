@@ -75,7 +75,7 @@ class TaskConfig:
     name: str = MISSING
     """Label in tables and records."""
     batch: int = 128
-    """Problems (windows, for text) a training step."""
+    """Problems (windows, for text) per training step."""
 
     def validate(self) -> None:
         require(self.batch >= 1, f"task.batch={self.batch}: must be at least 1")
@@ -185,7 +185,7 @@ class TrainerConfig:
     precision: str = "auto"
     """auto: fp32 on CPU and MPS, bf16-mixed on CUDA; or any Lightning precision."""
     threads: int = 1
-    """CPU threads a process; small cells run best one to a core."""
+    """CPU threads per process; small cells run best one to a core."""
     warmup: float = 0.05
     """Share of the budget over which the learning rate rises."""
     lr_end: float = 0.1

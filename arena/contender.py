@@ -25,7 +25,7 @@ class Diverged(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood:
-    """Negative log-likelihood of a batch, one entry a problem."""
+    """Negative log-likelihood of a batch, one entry per problem."""
 
     nats_B: Tensor
     """Summed over the problem's supervised tokens."""
@@ -36,7 +36,7 @@ class Likelihood:
 
 @dataclass(frozen=True, kw_only=True)
 class Solutions:
-    """Completions, one a problem, and what producing all of them cost."""
+    """Completions, one per problem, and what producing all of them cost."""
 
     completions: list[tuple[int, ...]]
     flops: float
@@ -51,7 +51,7 @@ class Trajectory:
     energy: tuple[float, ...]
     """Energy, summed over the completion's tokens; for one energy of a whole answer, that."""
     entropy: tuple[float, ...]
-    """Entropy of the candidate distributions, nats a token."""
+    """Entropy of the candidate distributions, nats per token."""
 
 
 class History:
@@ -158,7 +158,7 @@ class Contender(lightning.LightningModule, ABC):
         return {effort: self.solve(problems, effort, key) for effort in self.efforts()}
 
     def trajectories(self, problems: Sequence[Problem], key: Sequence[object] = ()) -> list[Trajectory]:
-        """How the completions of some problems come about, one a problem; empty: nothing is refined."""
+        """How the completions of some problems come about, one per problem; empty: nothing is refined."""
         return []
 
     # What they share.

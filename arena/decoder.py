@@ -41,7 +41,7 @@ class Decoder(ABC):
 
 
 def dots(k_TBHD: Tensor, q_BHD: Tensor) -> Tensor:
-    """Scores (T, B, H) of few keys a sequence, one step after the other.
+    """Scores (T, B, H) of few keys per sequence, one step after the other.
 
     Sums of element-wise products: for one query and few keys they take half the time of the fused kernel and
     of batched matrix products, which go through sequences and heads one by one.

@@ -1,6 +1,6 @@
 """Counted FLOPs: the one place that knows what a computation costs.
 
-Convention: matrix products only, 2 FLOPs a multiply-add, as torch's FlopCounterMode counts them.
+Convention: matrix products only, 2 FLOPs per multiply-add, as torch's FlopCounterMode counts them.
 Left out, for every arm alike: element-wise work, norms, softmax, optimiser arithmetic (a few per
 cent at width 64, less above). Attention counts every query-key pair that is computed; a causal mask
 earns no discount. What fused attention kernels recompute in their backward pass is not counted.
@@ -27,7 +27,7 @@ def block_linears(size: Size, tokens: float) -> float:
 
 
 def backbone(size: Size, tokens: float, pairs: float) -> float:
-    """Forward pass of every block over `tokens` tokens with `pairs` query-key pairs a block."""
+    """Forward pass of every block over `tokens` tokens with `pairs` query-key pairs per block."""
     return size.layers * (block_linears(size, tokens) + attention(size, pairs))
 
 

@@ -38,7 +38,7 @@ class Rollout:
 
 
 def sequence_seeds(prompts: Iterable[Sequence[int]], group: int, *key: object) -> numpy.ndarray:
-    """One 64-bit seed a sequence, (P * group,).
+    """One 64-bit seed per sequence, (P * group,).
 
     It follows from `key`, the prompt's content, how often the same prompt stood earlier in the list,
     and the sequence's number in its group: not from the neighbours or the order of the batch.
@@ -76,14 +76,14 @@ def sample(
     temperature: float = 1.0,
     seeds: numpy.ndarray | None = None,
 ) -> Rollout:
-    """Sample `group` completions a prompt, each until `task.end` or `length` tokens.
+    """Sample `group` completions per prompt, each until `task.end` or `length` tokens.
 
     A prompt is read once for its whole group. Sampling inverts the cumulative distribution at
     `uniforms(seeds, length)`, so a sequence does not depend on the batch it is sampled in.
 
     Args:
         temperature: divides the logits; 0 takes the most probable token and needs no seeds.
-        seeds: one a sequence, from `sequence_seeds`.
+        seeds: one per sequence, from `sequence_seeds`.
     Raises:
         ValueError: `seeds` are missing or too few for a positive temperature.
     """

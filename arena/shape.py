@@ -1,6 +1,6 @@
 """What a policy's passes cost, and how many parameters it has. No torch here.
 
-Counted as in `arena.flops`: matrix products only, two FLOPs a multiply-add, every computed
+Counted as in `arena.flops`: matrix products only, two FLOPs per multiply-add, every computed
 query-key pair. A forward pass is linear in its tokens, pairs and predictions, so three numbers
 describe the arena's backbone and any other dense decoder alike.
 """
@@ -61,7 +61,7 @@ def arena_shape(size: Size, vocabulary: int) -> Shape:
 
 
 def teacher_forced(shape: Shape, *, sequences: int, observed: int, predicted: int) -> float:
-    """Forward pass over `observed` tokens a sequence (padded), logits at `predicted` of them."""
+    """Forward pass over `observed` tokens per sequence (padded), logits at `predicted` of them."""
     return shape.forward(
         tokens=sequences * observed, pairs=sequences * observed**2, predicted=sequences * predicted
     )

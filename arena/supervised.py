@@ -35,10 +35,9 @@ class Samples:
     shape: Shape
 
     def first(self, k: int) -> "Samples":
-        """The first k drawn of each problem."""
-        return replace(
-            self, completions=[own[:k] for own in self.completions], nats=[own[:k] for own in self.nats]
-        )
+        """The first k drawn of every problem."""
+        completions = [group[:k] for group in self.completions]
+        return replace(self, completions=completions, nats=[nats[:k] for nats in self.nats])
 
     @property
     def flops(self) -> float:
@@ -48,7 +47,7 @@ class Samples:
         return self.shape.sample(
             sequences=len(self.problems) * k,
             prompt=max(len(p.prompt) for p in self.problems),
-            steps=max(len(c) for own in self.completions for c in own),
+            steps=max(len(c) for group in self.completions for c in group),
             group=k,
         )
 
@@ -84,21 +83,22 @@ class NextTokens(Contender):
         Returns this process's part of the batch and its logits before the step, (B, M, V), without a graph.
         """
         rows = self.own_rows(len(batch.problems))
-        own = batch if rows is None else batch.rows(rows)
-        targets_BM = own.targets_BM.masked_fill(~own.supervised_BM, -100)
-        logits_BMV = predicted_logits(self.model, own)
+        part = batch if rows is None else batch.rows(rows)
+        supervised_BM = part.supervised_BM
+        targets_BM = part.targets_BM.masked_fill(~supervised_BM, -100)
+        logits_BMV = predicted_logits(self.model, part)
         loss: Tensor = F.cross_entropy(logits_BMV.flatten(0, 1), targets_BM.flatten(), ignore_index=-100)
         if rows is not None:
             # The mean over the tokens of all processes, which hold unequal numbers of them.
-            tokens = own.supervised_BM.sum().to(loss.dtype)
+            tokens = supervised_BM.sum().to(loss.dtype)
             loss = loss * (tokens * self.ranks / batch.supervised_BM.sum())
         self.manual_backward(loss)
         norm = self.optimise(optim.schedule(share, self.cell.trainer))
         self.spend("train", 3 * self.forward_flops(batch))
         self.problems += len(batch.problems)
-        told = ranks.summed(loss) / self.ranks
-        self.history.add(step=self.steps, flops=self.flops_spent, loss=told, gradient_norm=norm)
-        return own, logits_BMV.detach()
+        mean = ranks.summed(loss) / self.ranks
+        self.history.add(step=self.steps, flops=self.flops_spent, loss=mean, gradient_norm=norm)
+        return part, logits_BMV.detach()
 
     @torch.no_grad()
     def evaluate(self, batch: Batch, effort: str | None = None) -> Likelihood:
@@ -171,10 +171,10 @@ class NextTokens(Contender):
         """Index of the sample that a rule answers with, per problem, and the FLOPs of applying the rule."""
         pairs = zip(samples.problems, samples.completions, strict=True)
         if rule == selection.MAJORITY:
-            return [selection.majority([selection.answer(p, c) for c in own]) for p, own in pairs], 0.0
+            return [selection.majority([selection.answer(p, c) for c in group]) for p, group in pairs], 0.0
         if rule == selection.LIKELIHOOD:
-            return [selection.lowest(own) for own in samples.nats], 0.0
-        wrong = [[not self.task.verify(p, c).correct for c in own] for p, own in pairs]
+            return [selection.lowest(nats) for nats in samples.nats], 0.0
+        wrong = [[not self.task.verify(p, c).correct for c in group] for p, group in pairs]
         return [selection.lowest(flags) for flags in wrong], 0.0
 
     def effort(self, name: str) -> Effort:
@@ -190,9 +190,9 @@ class NextTokens(Contender):
     def _selected(self, effort: Effort, samples: Samples) -> Solutions:
         """The answers of an effort, from exactly as many samples as it draws."""
         if not effort.selection:
-            return Solutions(completions=[own[0] for own in samples.completions], flops=samples.flops)
+            return Solutions(completions=[group[0] for group in samples.completions], flops=samples.flops)
         chosen, cost = self.choose(effort.selection, samples)
-        completions = [own[i] for own, i in zip(samples.completions, chosen, strict=True)]
+        completions = [group[i] for group, i in zip(samples.completions, chosen, strict=True)]
         return Solutions(completions=completions, flops=samples.flops + cost)
 
 

@@ -41,5 +41,5 @@ def descend(
 
 @functools.cache
 def compiled(backend: str = "inductor") -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
-    """The compiled `descend`, once a step of thinking; inductor needs a C++ compiler on the CPU."""
+    """The compiled `descend`, once per step of thinking; inductor needs a C++ compiler on the CPU."""
     return torch.compile(descend, backend=backend, fullgraph=True)

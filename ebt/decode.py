@@ -87,7 +87,7 @@ def until(row: list[int], end: int | None) -> tuple[int, ...]:
 
 
 class Decoder:
-    """Reads prompts of one length, then thinks once a token; `flops` is what it has cost.
+    """Reads prompts of one length, then thinks once per token; `flops` is what it has cost.
 
     Args:
         noise: of the first candidates; langevin: of the steps; draws: of the sampled tokens.
@@ -224,7 +224,7 @@ class _Cache:
 
 
 def take(logits_BV: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:
-    """One token a row, (B,)."""
+    """One token per row, (B,)."""
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
     logits_BV = logits_BV.float() / sampling.temperature

@@ -1,6 +1,6 @@
 """The energy: a context pass, computed once, and a candidate pass for every step of thinking.
 
-Shapes as in arena.transformer; M candidates a sequence, each a distribution over V for the token
+Shapes as in arena.transformer; M candidates per sequence, each a distribution over V for the token
 after one observed position. A candidate attends to the observed tokens up to its position and to
 itself, nothing else; it sits at the rotary position of the token that it guesses.
 

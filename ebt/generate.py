@@ -36,10 +36,10 @@ class Options:
     prompt: str = MISSING  # text to go on from
     tokens: int | None = None  # most tokens to generate; none: what the trained length has room for
     seed: int = 0  # of starts, noise and sampled tokens
-    show: str = "text"  # text; or energy, a line a token: probability, energy, steps taken
+    show: str = "text"  # text; or energy, a line per token: probability, energy, steps taken
     beyond_context: bool = False  # go on past the length seen in training
-    steps: int | None = None  # steps of thinking a token; none: as trained
-    restarts: int = 1  # descents a token; one is kept
+    steps: int | None = None  # steps of thinking per token; none: as trained
+    restarts: int = 1  # descents per token; one is kept
     choose: str = "min_energy"  # which: min_energy, max_energy, largest_drop
     langevin: float = 0.0  # noise on the logits before a step
     langevin_steps: str = "all"  # which steps have it: all, first

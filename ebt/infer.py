@@ -1,6 +1,6 @@
 """Inference of a trained arm: its start, its gate, its refinement.
 
-Shapes as in ebt.energy; N candidates a sequence that a gate lets through.
+Shapes as in ebt.energy; N candidates per sequence that a gate lets through.
 """
 
 from collections.abc import Callable
@@ -89,7 +89,7 @@ def infer(
     What a gate leaves alone keeps its start, took no step, and has no energy (NaN).
 
     Args:
-        shape: sequences and candidates a sequence.
+        shape: number of sequences, and of candidates per sequence.
         noise: of the starts and of a random gate. langevin: of the steps.
         slope: of the model, where many calls share it.
     Raises:

@@ -127,7 +127,7 @@ class Thought:
     candidates: int = 0
     """Candidates in each pass."""
     trajectories: list[Trajectory] = field(default_factory=list)
-    """One a restart, on request."""
+    """One per restart, on request."""
 
     @property
     def passes(self) -> int:

@@ -33,7 +33,7 @@ from ebt.think import Thought
 def trajectories(
     ebt: EBT, problems: Sequence[Problem], task: Task, size: Size, steps: int, *, noise: Noise
 ) -> list[Trajectory]:
-    """One a problem, of greedy decoding with `steps` steps a token; empty for an arm without an energy."""
+    """One per problem, of greedy decoding with `steps` steps per token; none for an arm without energy."""
     if ebt.arm.refiner == "head":
         return []
     found: dict[int, Trajectory] = {}

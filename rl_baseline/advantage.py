@@ -1,6 +1,6 @@
 """Advantages of grouped rewards.
 
-Shapes (suffixes): P problems, G samples a problem.
+Shapes (suffixes): P problems, G samples per problem.
 """
 
 from collections.abc import Callable

@@ -60,7 +60,7 @@ def by_place(rollout: Rollout, problems: Sequence[Problem], classes_BT: Tensor) 
     tokens that `classes_BT` gives the class, as in `measure.of_rollout`. Where there is none, no column.
 
     Args:
-        problems: one a sample.
+        problems: one per sample.
         classes_BT: from `credit.class_table`, on the host.
     """
     first_B = torch.tensor(

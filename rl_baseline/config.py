@@ -58,18 +58,18 @@ class RLArm:
     lr_scale: float = 0.05
     """Learning rate of reinforcement learning over the size's peak learning rate."""
     prompts: int = 32
-    """Problems a rollout."""
+    """Problems per rollout."""
     group: int = 8
-    """Samples a problem; the advantage compares them (GRPO, arXiv 2402.03300)."""
+    """Samples per problem; the advantage compares them (GRPO, arXiv 2402.03300)."""
     updates: int = 4
-    """Optimiser steps a rollout, each on its own share of the samples (KL-Cov's paper: 8)."""
+    """Optimiser steps per rollout, each on another part of the samples (KL-Cov's paper: 8)."""
     micro_batch: int | None = None
-    """Samples a backward pass; none: an optimiser step's all at once. Changes memory, not the gradient:
+    """Samples per backward pass; none: an optimiser step's all at once. Changes memory, not the gradient:
     what is selected by rank is selected over the whole optimiser step, if need be in a pass of its own."""
     temperature: float = 1.0
     """Sampling temperature of rollouts."""
     reward: str = "verifier"
-    """verifier: 1 for a correct answer; coin: a coin flip a sample, blind to the sample (the control of
+    """verifier: 1 for a correct answer; coin: one coin flip per sample, blind to the sample (the control of
     arXiv 2506.10947); shuffled: a rollout's verified rewards, dealt out to its samples at random, so that
     they are as many and as rare as the real ones and say nothing."""
     logp_tolerance: float | None = None
@@ -120,7 +120,7 @@ class RLArm:
     credit: str = "all"
     """Which tokens learn. all; top_entropy: the credit_share of highest entropy (forking tokens, arXiv
     2506.01939); bottom_entropy: the credit_share of lowest; random: a random credit_share; hicra: all, and
-    planning tokens more (arXiv 2509.03646); hicra_placebo: as hicra, on as many random tokens a sample."""
+    planning tokens more (arXiv 2509.03646); hicra_placebo: as hicra, on as many random tokens per sample."""
     credit_share: float = 0.2
     """Share of an optimiser step's tokens that top_entropy, bottom_entropy or random keeps (paper: 0.2)."""
     credit_denominator: str = "all"
@@ -139,7 +139,7 @@ class RLArm:
     """adaptive and temperature: entropy to keep, nats (Skywork-OR1: 0.2). None: the first rollout's, that
     is the warm start's."""
     entropy_step: float = 1e-4
-    """adaptive: change of the coefficient a rollout (Skywork-OR1)."""
+    """adaptive: change of the coefficient per rollout (Skywork-OR1)."""
     entropy_min: float = 0.0
     """adaptive: smallest coefficient."""
     entropy_max: float = 0.005
@@ -156,15 +156,15 @@ class RLArm:
     probe: int = 32
     """Validation problems of the pass@k probe; 0: none. Booked as evaluation, not as training compute."""
     probe_samples: int = 8
-    """Samples a problem of the probe; pass@k for k = 1, 2, 4 ... up to it."""
+    """Samples per problem of the probe; pass@k for k = 1, 2, 4 ... up to it."""
     probe_points: int = 3
-    """Probes a run: the warm start, evenly over the compute of RL, and the end."""
+    """Probes per run: the warm start, evenly over the compute of RL, and the end."""
     ladder: list[str] = field(default_factory=list)
     """More efforts to evaluate, as of the plain transformer."""
 
     @property
     def rows(self) -> int:
-        """Samples an optimiser step."""
+        """Samples per optimiser step."""
         return self.prompts * self.group // self.updates
 
     @property

@@ -1,6 +1,6 @@
 """Covariance of log-probability and advantage: what drives entropy, and what Clip-Cov and KL-Cov cut.
 
-Shapes (suffixes): B samples of one optimiser step or rollout, P problems, G samples a problem, T tokens.
+Shapes (suffixes): B samples of one optimiser step or rollout, P problems, G samples per problem, T tokens.
 `logp`, `old_logp`, `advantages` and `mask` (bool) are all (B, T). Tokens are selected over the whole
 (B, T) at hand: a caller who splits an optimiser step selects before splitting.
 

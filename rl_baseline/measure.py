@@ -2,7 +2,7 @@
 
 Nothing here waits for the device; the history fetches its rows in batches.
 
-Shapes (suffixes): P problems, G samples a problem, B = P * G, T tokens.
+Shapes (suffixes): P problems, G samples per problem, B = P * G, T tokens.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The arms trained by reward: next tokens first, then policy optimisation on exact rewards.
 
-Shapes (suffixes): P problems, G samples a problem, B = P * G, T tokens.
+Shapes (suffixes): P problems, G samples per problem, B = P * G, T tokens.
 """
 
 import time

@@ -5,7 +5,7 @@ prompt is read once, in both directions, and never sees a candidate; a candidate
 prompt and to every candidate. Cell m sits at the rotary position that follows the prompt's by m, and
 carries a learned embedding of its place: an unknown cell holds nothing else to be told apart by.
 
-    E = sum over cells of head(h_m)        one number an answer, whose gradient reaches every cell
+    E = sum over cells of head(h_m)        one number per answer, whose gradient reaches every cell
 
 since each h_m has seen them all. The blocks, the initialisation and the objective are those of the
 autoregressive form (arXiv 2507.02092).

@@ -19,9 +19,10 @@ class VerifierArm:
     warm_start: float = 0.2
     """Share of the budget spent on next-token training of the start; the rest trains the energy."""
     negatives: int = 1
-    """Own samples a data answer, in the noise-contrastive loss."""
+    """Samples of the start per answer of the data, in the noise-contrastive loss."""
     samples: list[int] = field(default_factory=lambda: [4, 16])
-    """Samples an answer is selected from at inference, one effort of each kind for each number."""
+    """Numbers of samples that an answer is selected from at inference. Every rule selects from every number
+    of them, and each pair is an effort."""
 
     def validate(self) -> None:
         """Raise ConfigError, one line with key, value and remedy, at the first value of no use."""
