@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from compare.analysis import drawing
+from compare.analysis.analyse import analyses
 from compare.analysis.base import Results
 from compare.analysis.blocks import Block, Callout, Fold
 from compare.analysis.drawing import Figure

@@ -1,6 +1,8 @@
 """Figures of thinking: courses along the steps, energy against correctness, a board being filled."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,14 +10,16 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from compare.analysis.drawing import NEUTRAL, Figure, draw_figure, draw_panels
-from compare.analysis.energy.measure import BINS, Place, calibration, outcomes
+from compare.analysis.energy.measure import BINS, ENERGY, Place, calibration, outcomes
 from compare.stats.intervals import Array
 from compare.store.descent import SOLVED, Course, Example
 
-TONES = {True: "#009E73", False: "#D55E00"}
-"""Colour of solved and of failed problems; their marker and line are in SHAPES and LINES."""
+STYLES: dict[bool, dict[str, Any]] = {
+    True: {"color": "#009E73", "linestyle": "-"},
+    False: {"color": "#D55E00", "linestyle": "--"},
+}
+"""Of solved and of failed problems; so are SHAPES."""
 SHAPES = {True: "o", False: "X"}
-LINES = {True: "-", False: "--"}
 CHANGED, WRONG = "#56B4E9", "#D55E00"
 SHOWN = {4: 8, 9: 6}
 """Most boards in a picture, by the cells of a side."""
@@ -25,38 +29,28 @@ ABREAST = {4: 4, 9: 3}
 
 def course_figure(name: str, place: Place) -> Figure:
     """Energy and entropy after each step, solved problems against failed ones."""
-    both = {solved: curves(place, solved) for solved in (True, False)}
-    found = {solved: curve for solved, curve in both.items() if curve is not None}
-    labels = ("energy; mean start: 0", "entropy, nats per token")
+    both = {solved: curve for solved in (True, False) if (curve := curves(place, solved)) is not None}
 
     def draw(panels: list[Axes]) -> None:
-        for i, (ax, label) in enumerate(zip(panels, labels, strict=True)):
-            for solved, (_, courses) in found.items():
-                seeds, mean, spread = courses[i]
-                grid = np.arange(len(mean))
-                tone, line = TONES[solved], LINES[solved]
-                ax.fill_between(grid, mean - spread, mean + spread, color=tone, alpha=0.15, linewidth=0)
-                for values in seeds if len(seeds) > 1 else []:
-                    ax.plot(grid, values, color=tone, linestyle=line, linewidth=0.7, alpha=0.5)
-                ax.plot(
-                    grid,
-                    mean,
-                    color=tone,
-                    linestyle=line,
-                    linewidth=2.0,
-                    marker=SHAPES[solved],
-                    label=SOLVED[solved],
-                )
+        for i, ax in enumerate(panels):
+            for solved, (_, courses) in both.items():
+                (seeds_ST, mean_T, spread_T), style = courses[i], STYLES[solved]
+                grid, ends = np.arange(len(mean_T)), (mean_T - spread_T, mean_T + spread_T)
+                ax.fill_between(grid, *ends, color=style["color"], alpha=0.15, linewidth=0)
+                if len(seeds_ST) > 1:
+                    ax.plot(grid, seeds_ST.T, linewidth=0.7, alpha=0.5, **style)
+                ax.plot(grid, mean_T, linewidth=2.0, marker=SHAPES[solved], label=SOLVED[solved], **style)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-            ax.set_ylabel(label)
+        panels[0].set_ylabel("energy; mean start: 0")
+        panels[0].tick_params(labelbottom=False)
+        panels[1].set_ylabel("entropy, nats per token")
         panels[1].set_ylim(bottom=0)
         panels[1].set_xlabel("steps of thinking; 0 is the start")
-        panels[0].tick_params(labelbottom=False)
 
-    said = "; ".join(
+    summary = "; ".join(
         f"{SOLVED[solved]} problems ({n}): energy from {e[1][0]:.3g} to {e[1][-1]:.3g}, "
         f"entropy from {h[1][0]:.3g} to {h[1][-1]:.3g} nats per token"
-        for solved, (n, (e, h)) in found.items()
+        for solved, (n, (e, h)) in both.items()
     )
     return draw_panels(
         f"{name}-pictures-{place.arm}-{place.axis}-{place.severity}-course",
@@ -65,7 +59,7 @@ def course_figure(name: str, place: Place) -> Figure:
         "An energy's zero means nothing: from each run's energies, their mean at the start over all its "
         "problems is taken.",
         draw,
-        said,
+        summary,
         place.cells,
         rows=2,
         height=5.4,
@@ -81,22 +75,24 @@ def curves(place: Place, solved: bool) -> tuple[int, tuple[Curve, Curve]] | None
 
     Runs that think for another number of steps than the first one are left out.
     """
-    courses: list[tuple[Course, float]] = []
+    energies, courses = list[Array](), list[Course]()
     entries = len(place.runs[0][1].courses[0].energy)
     for _, descent in place.runs:
         start = sum(c.n * c.energy[0] for c in descent.courses) / len(descent.correct)
-        courses += [(c, start) for c in descent.courses if c.solved == solved and len(c.energy) == entries]
+        same = [c for c in descent.courses if c.solved == solved and len(c.energy) == entries]
+        courses += same
+        energies += [np.array(c.energy) - start for c in same]
     if not courses:
         return None
-    energies = np.array([np.array(c.energy) - start for c, start in courses])
-    entropies = np.array([c.entropy for c, _ in courses])
-    energy = energies, energies.mean(axis=0), _spread([c.energy_sd for c, _ in courses])
-    entropy = entropies, entropies.mean(axis=0), _spread([c.entropy_sd for c, _ in courses])
-    return sum(c.n for c, _ in courses), (energy, entropy)
+    energy = _curve(energies, [c.energy_sd for c in courses])
+    return sum(c.n for c in courses), (
+        energy,
+        _curve([c.entropy for c in courses], [c.entropy_sd for c in courses]),
+    )
 
 
-def _spread(deviations: list[tuple[float, ...]]) -> Array:
-    return np.sqrt((np.array(deviations) ** 2).mean(axis=0))
+def _curve(means_ST: Sequence[Any], deviations_ST: Sequence[Any]) -> Curve:
+    return np.array(means_ST), np.mean(means_ST, axis=0), np.sqrt(np.mean(np.square(deviations_ST), axis=0))
 
 
 def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) -> Figure:
@@ -105,7 +101,6 @@ def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) ->
 
     def draw(ax: Axes) -> None:
         for k, place in enumerate(places):
-            face = colour if k == 0 else "none"
             nudge = 0.08 * (k - (len(places) - 1) / 2)
             x = np.arange(len(place.calibration)) + 1 + nudge
             value = np.array([share.value for share in place.calibration])
@@ -118,31 +113,23 @@ def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) ->
                 yerr=bars,
                 color=colour,
                 marker=marker,
-                markerfacecolor=face,
+                markerfacecolor="none" if k else colour,
                 linestyle="--" if k else "-",
                 elinewidth=1.1,
                 capsize=2,
-                label=f"{'in distribution' if not place.severity else f'{place.axis} {place.severity}'}"
-                f"{_rate(place)}",
+                label=_label(place),
             )
             for _, descent in place.runs if len(place.runs) > 1 else ():
                 own = calibration([(np.array(descent.energy), outcomes(descent))])
-                ax.plot(
-                    x[: len(own)],
-                    [share.value for share in own],
-                    linestyle="none",
-                    marker=marker,
-                    markersize=2.5,
-                    color=colour,
-                    alpha=0.55,
-                )
+                shares = [share.value for share in own]
+                ax.plot(x[: len(own)], shares, marker, markersize=2.5, color=colour, alpha=0.55)
         ax.set_xticks(range(1, BINS + 1), ["lowest", *map(str, range(2, BINS)), "highest"])
         ax.set_ylim(-0.03, 1.03)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.set_xlabel("fifth of a run's problems, by the energy of the answer")
         ax.set_ylabel("answers that are right")
 
-    said = "; ".join(
+    summary = "; ".join(
         f"{place.name}: {', '.join(f'{share.value:.0%}' for share in place.calibration)} right, from the "
         f"lowest to the highest fifth by energy"
         for place in places
@@ -154,14 +141,17 @@ def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) ->
         "independent, which the same problems under several seeds are not quite. Small points: seeds. A line "
         "that falls from left to right: low energy means right.",
         draw,
-        said,
+        summary,
         tuple(cell for place in places for cell in place.cells),
     )
 
 
-def _rate(place: Place) -> str:
-    signal = place.signal("energy")
-    return f", AUROC {signal.auroc.value:.2f}" if signal else ""
+def _label(place: Place) -> str:
+    where, signal = (
+        f"{place.axis} {place.severity}" if place.severity else "in distribution",
+        place.signal(ENERGY),
+    )
+    return f"{where}, AUROC {signal.auroc.value:.2f}" if signal else where
 
 
 def boards(example: Example, cells: int) -> list[str]:
@@ -196,13 +186,13 @@ def board_figure(name: str, place: Place, examples: list[Example], side: int) ->
     steps = chosen_steps(len(examples[0].completions), SHOWN[side])
     columns = min(len(steps), ABREAST[side])
     rows = math.ceil(len(steps) / columns)
-    words: list[str] = []
+    states = [_states(example, steps, side) for example in examples]
 
     def draw(panels: list[Axes]) -> None:
         for ax in panels:
             ax.set_axis_off()
         for e, example in enumerate(examples):
-            for k, (i, state, before) in enumerate(_states(example, steps, side)):
+            for k, (i, state, before) in enumerate(states[e]):
                 ax = panels[e * rows * columns + k]
                 _draw_board(ax, state, before, example, side)
                 outcome = "" if k else f"{SOLVED[example.correct]} in the end"
@@ -213,14 +203,6 @@ def board_figure(name: str, place: Place, examples: list[Example], side: int) ->
         first.plot([], [], "s", color=CHANGED, alpha=0.45, markersize=9, label="changed")
         first.plot([], [], marker=(2, 0, -45), color=WRONG, markersize=11, linestyle="none", label="wrong")
 
-    for example in examples:
-        told: list[str] = []
-        for i, state, before in _states(example, steps, side):
-            wrong = sum(a != b for a, b in zip(state, solution(example, side**2), strict=True))
-            changed = sum(a != b for a, b in zip(state, before, strict=True))
-            step = f"step {i}: {changed} cells changed, {wrong}" if i else f"start: {wrong}"
-            told.append(f"{step} wrong")
-        words.append(f"{SOLVED[example.correct]} in the end: {', '.join(told)}")
     left_out = "" if len(steps) == len(examples[0].completions) else " Not every step is shown."
     return draw_panels(
         f"{name}-pictures-{place.arm}-{place.axis}-{place.severity}-boards",
@@ -228,7 +210,7 @@ def board_figure(name: str, place: Place, examples: list[Example], side: int) ->
         "The most probable digits after each step. Bold: given. Shaded: changed since the board before. "
         f"Struck through: not the solution's.{left_out} E: energy of the whole answer.",
         draw,
-        "; ".join(words),
+        "; ".join(_in_words(*pair, side) for pair in zip(examples, states, strict=True)),
         tuple(place.cell_of(example) for example in examples),
         rows=rows * len(examples),
         columns=columns,
@@ -242,24 +224,27 @@ def _states(example: Example, steps: list[int], side: int) -> list[tuple[int, st
     return [(i, every[i], every[steps[max(k - 1, 0)]]) for k, i in enumerate(steps)]
 
 
+def _in_words(example: Example, states: list[tuple[int, str, str]], side: int) -> str:
+    parts: list[str] = []
+    for i, state, before in states:
+        wrong = sum(a != b for a, b in zip(state, solution(example, side**2), strict=True))
+        changed = sum(a != b for a, b in zip(state, before, strict=True))
+        parts.append(f"step {i}: {changed} cells changed, {wrong} wrong" if i else f"start: {wrong} wrong")
+    return f"{SOLVED[example.correct]} in the end: {', '.join(parts)}"
+
+
 def _draw_board(ax: Axes, state: str, before: str, example: Example, side: int) -> None:
-    box, reference = math.isqrt(side), solution(example, side**2)
+    reference, size, stroke = solution(example, side**2), *{4: (14, 1.2), 9: (8, 0.9)}[side]
     ax.set_xlim(-0.05, side + 0.05)
     ax.set_ylim(side + 0.05, -0.05)
     ax.set_aspect("equal")
-    size = {4: 14, 9: 8}[side]
     for cell, digit in enumerate(state):
         row, column = divmod(cell, side)
+        wrong = digit != reference[cell]
         if digit != before[cell]:
             ax.add_patch(Rectangle((column, row), 1, 1, color=CHANGED, alpha=0.45, linewidth=0))
-        wrong = digit != reference[cell]
         if wrong:
-            ax.plot(
-                [column + 0.12, column + 0.88],
-                [row + 0.88, row + 0.12],
-                color=WRONG,
-                linewidth=1.2 if side == 4 else 0.9,
-            )
+            ax.plot([column + 0.12, column + 0.88], [row + 0.88, row + 0.12], color=WRONG, linewidth=stroke)
         ax.text(
             column + 0.5,
             row + 0.53,
@@ -271,6 +256,6 @@ def _draw_board(ax: Axes, state: str, before: str, example: Example, side: int) 
             color=WRONG if wrong else NEUTRAL,
         )
     for i in range(side + 1):
-        width = 1.6 if i % box == 0 else 0.5
+        width = 0.5 if i % math.isqrt(side) else 1.6
         ax.plot([i, i], [0, side], color=NEUTRAL, linewidth=width, solid_capstyle="projecting")
         ax.plot([0, side], [i, i], color=NEUTRAL, linewidth=width, solid_capstyle="projecting")
