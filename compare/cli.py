@@ -153,11 +153,9 @@ def main() -> None:
     except CellsFailed as error:
         print(error, file=sys.stderr)
         sys.exit(1)
-    except (ConfigError, RecordError, HydraException, OmegaConfBaseException) as error:
-        print(one_line(error), file=sys.stderr)
-        sys.exit(2)
     except Exception as error:
-        if not from_hydra(error):
+        named = (ConfigError, RecordError, HydraException, OmegaConfBaseException)
+        if not isinstance(error, named) and not from_hydra(error):
             raise
         print(one_line(error), file=sys.stderr)
         sys.exit(2)

@@ -94,8 +94,8 @@ def _planned(study: str, cell: Cell, seeds: list[int], tasks: dict[TaskConfig, T
         validate(cell)
         tasks[cell.task] = build_task(cell.task)
     task = tasks[cell.task]
-    for each in (min(cells, key=lambda c: c.seed), max(cells, key=lambda c: c.seed)):
-        check(each, task)
+    for seeded in (min(cells, key=lambda c: c.seed), max(cells, key=lambda c: c.seed)):
+        check(seeded, task)
     data = task.fingerprint() | family(cell).fingerprint(cell)
     total, inner = family(cell).parameters(cell, task)
     flops = expected_flops(cell, task)
@@ -103,13 +103,13 @@ def _planned(study: str, cell: Cell, seeds: list[int], tasks: dict[TaskConfig, T
         Planned(
             identity=name,
             study=study,
-            cell=each,
+            cell=seeded,
             data=data,
             parameters=total,
             non_embedding=inner,
             flops=flops,
         )
-        for each, name in zip(cells, identities(cell, data, seeds), strict=True)
+        for seeded, name in zip(cells, identities(cell, data, seeds), strict=True)
     ]
 
 

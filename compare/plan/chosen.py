@@ -43,9 +43,9 @@ def write(folder: Path, choice: Choice, cell: Cell, search: Search, command: str
     if chosen is None or chosen.value is None or path is None:
         raise ConfigError(f"{choice.task} {choice.size} {choice.arm}: nothing to write")
     ranges = ranges_of(cell, search)
-    found = {} if chosen.number == 1 else chosen.settings
+    settings = {} if chosen.number == 1 else chosen.settings
     content = Tuned(
-        settings={key: value for key in ranges if (value := found.get(key)) is not None},
+        settings={key: value for key in ranges if (value := settings.get(key)) is not None},
         trial=chosen.number,
         trials=len(choice.trials),
         seeds=list(choice.seeds),

@@ -32,7 +32,7 @@ class Rung:
     width: int | None = None
     """Model width instead of the size's own."""
     batch: int | None = None
-    """Problems a training step instead of the task's own."""
+    """Problems per training step instead of the task's own."""
 
 
 @dataclass(kw_only=True)
@@ -57,7 +57,7 @@ class Search:
     """Settings to try for every arm of an experiment, as many for each; the best are kept in conf/tuned."""
 
     trials: int = MISSING
-    """Settings an arm; the first is the arm as its file has it. The same for an arm with one range as for
+    """Settings per arm; the first is the arm as its file has it. The same for an arm with one range as for
     one with three: tuning is equal in what it costs."""
     seed: int = 0
     """Seed of the draws."""
@@ -75,7 +75,7 @@ class Experiment:
     title: str = MISSING
     question: str = MISSING
     seeds: list[int] = MISSING
-    """One cell a seed; every arm sees the same problems under the same seed."""
+    """One cell per seed; every arm sees the same problems under the same seed."""
     studies: dict[str, Study] = MISSING
     axis: str = "flops"
     """What the rungs vary and loss is read against: flops, data, batch, depth, width, parameters; or isoflop,
@@ -132,7 +132,7 @@ class Root:
     retry: str = "none"
     """`failed`: run failed cells again."""
     workers: int = 0
-    """Cells trained at once on this machine; 0: one a CPU core, or one in all with a GPU."""
+    """Cells trained at once on this machine; 0: one per CPU core, or one in all with a GPU."""
     settings: str = "tuned"
     """Where a search leaves what it chose and everything else reads it: `tuned` is conf/tuned, beside the
     configuration; or a folder; `none`: every arm as its file has it."""

@@ -30,7 +30,7 @@ class Point:
 def points_of(
     name: str, study: Study, experiment: Experiment, given: list[str], folder: Path | None
 ) -> list[Point]:
-    """One cell an arm, rung and trial, with tuned settings from `folder` if there are any.
+    """One cell per arm, rung and trial, with tuned settings from `folder` if there are any.
 
     Args:
         given: overrides of the command line that hold for every cell.
@@ -63,7 +63,7 @@ def points_of(
         of_family = study.family_overrides.get(root.arm.kind, [])
         if of_family:
             root = _compose([*choices, *of_family])
-        own: list[Point] = []
+        of_arm: list[Point] = []
         for number, rung in enumerate(study.rungs, start=1):
             if rung.size not in sizes:
                 # No other group says anything of the size, so one arm's is every arm's.
@@ -75,13 +75,13 @@ def points_of(
             cell = dataclasses.replace(cell, **_shape(cell, rung))
             place = 0 if experiment.axis == "flops" else number
             if experiment.search is not None:
-                own += [
+                of_arm += [
                     Point(cell=with_settings(cell, settings), rung=place, trial=trial)
                     for trial, settings in enumerate(trials(cell, experiment.search), start=1)
                 ]
             else:
-                own.append(Point(cell=cell, rung=place))
-        points += _with_tuned(name, own, folder, set(map(key_of, of_family)))
+                of_arm.append(Point(cell=cell, rung=place))
+        points += _with_tuned(name, of_arm, folder, set(map(key_of, of_family)))
     return points
 
 
@@ -90,12 +90,12 @@ def _with_tuned(study: str, points: list[Point], folder: Path | None, set_elsewh
 
     A curve over sizes of which one is tuned would bend there.
     """
-    found = [apply(point.cell, folder, set_elsewhere) for point in points]
-    if any(tuned is None for _, tuned in found):
+    applied = [apply(point.cell, folder, set_elsewhere) for point in points]
+    if any(tuned is None for _, tuned in applied):
         return points
     return [
         dataclasses.replace(point, cell=cell, settings=tuned and in_words(study, cell, tuned))
-        for point, (cell, tuned) in zip(points, found, strict=True)
+        for point, (cell, tuned) in zip(points, applied, strict=True)
     ]
 
 

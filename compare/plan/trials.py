@@ -38,17 +38,17 @@ def trials(cell: Cell, search: Search) -> list[dict[str, float]]:
 
 def ranges_of(cell: Cell, search: Search) -> dict[str, list[float]]:
     """Key -> [low, high] of the cell's arm: those of every arm, of its family and its own, the last wins."""
-    found: dict[str, list[float]] = {}
+    ranges: dict[str, list[float]] = {}
     for group in (EVERY, cell.arm.kind, cell.arm.name):
-        found |= search.ranges.get(group, {})
-    for key, bounds in found.items():
+        ranges |= search.ranges.get(group, {})
+    for key, bounds in ranges.items():
         check_key(cell, key)
         if not (len(bounds) == 2 and 0 < bounds[0] < bounds[1] < math.inf):
             raise ConfigError(
                 f"experiment.search.ranges: {key}: {bounds}: need [low, high] with 0 < low < high, "
                 "trials are drawn from its logarithm"
             )
-    return found
+    return ranges
 
 
 def check_key(cell: Cell, key: str) -> None:

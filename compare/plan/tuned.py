@@ -163,7 +163,7 @@ def _says(path: Path, tuned: Tuned) -> bool:
 
 def in_words(study: str, cell: Cell, tuned: Tuned) -> Settings:
     """What a manifest keeps of tuned settings."""
-    said = ", ".join(f"{key}={value:g}" for key, value in tuned.settings.items())
+    words = ", ".join(f"{key}={value:g}" for key, value in tuned.settings.items())
     return Settings(
         study=study,
         arm=cell.arm.name,
@@ -172,7 +172,7 @@ def in_words(study: str, cell: Cell, tuned: Tuned) -> Settings:
         budget=tuned.budget,
         runs=len(tuned.seeds),
         commit=tuned.commit,
-        chosen=said or HAND_SET,
+        chosen=words or HAND_SET,
     )
 
 

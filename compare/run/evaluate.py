@@ -25,11 +25,11 @@ def evaluate(
 ) -> list[Evaluation]:
     """Likelihood and, where answers can be verified, what is right of them, on held-out problems."""
     chunks = [problems[i : i + BATCH] for i in range(0, len(problems), BATCH)]
-    found: list[Evaluation] = []
+    evaluations: list[Evaluation] = []
     with torch.no_grad():
         batches = [collate(chunk, task.pad).to(contender.device) for chunk in chunks]
         for effort in contender.likelihood_efforts():
-            found.append(_loss(contender, batches, effort, axis, severity, stage))
+            evaluations.append(_loss(contender, batches, effort, axis, severity, stage))
         verdicts: dict[str, list[Verdict]] = {}
         flops: dict[str, float] = {}
         for i, chunk in enumerate(chunks if task.verifiable else ()):
@@ -38,7 +38,7 @@ def evaluate(
                 verdicts.setdefault(effort, []).extend(task.verify(p, c) for p, c in pairs)
                 flops[effort] = flops.get(effort, 0.0) + solutions.flops
         for effort, judged in verdicts.items():
-            found += [
+            evaluations += [
                 Evaluation(
                     stage=stage,
                     axis=axis,
@@ -53,7 +53,7 @@ def evaluate(
                 )
                 for metric, values in measured(problems, judged).items()
             ]
-    return found
+    return evaluations
 
 
 def measured(problems: Sequence[Problem], verdicts: Sequence[Verdict]) -> dict[str, list[float]]:
@@ -66,7 +66,7 @@ def measured(problems: Sequence[Problem], verdicts: Sequence[Verdict]) -> dict[s
         "plan": [float(v.plan_correct) for v in chained],
         "execution": [float(v.execution_correct) for v in chained if v.execution_correct is not None],
     }
-    return {metric: each for metric, each in values.items() if each}
+    return {metric: known for metric, known in values.items() if known}
 
 
 def _loss(

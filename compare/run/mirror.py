@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from compare.run.watch import LawSoFar
 
-DRAWN = {"loss": "loss, nats a token", "reward": "reward in training", "entropy": "entropy, nats a token"}
+DRAWN = {"loss": "loss, nats per token", "reward": "reward in training", "entropy": "entropy, nats per token"}
 """Columns of the history that a cell's figures show, against training FLOPs."""
 
 
@@ -58,7 +58,7 @@ class Mirror:
             self.close(failed=True)
 
     def open(self) -> "LightningLogger | None":
-        """The logger for the trainer; one a cell."""
+        """The logger for the trainer; one per cell."""
         if self.settings.name != "none" and self.logger is None:
             self.logger = self._build()
         return self.logger
@@ -128,9 +128,9 @@ class Mirror:
 def headline(record: Record) -> dict[str, float]:
     """Loss and answer error in distribution, each arm in its default way: one name for all arms."""
     loss, exact = record.find("loss"), record.find("exact")
-    found = {"headline/training_flops": record.flops}
-    found |= {"headline/loss": loss.value} if loss else {}
-    return found | ({"headline/answer_error": 1 - exact.value} if exact else {})
+    numbers = {"headline/training_flops": record.flops}
+    numbers |= {"headline/loss": loss.value} if loss else {}
+    return numbers | ({"headline/answer_error": 1 - exact.value} if exact else {})
 
 
 def log_history(

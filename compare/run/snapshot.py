@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import lightning
 import numpy
@@ -23,6 +23,7 @@ from torch import Tensor
 from arena import ranks
 from arena.contender import Contender
 from compare.run import stop, team
+from compare.run.watch import Watch
 from compare.store.claims import SNAPSHOT, SNAPSHOT_BEFORE
 from compare.store.files import replacing
 
@@ -33,14 +34,6 @@ REST = 30
 
 class Unusable(Exception):
     """A snapshot is whole, but of no use: of another version of the program, or of another cell."""
-
-
-class Keeps(Protocol):
-    """A part of a running cell with a state of its own."""
-
-    def training_state(self) -> dict[str, Any]: ...
-
-    def restore_training(self, state: dict[str, Any]) -> None: ...
 
 
 class Snapshots:
@@ -84,8 +77,8 @@ class Snapshots:
             state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError) as error:
             raise Unusable(f"cannot be read ({type(error).__name__})") from error
-        found = (state.get("version"), state.get("cell")) if isinstance(state, dict) else None
-        if found != (VERSION, self.identity):
+        of = (state.get("version"), state.get("cell")) if isinstance(state, dict) else None
+        if of != (VERSION, self.identity):
             raise Unusable("is of another version or cell")
         return state
 
@@ -118,7 +111,7 @@ class Resume(lightning.Callback):
         self,
         snapshots: Snapshots | None,
         state: dict[str, Any] | None,
-        watch: Keeps,
+        watch: Watch,
         minutes: float,
         seconds: Callable[[], dict[str, float]],
     ) -> None:

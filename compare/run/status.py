@@ -144,8 +144,8 @@ def show(state: State, console: Console) -> None:
             line(f"{what}: {len(lines) - SHOWN} more")
 
     def label(cell: str) -> str:
-        found = known.get(cell) or state.ended.get(cell)
-        return found.label if found is not None else cell
+        entry = known.get(cell) or state.ended.get(cell)
+        return entry.label if entry is not None else cell
 
     now = time.time()
     listed(

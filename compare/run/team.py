@@ -148,8 +148,8 @@ class Team:
                 process.join()
                 if process.exitcode and not self._closed.wait(GRACE):
                     self._listen()
-                    said = self._words.get(number, ("", 0.0, f"exit status {process.exitcode}"))[2]
-                    print(f"process {number} of {self.size} ended: {said}", flush=True)
+                    words = self._words.get(number, ("", 0.0, f"exit status {process.exitcode}"))[2]
+                    print(f"process {number} of {self.size} ended: {words}", flush=True)
                     os._exit(1)
 
 

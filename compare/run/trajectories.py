@@ -1,4 +1,4 @@
-"""Recording how answers come about: a fixed, small number of problems once a cell, at the end of training.
+"""Recording how answers come about: a fixed, small number of problems once per cell, at the end of training.
 
 It costs one greedy decoding of at most PROBLEMS problems for each set, and counts as evaluation.
 """
@@ -49,8 +49,8 @@ def trace(
         for problem, path in zip(problems, paths, strict=True)
     ]
     both = [[i for i, bit in enumerate(bits) if bit == outcome] for outcome in (False, True)]
-    half = [i for own in both for i in own[: EXAMPLES // 2]]
-    rest = [i for own in both for i in own[EXAMPLES // 2 :]]
+    half = [i for indices in both for i in indices[: EXAMPLES // 2]]
+    rest = [i for indices in both for i in indices[EXAMPLES // 2 :]]
     chosen = (half + rest)[:EXAMPLES]
     return Descent(
         axis=axis,
@@ -60,9 +60,9 @@ def trace(
         entropy=_rounded(max(path.entropy[-1], 0.0) for path in paths),
         tokens=tuple(len(path.completions[-1]) for path in paths),
         courses=tuple(
-            _course(outcome, [paths[i] for i in own])
-            for outcome, own in zip((False, True), both, strict=True)
-            if own
+            _course(outcome, [paths[i] for i in indices])
+            for outcome, indices in zip((False, True), both, strict=True)
+            if indices
         ),
         examples=tuple(_example(task, problems[i], paths[i], bits[i]) for i in chosen),
     )

@@ -87,7 +87,7 @@ class Watch(lightning.Callback):
             "due": self._due,
             "evaluations": [dataclasses.asdict(e) for e in self.evaluations],
             "traces": [dataclasses.asdict(d) for d in self.traces],
-            "forecasts": [[step, dataclasses.asdict(found)] for step, found in self.forecasts],
+            "forecasts": [[step, dataclasses.asdict(law)] for step, law in self.forecasts],
         }
 
     def restore_training(self, state: dict[str, Any]) -> None:
@@ -120,12 +120,12 @@ class Watch(lightning.Callback):
         if "reward" not in columns:
             return
         try:
-            found = law_so_far(columns)
+            law = law_so_far(columns)
         except Unfit:
             return
-        self.forecasts.append((contender.steps, found))
-        print(f"step {contender.steps}: {found.text}", flush=True)
-        self.tell(found.text)
+        self.forecasts.append((contender.steps, law))
+        print(f"step {contender.steps}: {law.text}", flush=True)
+        self.tell(law.text)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, Contender)
@@ -156,12 +156,12 @@ class Watch(lightning.Callback):
                     problems = held_out(
                         self.task, self.settings.split, self.settings.problems, severity, axis
                     )
-                    found = evaluate(contender, self.task, problems, axis, severity, stage)
+                    evaluations = evaluate(contender, self.task, problems, axis, severity, stage)
                     descent = None
                     if final and (axis, severity) in traced(shifts):
                         descent = trace(contender, self.task, problems, axis, severity, stage)
                 # Together, so that a snapshot has both or neither.
-                self.evaluations += found
+                self.evaluations += evaluations
                 self.traces += [descent] if descent is not None else []
         finally:
             contender.train(training)

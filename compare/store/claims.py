@@ -1,4 +1,4 @@
-"""The store: one folder a cell, named by its identity; claims; atomic writes.
+"""The store: one folder per cell, named by its identity; claims; atomic writes.
 
 store/
   store.json             version of the layout
@@ -97,12 +97,12 @@ class Store:
         if not marker.exists():
             return
         try:
-            found = json.loads(marker.read_text())["version"]
+            version = json.loads(marker.read_text())["version"]
         except (OSError, ValueError, KeyError, TypeError):
-            found = "unknown"
-        if found != VERSION:
+            version = "unknown"
+        if version != VERSION:
             raise ConfigError(
-                f"runs={self.root}: store version {found}, this program writes {VERSION}; use another "
+                f"runs={self.root}: store version {version}, this program writes {VERSION}; use another "
                 "folder, runs=DIR, or the program that wrote it"
             )
 
@@ -191,14 +191,14 @@ def _dead(path: Path) -> bool:
     jump.
     """
     try:
-        found = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return False
     # None: it is being written at this moment, or torn; only silence tells.
     owner = owner_of(path)
     if owner is not None and owner.host == socket.gethostname() and not running(owner.pid):
         return True
-    sign, now = (found.st_mtime_ns, found.st_ino), time.monotonic()
+    sign, now = (stat.st_mtime_ns, stat.st_ino), time.monotonic()
     if _heard.get(path, ((0, 0), 0.0))[0] != sign:
         _heard[path] = sign, now
     return now - _heard[path][1] > DEAD_AFTER

@@ -33,25 +33,25 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
     holding = [store for store in stores if name in manifests.names(store)]
     if not holding:
         raise ManifestError(f"no experiment {name} in {', '.join(map(str, stores))}")
-    found = [manifests.load(store, name) for store in holding]
-    first = found[0]
-    for store, other in zip(holding[1:], found[1:], strict=True):
+    plans = [manifests.load(store, name) for store in holding]
+    first = plans[0]
+    for store, other in zip(holding[1:], plans[1:], strict=True):
         if reason := _unlike(holding[0], first, store, other):
             raise ManifestError(
                 f"experiment {name}: {reason}; report them apart, or compare them with --diff"
             )
     cells: dict[tuple[str, str], PlannedCell] = {}
-    for one in found:
-        for cell in one.cells:
+    for plan in plans:
+        for cell in plan.cells:
             cells.setdefault((cell.study, cell.cell), cell)
     # Studies in the order of the first plan, whichever store a cell came from.
     order = list(dict.fromkeys(cell.study for cell in cells.values()))
-    remarks = list(dict.fromkeys(line for one in found for line in one.remarks))
-    if len(found) > 1:  # folders are not named, since a report travels
+    remarks = list(dict.fromkeys(line for plan in plans for line in plan.remarks))
+    if len(plans) > 1:  # folders are not named, since a report travels
         remarks += [
-            f"store {i} of {len(found)}: {len(one.cells)} cells planned at commit {one.commit} by "
-            f"{one.command}"
-            for i, one in enumerate(found, 1)
+            f"store {i} of {len(plans)}: {len(plan.cells)} cells planned at commit {plan.commit} by "
+            f"{plan.command}"
+            for i, plan in enumerate(plans, 1)
         ]
     for identity in dict.fromkeys(cell.cell for cell in cells.values()):
         source, conflict = _choose(identity, holding)
@@ -59,13 +59,13 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
         target = out / "cells" / identity / "record.json"
         if source is not None and not (target.exists() and target.samefile(source)):
             write_atomically(target, source.read_bytes())
-    told = [one.tuned for one in found if one.tuned is not None]
+    told = [plan.tuned for plan in plans if plan.tuned is not None]
     united = dataclasses.replace(
         first,
         cells=tuple(sorted(cells.values(), key=lambda cell: order.index(cell.study))),
         # A store that was combined may be sent, and the folders of whoever ran it stay behind.
         command=without_paths(first.command),
-        tuned=tuple(dict.fromkeys(settings for one in told for settings in one)) if told else None,
+        tuned=tuple(dict.fromkeys(settings for plan in told for settings in plan)) if told else None,
         remarks=tuple(map(without_paths, remarks)),
     )
     manifests.dump(out, united)
@@ -131,7 +131,7 @@ def difference(a: Record, b: Record) -> str:
     """
     if a.status != b.status:
         return f"{a.status} and {b.status}"
-    found = []
+    differing = []
     keyed = [{(e.stage, e.axis, e.severity, e.effort, e.metric): e for e in r.evaluations} for r in (a, b)]
     for key in dict.fromkeys([*keyed[0], *keyed[1]]):
         one, two = keyed[0].get(key), keyed[1].get(key)
@@ -140,8 +140,8 @@ def difference(a: Record, b: Record) -> str:
         stage, axis, severity, effort, metric = key
         values = " and ".join("none" if e is None else f"{e.value:.6g}" for e in (one, two))
         same = " (not problem by problem)" if one and two and one.value == two.value else ""
-        found.append(f"{metric} ({stage}, {effort}, {axis} {severity}) {values}{same}")
-    if not found and (a.flops, a.steps) != (b.flops, b.steps):
-        found.append(f"{a.flops:.4g} and {b.flops:.4g} FLOPs, {a.steps} and {b.steps} steps")
-    more = len(found) - NUMBERS_SHOWN
-    return "; ".join(found[:NUMBERS_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+        differing.append(f"{metric} ({stage}, {effort}, {axis} {severity}) {values}{same}")
+    if not differing and (a.flops, a.steps) != (b.flops, b.steps):
+        differing.append(f"{a.flops:.4g} and {b.flops:.4g} FLOPs, {a.steps} and {b.steps} steps")
+    more = len(differing) - NUMBERS_SHOWN
+    return "; ".join(differing[:NUMBERS_SHOWN]) + (f"; and {more} more" if more > 0 else "")

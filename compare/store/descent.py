@@ -46,11 +46,11 @@ class Descent:
     axis: str
     severity: int
     correct: str
-    """One character a problem, 1 for a correct answer."""
+    """One character per problem, 1 for a correct answer."""
     energy: tuple[float, ...]
     """Energy of each answer, P: summed over its tokens, or one energy of the whole."""
     entropy: tuple[float, ...]
-    """Entropy of the distributions that it was taken from, nats a token, P."""
+    """Entropy of the distributions that it was taken from, nats per token, P."""
     tokens: tuple[int, ...]
     """Length of each answer, P."""
     courses: tuple[Course, ...]
@@ -90,8 +90,10 @@ def check_descent(descent: Descent) -> None:
 
 
 def _check_course(where: str, course: Course, descent: Descent, steps: int) -> None:
-    own = [e for e, c in zip(descent.energy, descent.correct, strict=True) if (c == "1") == course.solved]
-    if course.n != len(own):
+    energies = [
+        e for e, c in zip(descent.energy, descent.correct, strict=True) if (c == "1") == course.solved
+    ]
+    if course.n != len(energies):
         raise ValueError(f"{where}: n={course.n} does not match the outcomes")
     for name in ("energy", "energy_sd", "entropy", "entropy_sd"):
         values = getattr(course, name)
@@ -99,7 +101,7 @@ def _check_course(where: str, course: Course, descent: Descent, steps: int) -> N
             raise ValueError(f"{where}: {len(values)} entries of {name}, {steps} of energy elsewhere")
         if name != "energy" and min(values) < 0:
             raise ValueError(f"{where}: {name} below 0")
-    mean = math.fsum(own) / len(own)
+    mean = math.fsum(energies) / len(energies)
     last = course.energy[-1]
-    if abs(last - mean) > 1e-4 * (1 + max(map(abs, own))):
+    if abs(last - mean) > 1e-4 * (1 + max(map(abs, energies))):
         raise ValueError(f"{where}: last energy {last} is not the mean of its problems, {mean:g}")

@@ -71,11 +71,11 @@ def collect(store: Path, manifest: Manifest, progress: Callable[[str], None] | N
     for i, planned in enumerate(manifest.cells):
         if progress is not None:
             progress(f"reading record {i + 1} of {len(manifest.cells)}")
-        found = _read(store, planned)
-        if isinstance(found, Run):
-            runs.append(found)
+        result = _read(store, planned)
+        if isinstance(result, Run):
+            runs.append(result)
         else:
-            troubles.append(found)
+            troubles.append(result)
     return Evidence(manifest=manifest, runs=tuple(runs), troubles=tuple(troubles))
 
 
@@ -85,15 +85,13 @@ def _read(store: Path, planned: PlannedCell) -> Run | Trouble:
         return Trouble(planned=planned, kind="missing", reason="planned, but the store holds no record of it")
     try:
         record = records.load(path)
-    except (records.RecordError, OverflowError) as error:
+    except records.RecordError as error:
         reason = str(error).replace(str(path), "record.json")
         return Trouble(planned=planned, kind="unreadable", reason=without_paths(reason))
     for name in ("cell", "arm", "task", "size", "budget", "seed"):
-        said, meant = getattr(record, name), getattr(planned, name)
-        if said != meant:
-            reason = (
-                f"the record says {name}={said}, the plan {name}={meant}; delete it to run the cell again"
-            )
+        recorded, meant = getattr(record, name), getattr(planned, name)
+        if recorded != meant:
+            reason = f"the record says {name}={recorded}, the plan {name}={meant}; {records.REMEDY}"
             return Trouble(planned=planned, kind="unreadable", reason=reason)
     if record.status == "failed":
         return Trouble(

@@ -35,16 +35,16 @@ class Evaluation:
     effort: str
     """How the answer was produced: `likelihood`, `greedy`, `sample`, `think_2` ..."""
     metric: str
-    """`loss`: nats a supervised token (lower is better); `exact`: share of exact answers."""
+    """`loss`: nats per supervised token (lower is better); `exact`: share of exact answers."""
     value: float
     n: int
     """Problems (windows, for text) measured."""
     sd: float
     """Standard deviation over problems; the standard error is sd / sqrt(n)."""
     outcomes: str = ""
-    """Metric `exact`: one character a problem, 1 for a correct answer; else empty."""
+    """Metric `exact`: one character per problem, 1 for a correct answer; else empty."""
     flops: float = 0.0
-    """Counted FLOPs an answer."""
+    """Counted FLOPs per answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,11 +199,11 @@ def glance(path: Path) -> Glance:
         RecordError: unreadable, of another version, or without what is shown.
     """
     try:
-        found = _glance.decode(path.read_bytes())
+        seen = _glance.decode(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not a readable record ({error}); {REMEDY}") from error
-    strict.check_version(path, "record", found.version, VERSION, RecordError)
-    return found
+    strict.check_version(path, "record", seen.version, VERSION, RecordError)
+    return seen
 
 
 def _check(record: Record, raw: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def _fields(kind: type) -> tuple[set[str], set[str], dict[str, type]]:
 def _dataclasses_in(kind: Any) -> list[type]:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return [kind]
-    return [found for part in get_args(kind) for found in _dataclasses_in(part)]
+    return [inner for part in get_args(kind) for inner in _dataclasses_in(part)]
 
 
 def _in_words(message: str, kind: type, raw: Any) -> str:
