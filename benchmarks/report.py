@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import last_line
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 BAR = 5.0
 """Seconds that the whole may take."""
@@ -34,12 +34,12 @@ def main(cells: int = 500) -> None:
     """Plant a study, report on it, tell the seconds."""
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder)
-        seeds = -(-cells // len(synthetic.plan(seeds=1)))
-        planned = synthetic.plan(seeds=seeds)
-        synthetic.dump(store, synthetic.manifest(planned))
+        seeds = -(-cells // len(scaling.plan(seeds=1)))
+        planned = scaling.plan(seeds=seeds)
+        scaling.dump(store, scaling.manifest(planned))
         rng = np.random.default_rng(0)
         for cell in planned:
-            synthetic.write(store, synthetic.finished(cell, rng))
+            scaling.write(store, scaling.finished(cell, rng))
         imports = {
             name: round(seconds("-c", f"import {name}")[0], 2)
             for name in ("numpy", "scipy.special", "matplotlib.pyplot", "compare.report.page")

@@ -13,7 +13,7 @@ from compare.plan.config import Experiment
 from compare.report import build
 from compare.store import evidence, manifest
 from compare.store.manifest import Contrast, ManifestError
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 FOLDER = Path(__file__).parent / "analysis"
 NAMED = Contrast(study="text", arm="ebt_s1", baseline="transformer", quantity="wall_time", margin=0.1)
@@ -34,12 +34,12 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def planted(path: Path) -> Path:
     """The planted scaling study, in which ebt_s1 takes twice the transformer's time."""
-    store = synthetic.store(path, trouble=False)
+    store = scaling.store(path, trouble=False)
     plan = manifest.load(store, "scaling")
     for cell in plan.cells:
-        found = synthetic.read(store, cell)
+        found = scaling.read(store, cell)
         slow = 2.0 if cell.arm == "ebt_s1" else 1.0
-        synthetic.write(store, replace(found, seconds={"train": slow * (60 + cell.seed), "total": 200.0}))
+        scaling.write(store, replace(found, seconds={"train": slow * (60 + cell.seed), "total": 200.0}))
     manifest.dump(store, replace(plan, contrasts=(*plan.contrasts, NAMED)))
     return store
 
@@ -55,7 +55,7 @@ def test_its_contrast_is_judged_with_the_others_and_the_page_shows_its_section(t
     results = analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=50)
     primary = [f for f in results.findings if f.primary]
     (ours,) = (f for f in primary if f.quantity == "wall_time")
-    assert len(primary) == len(synthetic.CONTRASTS) + 1  # Holm's family holds it
+    assert len(primary) == len(scaling.CONTRASTS) + 1  # Holm's family holds it
     assert (ours.estimate, ours.verdict) == (pytest.approx(2.0), "behind")
     assert ours.claim.startswith(
         "ebt_s1 trains slower than transformer: wall time of training at the largest budget"

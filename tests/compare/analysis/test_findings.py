@@ -8,56 +8,55 @@ from pathlib import Path
 import pytest
 
 from compare.analysis import paired as finals
+from compare.analysis.analyse import analyse
+from compare.analysis.base import Results
 from compare.analysis.findings import Draft, judge
-from compare.analysis.scaling import measure as scaling
 from compare.report import build
 from compare.stats.intervals import Estimate
 from compare.store import evidence, manifest
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 from tests.compare.reading import visible
 
-PLANTED, NAME = synthetic, "scaling"
+PLANTED, NAME = scaling, "scaling"
 
 
-def test_headline_claims_find_the_planted_truth(results: scaling.Results) -> None:
+def test_headline_claims_find_the_planted_truth(results: Results) -> None:
     primary = [f for f in results.findings if f.primary]
-    assert [(f.arm, f.quantity) for f in primary] == [(c.arm, c.quantity) for c in synthetic.CONTRASTS]
+    assert [(f.arm, f.quantity) for f in primary] == [(c.arm, c.quantity) for c in scaling.CONTRASTS]
     multiplier, control, _, gain = primary
-    scale, alpha = synthetic.TEXT_LAWS["ebt_s1"]
-    top = synthetic.BUDGETS[-1] * 0.99
-    loss = synthetic.law(*synthetic.TEXT_LAWS["transformer"], synthetic.BUDGETS[-1])
-    truth = top / 0.99 / (synthetic.ZERO * ((loss - synthetic.FLOOR) / scale) ** (-1 / alpha))
+    scale, alpha = scaling.TEXT_LAWS["ebt_s1"]
+    top = scaling.BUDGETS[-1] * 0.99
+    loss = scaling.law(*scaling.TEXT_LAWS["transformer"], scaling.BUDGETS[-1])
+    truth = top / 0.99 / (scaling.ZERO * ((loss - scaling.FLOOR) / scale) ** (-1 / alpha))
     assert multiplier.low < truth < multiplier.high
     assert (multiplier.verdict, multiplier.unit) == ("ahead", "×")
     assert control.verdict == "equivalent"
     assert gain.verdict == "ahead"
-    assert gain.low < 0.3 * synthetic.ACCURACY["rl_clip_cov"] < gain.high
+    assert gain.low < 0.3 * scaling.ACCURACY["rl_clip_cov"] < gain.high
 
 
 def test_final_differences_are_paired_at_the_largest_budget_with_their_sign() -> None:
     """Three seeds, two budgets; the arm is worse in loss and better in answers, and shifts worse."""
     cells = [
-        cell
-        for cell in synthetic.plan()
-        if cell.study == "addition" and cell.arm in ("transformer", "ebt_s1")
+        cell for cell in scaling.plan() if cell.study == "addition" and cell.arm in ("transformer", "ebt_s1")
     ]
     runs = []
-    for cell in (cell for cell in cells if cell.budget in synthetic.BUDGETS[-2:]):
-        arm, top = cell.arm == "ebt_s1", cell.budget == synthetic.BUDGETS[-1]
+    for cell in (cell for cell in cells if cell.budget in scaling.BUDGETS[-2:]):
+        arm, top = cell.arm == "ebt_s1", cell.budget == scaling.BUDGETS[-1]
         bits = "1111000000" if arm and top else "1100000000"
         loss = 2.0 + 0.1 * cell.seed + (0.3 + 0.01 * cell.seed if arm and top else 0.0)
         shares = [("exact", 0, bits), ("exact", 1, "1" + 9 * "0")]
         answers = [
             replace(
-                synthetic.evaluation(metric, b.count("1") / 10), n=10, severity=s, effort="greedy", outcomes=b
+                scaling.evaluation(metric, b.count("1") / 10), n=10, severity=s, effort="greedy", outcomes=b
             )
             for metric, s, b in shares
         ]
         losses = [
-            synthetic.evaluation("loss", loss),
-            synthetic.evaluation("loss", loss + 1 + arm, severity=1),
+            scaling.evaluation("loss", loss),
+            scaling.evaluation("loss", loss + 1 + arm, severity=1),
         ]
-        runs.append(evidence.Run(planned=cell, record=synthetic.record(cell, (*losses, *answers))))
+        runs.append(evidence.Run(planned=cell, record=scaling.record(cell, (*losses, *answers))))
     by_loss = finals.final_difference("addition", tuple(runs), "ebt_s1", "transformer", "final_loss").estimate
     by_error = finals.final_difference(
         "addition", tuple(runs), "ebt_s1", "transformer", "final_error"
@@ -93,53 +92,51 @@ def test_a_multipliers_margin_is_a_factor() -> None:
         assert finding.estimate == 1
 
 
-def test_arms_trained_by_reward_stay_out_of_the_loss_fits(results: scaling.Results) -> None:
+def test_arms_trained_by_reward_stay_out_of_the_loss_fits(results: Results) -> None:
     addition = results.studies[1]
     assert addition.fits["shared"].runs.arms == ("transformer", "ebt_s1")
     assert "rl_grpo: its last stage minimises no likelihood, left out of the loss fits" in addition.notes
     assert {m.arm for m in addition.loss} >= {"rl_grpo", "rl_clip_cov"}
 
 
-def test_the_table_of_shift_shows_errors_not_accuracies(results: scaling.Results) -> None:
+def test_the_table_of_shift_shows_errors_not_accuracies(results: Results) -> None:
     rows = {(r.arm, r.metric): r for r in results.studies[1].shift}
     row = rows["rl_clip_cov", "answer error"]
     assert row.within.value < 0.2 < 0.6 < row.shifted.value
     assert row.decay.value == pytest.approx(row.shifted.value - row.within.value)
 
 
-def test_every_claim_carries_interval_and_seeds(results: scaling.Results) -> None:
+def test_every_claim_carries_interval_and_seeds(results: Results) -> None:
     for finding in results.findings:
         assert re.search(r"95% interval \[.+, .+\], n = [23] seeds", finding.claim), finding.claim
         assert finding.verdict in finding.claim.lower()
 
 
-def test_exploratory_findings_cover_every_arm_and_are_marked(results: scaling.Results) -> None:
+def test_exploratory_findings_cover_every_arm_and_are_marked(results: Results) -> None:
     exploratory = [f for f in results.findings if not f.primary]
     assert {f.arm for f in exploratory if f.study == "addition"} == {"ebt_s1", "rl_grpo", "rl_clip_cov"}
-    asked = {(c.study, c.arm, c.quantity) for c in synthetic.CONTRASTS}
+    asked = {(c.study, c.arm, c.quantity) for c in scaling.CONTRASTS}
     assert not asked & {(f.study, f.arm, f.quantity) for f in exploratory if f.baseline != "rl_grpo"}
     assert all(f.margin == 0 and f.verdict != "equivalent" for f in exploratory)
 
 
 def test_an_arm_answers_in_its_default_way_never_by_its_best_result() -> None:
-    rng = synthetic.np.random.default_rng(0)
+    rng = scaling.np.random.default_rng(0)
     efforts = [
-        replace(synthetic.exact(share, rng), effort=e) for e, share in (("think_1", 0.9), ("think_2", 0.5))
+        replace(scaling.exact(share, rng), effort=e) for e, share in (("think_1", 0.9), ("think_2", 0.5))
     ]
-    cell = synthetic.plan()[0]
-    run = evidence.Run(planned=cell, record=synthetic.record(cell, tuple(efforts)))
+    cell = scaling.plan()[0]
+    run = evidence.Run(planned=cell, record=scaling.record(cell, tuple(efforts)))
     assert run.find("exact") == efforts[1]
-    policy = [
-        replace(synthetic.exact(share, rng), effort=e) for e, share in (("greedy", 0.5), ("sample", 0.9))
-    ]
-    run = evidence.Run(planned=cell, record=synthetic.record(cell, tuple(policy)))
+    policy = [replace(scaling.exact(share, rng), effort=e) for e, share in (("greedy", 0.5), ("sample", 0.9))]
+    run = evidence.Run(planned=cell, record=scaling.record(cell, tuple(policy)))
     assert run.find("exact") == policy[0]
     assert run.find("exact", effort="sample") == policy[1]
     assert run.find("loss") is None
 
 
 def test_a_record_of_another_cell_does_not_count(tmp_path: Path) -> None:
-    store = synthetic.store(tmp_path, seeds=1, trouble=False)
+    store = scaling.store(tmp_path, seeds=1, trouble=False)
     plan = manifest.load(store, "scaling")
     source = store / "cells" / plan.cells[1].cell / "record.json"
     (store / "cells" / plan.cells[0].cell / "record.json").write_bytes(source.read_bytes())
@@ -149,8 +146,8 @@ def test_a_record_of_another_cell_does_not_count(tmp_path: Path) -> None:
 
 
 def test_single_runs_are_marked_and_decide_nothing(tmp_path: Path) -> None:
-    store = synthetic.store(tmp_path, seeds=1, trouble=False)
-    results = scaling.analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
+    store = scaling.store(tmp_path, seeds=1, trouble=False)
+    results = analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
     assert results.findings
     for finding in results.findings:
         assert finding.single_run
@@ -160,12 +157,12 @@ def test_single_runs_are_marked_and_decide_nothing(tmp_path: Path) -> None:
 
 
 def test_too_few_budgets_say_so_and_the_rest_is_reported(tmp_path: Path) -> None:
-    rng = synthetic.np.random.default_rng(0)
-    cells = tuple(cell for cell in synthetic.plan() if cell.budget in synthetic.BUDGETS[-2:])
-    manifest.dump(tmp_path, synthetic.manifest(cells))
+    rng = scaling.np.random.default_rng(0)
+    cells = tuple(cell for cell in scaling.plan() if cell.budget in scaling.BUDGETS[-2:])
+    manifest.dump(tmp_path, scaling.manifest(cells))
     for cell in cells:
-        synthetic.write(tmp_path, synthetic.finished(cell, rng))
-    results = scaling.analyse(evidence.collect(tmp_path, manifest.load(tmp_path, "scaling")))
+        scaling.write(tmp_path, scaling.finished(cell, rng))
+    results = analyse(evidence.collect(tmp_path, manifest.load(tmp_path, "scaling")))
     multiplier, control = results.findings[:2]
     assert multiplier.estimate is None
     assert "not enough budgets" in multiplier.claim
@@ -176,12 +173,12 @@ def test_too_few_budgets_say_so_and_the_rest_is_reported(tmp_path: Path) -> None
 
 def test_slopes_are_compared_over_the_same_budgets(tmp_path: Path) -> None:
     """Loss bends in log-log: an arm that lost its cheapest budget must not look faster or slower for it."""
-    store = synthetic.store(tmp_path, trouble=False)
+    store = scaling.store(tmp_path, trouble=False)
     plan = manifest.load(store, "scaling")
     for cell in plan.cells:
-        if (cell.study, cell.arm, cell.budget) == ("text", "transformer", synthetic.BUDGETS[0]):
+        if (cell.study, cell.arm, cell.budget) == ("text", "transformer", scaling.BUDGETS[0]):
             (store / "cells" / cell.cell / "record.json").unlink()
-    findings = scaling.analyse(evidence.collect(store, plan)).findings
+    findings = analyse(evidence.collect(store, plan)).findings
     (ratio,) = [f for f in findings if (f.arm, f.quantity) == ("ebt_one_step", "slope_ratio")]
     assert ratio.low <= 0 <= ratio.high
 
@@ -208,9 +205,7 @@ def test_a_claim_says_why_an_interval_without_zero_is_undecided_or_equivalent() 
 
 def test_a_level_of_answers_lies_between_none_and_all() -> None:
     shares = [
-        replace(
-            synthetic.evaluation("exact", b.count("1") / 10), n=10, severity=0, effort="greedy", outcomes=b
-        )
+        replace(scaling.evaluation("exact", b.count("1") / 10), n=10, severity=0, effort="greedy", outcomes=b)
         for b in ("1111111111", "1111111111", "1100000000")
     ]
     e = finals.level(shares)

@@ -8,10 +8,10 @@ import pytest
 
 from compare.analysis.analyse import analyse
 from compare.analysis.scaling.measure import Results
-from compare.report.page import compose
+from compare.report import build
 from compare.store.evidence import collect
 from compare.store.manifest import Contrast, ManifestError, PlannedCell, dump, load
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 ARM, OTHER = "ebt_verifier", "transformer"
 CHOICES = {
@@ -47,22 +47,22 @@ def results(path: Path, *contrasts: Contrast, inner: int = 200_000, seeds: int =
         for a in (OTHER, ARM)
         for s in range(seeds)
     )
-    dump(path, synthetic.manifest(cells, contrasts=contrasts, name="selection"))
+    dump(path, scaling.manifest(cells, contrasts=contrasts, name="selection"))
     for cell in cells:
         luck = rng.random(200)
-        evaluations = [synthetic.evaluation("loss", 0.3, axis="digits")]
+        evaluations = [scaling.evaluation("loss", 0.3, axis="digits")]
         for severity in (0, 1):
             for effort, share in RIGHT.items():
                 if cell.arm == OTHER and effort != "greedy":
                     continue
                 bits = "".join("1" if draw < share * (1 - 0.6 * severity) else "0" for draw in luck)
-                base = synthetic.exact(0.5, rng, severity=severity)
+                base = scaling.exact(0.5, rng, severity=severity)
                 value = bits.count("1") / 200
                 evaluations.append(
                     replace(base, effort=effort, outcomes=bits, value=value, sd=0.5, flops=1e6 * len(effort))
                 )
         parameters = {"total": 300_000, "non_embedding": inner if cell.arm == ARM else 98_304}
-        synthetic.write(path, synthetic.record(cell, tuple(evaluations), parameters=parameters))
+        scaling.write(path, scaling.record(cell, tuple(evaluations), parameters=parameters))
     return analyse(collect(path, load(path, "selection")), draws=50)
 
 
@@ -116,7 +116,7 @@ def test_the_report_lists_every_way_to_answer_and_marks_the_oracle(tmp_path):
     rows = found.studies[0].efforts
     assert {(r.arm, r.effort, r.severity) for r in rows} == {(ARM, e, s) for e in RIGHT for s in (0, 1)}
     assert {r.effort for r in rows if not r.deployable} == {"oracle@16"}
-    text = (compose(tmp_path, "selection").parent / "report.md").read_text()
+    text = (build(tmp_path, "selection").parent / "report.md").read_text()
     assert "oracle@16 (oracle)" in text
     assert "energy@16 (oracle)" not in text
 
@@ -151,10 +151,10 @@ def test_a_loss_is_compared_between_efforts_and_shifts_too(tmp_path):
         margin=0.02,
         severity=1,
     )
-    dump(tmp_path, synthetic.manifest(cells, contrasts=(contrast,), name="thinking"))
+    dump(tmp_path, scaling.manifest(cells, contrasts=(contrast,), name="thinking"))
     for i, cell in enumerate(cells):
         evaluations = tuple(
-            synthetic.evaluation(
+            scaling.evaluation(
                 "loss",
                 value + 0.01 * i + severity,
                 axis="domain",
@@ -165,7 +165,7 @@ def test_a_loss_is_compared_between_efforts_and_shifts_too(tmp_path):
             for severity in (0, 1)
             for effort, value in loss.items()
         )
-        synthetic.write(tmp_path, synthetic.record(cell, evaluations))
+        scaling.write(tmp_path, scaling.record(cell, evaluations))
     found = analyse(collect(tmp_path, load(tmp_path, "thinking")), draws=50)
     assert found.findings[0].estimate == pytest.approx(-0.25)
     rows = {(r.effort, r.severity): r for r in found.studies[0].efforts}
@@ -174,8 +174,8 @@ def test_a_loss_is_compared_between_efforts_and_shifts_too(tmp_path):
 
 
 def test_a_manifest_older_than_efforts_is_read(tmp_path):
-    cells = synthetic.plan()
-    path = dump(tmp_path, synthetic.manifest(cells))
+    cells = scaling.plan()
+    path = dump(tmp_path, scaling.manifest(cells))
     import json
 
     raw = json.loads(path.read_text())
@@ -183,4 +183,4 @@ def test_a_manifest_older_than_efforts_is_read(tmp_path):
         for key in ("effort", "baseline_effort", "severity"):
             del contrast[key]
     path.write_text(json.dumps(raw))
-    assert load(tmp_path, "scaling") == synthetic.manifest(cells)
+    assert load(tmp_path, "scaling") == scaling.manifest(cells)

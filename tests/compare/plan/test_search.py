@@ -7,7 +7,7 @@ import pytest
 from arena.config import ConfigError
 from compare.plan.config import Search
 from compare.plan.trials import trials, with_settings
-from tests.compare.planted.planted_search import EBT, PLAIN, RANGES, SEARCH
+from tests.compare.planted.search import EBT, PLAIN, RANGES, SEARCH
 from tests.conftest import TINY
 
 

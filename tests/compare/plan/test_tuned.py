@@ -27,8 +27,8 @@ from compare.store.evidence import Evidence, Run, Trouble, collect
 from compare.store.manifest import Manifest, Settings
 from rl_baseline.config import TransformerArm
 from tests.compare.plan.test_config import root
-from tests.compare.planted import synthetic
-from tests.compare.planted.planted_search import EBT, PLAIN, evidence, planned_trial, run
+from tests.compare.planted import scaling
+from tests.compare.planted.search import EBT, PLAIN, evidence, planned_trial, run
 from tests.conftest import TINY
 
 RATES = Search(trials=2, seed=0, ranges={"all": {"size.lr": [1e-3, 1e-2]}})
@@ -258,7 +258,7 @@ def test_unequal_numbers_of_trials_are_a_caveat() -> None:
 
 
 def test_a_comparison_that_nobody_named_has_the_caveat_too(tmp_path: Path) -> None:
-    store = synthetic.store(tmp_path)
+    store = scaling.store(tmp_path)
     tuned_alone = Settings(
         study="text", arm="ebt_s1", size="4xs", trials=6, runs=2, budget=1e9, commit="c", chosen="size.lr=1"
     )
@@ -289,7 +289,7 @@ def test_what_was_gained_is_counted_from_the_arms_own_file() -> None:
 
 
 def test_stores_with_other_settings_of_an_arm_are_not_combined(tmp_path: Path) -> None:
-    one, two = (synthetic.store(tmp_path / name, trouble=False) for name in ("one", "two"))
+    one, two = (scaling.store(tmp_path / name, trouble=False) for name in ("one", "two"))
     plan = manifests.load(one, "scaling")
     changed = Settings(
         study="text",

@@ -31,11 +31,11 @@ from compare.report import page
 from compare.report.basis import Basis
 from compare.report.render import code_text, environment, markdown_text, number_in
 from compare.store.evidence import Evidence, Trouble
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 from tests.compare.reading import visible
 
-CELLS = synthetic.plan(seeds=1)[:3]
-EVIDENCE = Evidence(manifest=synthetic.manifest(CELLS), runs=(), troubles=())
+CELLS = scaling.plan(seeds=1)[:3]
+EVIDENCE = Evidence(manifest=scaling.manifest(CELLS), runs=(), troubles=())
 FIRST = CELLS[0].cell
 EVIL = "<script>alert('x')</script> | a_b*\n# not a heading"
 

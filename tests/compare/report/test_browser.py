@@ -10,7 +10,7 @@ from PIL import Image
 
 from compare.report import build
 from compare.report.diff import diff
-from tests.compare.planted import planted_anatomy, planted_ceiling, planted_whole, synthetic
+from tests.compare.planted import ceiling, scaling, tokens, whole
 from tests.compare.report.browser import PROGRAM, Page, browser
 
 pytestmark = [
@@ -25,10 +25,10 @@ PHONE = {"width": 360, "height": 780}
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("stores")
-    main = synthetic.store(folder / "main")
-    planted_ceiling.store(folder / "ceiling")
-    planted_anatomy.store(folder / "anatomy")
-    planted_whole.store(folder / "whole")
+    main = scaling.store(folder / "main")
+    ceiling.store(folder / "ceiling")
+    tokens.store(folder / "anatomy")
+    whole.store(folder / "whole")
     return {
         "scaling": build(main, "scaling"),
         "ceiling": build(folder / "ceiling", "ceiling"),
@@ -244,11 +244,11 @@ def test_nothing_but_the_page_s_own_script_runs(page: Page, reports, tmp_path: P
 def test_five_hundred_cells_stay_quick(page: Page, tmp_path: Path) -> None:
     from compare.store import manifest
 
-    cells = synthetic.plan(seeds=15)
-    manifest.dump(tmp_path, synthetic.manifest(cells))
+    cells = scaling.plan(seeds=15)
+    manifest.dump(tmp_path, scaling.manifest(cells))
     rng = np.random.default_rng(0)
     for cell in cells:
-        synthetic.write(tmp_path, synthetic.finished(cell, rng))
+        scaling.write(tmp_path, scaling.finished(cell, rng))
     path = build(tmp_path, "scaling")
     assert path.stat().st_size < 1.5e6
     page.open(path)

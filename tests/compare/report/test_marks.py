@@ -9,21 +9,21 @@ import pytest
 from compare.report import build
 from compare.report.page import write
 from tests.compare.planted import (
-    planted_anatomy,
-    planted_ceiling,
-    planted_ood,
-    planted_thinking,
-    planted_traces,
-    synthetic,
+    ceiling,
+    energy,
+    scaling,
+    shift,
+    thinking,
+    tokens,
 )
 
 STUDIES = {
-    "scaling": synthetic,
-    "ceiling": planted_ceiling,
-    "anatomy": planted_anatomy,
-    "ood": planted_ood,
-    "thinking": planted_thinking,
-    "pictures": planted_traces,
+    "scaling": scaling,
+    "ceiling": ceiling,
+    "anatomy": tokens,
+    "ood": shift,
+    "thinking": thinking,
+    "pictures": energy,
 }
 PLAIN = ("Cells", "Settings")
 """Tables of what is no measured number."""

@@ -7,14 +7,14 @@ from compare.analysis.base import Results
 from compare.folders import conf_folder
 from compare.report import glossary
 from compare.report.render import markdown_text
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 from tests.compare.reading import visible
 
-PLANTED, NAME = synthetic, "scaling"
+PLANTED, NAME = scaling, "scaling"
 
 
 def test_arms_are_told_by_their_files_and_efforts_only_where_they_occur() -> None:
-    plan = synthetic.manifest(synthetic.plan())
+    plan = scaling.manifest(scaling.plan())
     words = dict(glossary.entries(plan, ["greedy", "think_2", "majority@4"], conf_folder()))
     assert words["ebt_s1"].startswith("The published recipe S1")
     assert words["addition (task)"] == "Answers only: the sum's digits, no working."
@@ -30,7 +30,7 @@ def test_a_file_without_a_comment_a_missing_one_and_a_path_say_nothing(tmp_path:
     assert glossary.comment(tmp_path / "plain.yaml") == ""
     assert glossary.comment(tmp_path / "absent.yaml") == ""
     assert glossary.comment(tmp_path / "two.yaml") == "One, and two."
-    plan = synthetic.manifest(tuple(synthetic.plan()[:1]))
+    plan = scaling.manifest(tuple(scaling.plan()[:1]))
     assert not dict(glossary.entries(plan, [], tmp_path)).keys() - glossary.TERMS.keys()
 
 

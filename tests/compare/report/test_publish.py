@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compare.report.__main__ import main
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 
 class Node(SimpleNamespace):
@@ -97,7 +97,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    return synthetic.store(tmp_path / "runs", seeds=1)
+    return scaling.store(tmp_path / "runs", seeds=1)
 
 
 def publish(store: Path, *more: str) -> int:

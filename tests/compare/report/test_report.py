@@ -15,11 +15,11 @@ from compare.report import build
 from compare.report.__main__ import main
 from compare.report.basis import Basis
 from compare.store import evidence, manifest
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 from tests.compare.reading import visible
 
 ROOT = Path(__file__).parents[3]
-PLANTED, NAME = synthetic, "scaling"
+PLANTED, NAME = scaling, "scaling"
 
 
 def test_page_and_markdown_hold_every_number(page: str, plain: str, results: Results) -> None:
@@ -29,7 +29,7 @@ def test_page_and_markdown_hold_every_number(page: str, plain: str, results: Res
         assert finding.interval_text in text
         assert finding.value_text in plain
         assert finding.interval_text in plain
-    for finding in results.findings[: len(synthetic.CONTRASTS)]:
+    for finding in results.findings[: len(scaling.CONTRASTS)]:
         assert finding.claim in text
         assert finding.claim in plain
     for words in (
@@ -116,10 +116,10 @@ def test_every_number_leads_to_its_cells_and_every_cell_to_its_record(
 
 
 def test_a_set_of_cells_is_named_in_few_words_or_one_by_one() -> None:
-    cells = tuple(cell for cell in synthetic.plan() if cell.study == "text")
-    rng = synthetic.np.random.default_rng(0)
-    runs = tuple(evidence.Run(planned=c, record=synthetic.finished(c, rng)) for c in cells)
-    basis = Basis(evidence.Evidence(manifest=synthetic.manifest(cells), runs=runs, troubles=()), html=False)
+    cells = tuple(cell for cell in scaling.plan() if cell.study == "text")
+    rng = scaling.np.random.default_rng(0)
+    runs = tuple(evidence.Run(planned=c, record=scaling.finished(c, rng)) for c in cells)
+    basis = Basis(evidence.Evidence(manifest=scaling.manifest(cells), runs=runs, troubles=()), html=False)
     budget = cells[0].budget
     arms = [c.cell for c in cells if c.arm in ("ebt_s1", "transformer") and c.budget == budget]
     single = [c.cell for c in cells if (c.arm, c.budget, c.seed) == ("ebt_s1", budget, 1)]
@@ -155,7 +155,7 @@ def test_the_same_records_give_the_same_bytes(store: Path, page: str) -> None:
 
 
 def test_an_experiment_without_any_record_still_has_a_report(tmp_path: Path) -> None:
-    manifest.dump(tmp_path, synthetic.manifest(synthetic.plan(seeds=1)))
+    manifest.dump(tmp_path, scaling.manifest(scaling.plan(seeds=1)))
     text = visible(build(tmp_path, "scaling").read_text(encoding="utf-8"))
     assert "0 of 35 planned cells" in text
     assert "35 missing" in text

@@ -30,7 +30,7 @@ from ebt.config import EBTArm
 from rl_baseline.config import RLArm
 from rl_baseline.module import RLModule
 from rl_baseline.probe import Probe
-from tests.compare.planted import planted_ceiling as planted
+from tests.compare.planted import ceiling as planted
 from tests.compare.planted.cells import alone
 
 

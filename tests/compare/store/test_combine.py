@@ -13,23 +13,23 @@ from compare.report.diff import cells_address, pair
 from compare.store import manifest
 from compare.store import record as records
 from compare.store.combine import difference
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 from tests.compare.reading import visible
 
-BUDGETS = synthetic.BUDGETS[-2:]
+BUDGETS = scaling.BUDGETS[-2:]
 
 
 def planted(path: Path, seeds: range, **changes: object) -> Path:
     """A store with the synthetic study at two budgets and these seeds."""
-    rng = synthetic.np.random.default_rng(seeds.start)
+    rng = scaling.np.random.default_rng(seeds.start)
     cells = tuple(
         replace(cell, seed=seed, cell=f"{cell.study}-{cell.arm}-{BUDGETS.index(cell.budget)}-{seed}")
-        for cell in synthetic.plan(seeds=1, budgets=BUDGETS)
+        for cell in scaling.plan(seeds=1, budgets=BUDGETS)
         for seed in seeds
     )
-    manifest.dump(path, synthetic.manifest(cells, **changes))
+    manifest.dump(path, scaling.manifest(cells, **changes))
     for cell in cells:
-        synthetic.write(path, synthetic.finished(cell, rng))
+        scaling.write(path, scaling.finished(cell, rng))
     return path
 
 
@@ -106,9 +106,9 @@ def test_a_finished_record_beats_one_that_cannot_be_used(stores, tmp_path: Path,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"contrasts": synthetic.CONTRASTS[:2]}, "name different contrasts"),
+        ({"contrasts": scaling.CONTRASTS[:2]}, "name different contrasts"),
         (
-            {"contrasts": (replace(synthetic.CONTRASTS[0], margin=0.5), *synthetic.CONTRASTS[1:])},
+            {"contrasts": (replace(scaling.CONTRASTS[0], margin=0.5), *scaling.CONTRASTS[1:])},
             "name different contrasts",
         ),
         ({"fit_share": 0.3}, "has fit_share=0"),
@@ -148,8 +148,8 @@ def test_one_store_alone_keeps_its_reports_and_moves_with_out(stores, tmp_path: 
 
 
 def test_a_difference_is_in_what_came_out() -> None:
-    cell = synthetic.plan()[0]
-    one = synthetic.finished(cell, synthetic.np.random.default_rng(0))
+    cell = scaling.plan()[0]
+    one = scaling.finished(cell, scaling.np.random.default_rng(0))
     assert difference(one, replace(one, seconds={"total": 1.0}, commit="other", environment={})) == ""
     assert difference(one, replace(one, status="failed")) == "done and failed"
     assert "steps" in difference(one, replace(one, steps=7))

@@ -13,7 +13,7 @@ from compare.report.__main__ import main
 from compare.store import manifest, redaction
 from compare.store import record as records
 from compare.store.redaction import scrub
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 from tests.compare.reading import visible
 
 LOSS = re.compile(r'("metric": "loss",\s+"value": )(\d)')
@@ -50,7 +50,7 @@ def test_a_doctored_record_is_found_named_and_left_out(
     case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     doctor, message = DOCTORED[case]
-    store = synthetic.store(tmp_path, seeds=2, trouble=False)
+    store = scaling.store(tmp_path, seeds=2, trouble=False)
     cell = manifest.load(store, "scaling").cells[-1].cell
     path = store / "cells" / cell / "record.json"
     before = path.read_text()
@@ -74,7 +74,7 @@ def test_a_doctored_record_is_found_named_and_left_out(
 
 def test_layout_is_no_content(tmp_path: Path) -> None:
     """Another order of keys or another indent is the same record."""
-    store = synthetic.store(tmp_path, seeds=1, trouble=False)
+    store = scaling.store(tmp_path, seeds=1, trouble=False)
     path = next(iter(sorted((store / "cells").glob("*/record.json"))))
     whole = records.load(path)
     assert len(whole.digest) == 64
@@ -85,7 +85,7 @@ def test_layout_is_no_content(tmp_path: Path) -> None:
 
 
 def test_records_older_than_digests_count_and_are_said_to_be_unsigned(tmp_path: Path) -> None:
-    store = synthetic.store(tmp_path, seeds=1, trouble=False)
+    store = scaling.store(tmp_path, seeds=1, trouble=False)
     paths = sorted((store / "cells").glob("*/record.json"))
     for path in paths[:3]:
         path.write_text(edited(lambda raw: raw.pop("digest"))(path.read_text()))
@@ -117,7 +117,7 @@ def private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
 
 def test_no_secret_user_or_path_is_in_a_record_or_a_report(private, tmp_path: Path, capsys) -> None:
     home = private["home"]
-    store = synthetic.store(tmp_path / "store", seeds=1, trouble=False)
+    store = scaling.store(tmp_path / "store", seeds=1, trouble=False)
     plan = manifest.load(store, "scaling")
     one, two, three = plan.cells[:3]
     reason = f"PermissionError: {home}/data/corpus.txt of mallory@workhorse.example.org"
@@ -126,11 +126,11 @@ def test_no_secret_user_or_path_is_in_a_record_or_a_report(private, tmp_path: Pa
         f'  File "{home}/x.py", line 1\n  File "/opt/mallory/lib/y.py"\nkey={private["secret"]}, ~/data/z, '
         f"user mallory on workhorse"
     )
-    synthetic.write(store, synthetic.record(one, (), status="failed", reason=reason, traceback=trace))
-    rng = synthetic.np.random.default_rng(0)
+    scaling.write(store, scaling.record(one, (), status="failed", reason=reason, traceback=trace))
+    rng = scaling.np.random.default_rng(0)
     environment = {"python": "3.12", "note": f"{home}/venv", "token": private["secret"]}
     config = {"arm": {"name": two.arm, "from": f"{home}/models/tiny", "url": f"x:{private['secret']}@y"}}
-    synthetic.write(store, replace(synthetic.finished(two, rng), environment=environment, config=config))
+    scaling.write(store, replace(scaling.finished(two, rng), environment=environment, config=config))
     (store / "cells" / three.cell / "record.json").write_text(f'{{"{home}')
     command = f"python -m compare +experiment=scaling runs={home}/runs task.path={home}/corpus"
     manifest.dump(store, replace(plan, command=redaction.redact(command)))

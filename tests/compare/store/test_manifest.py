@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from compare.store import manifest
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 
 def test_manifest_round_trip_and_strictness(tmp_path: Path) -> None:
-    plan = synthetic.manifest(synthetic.plan())
+    plan = scaling.manifest(scaling.plan())
     path = manifest.dump(tmp_path, plan)
     assert manifest.load(tmp_path, "scaling") == plan
     assert manifest.names(tmp_path) == ("scaling",)

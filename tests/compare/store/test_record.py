@@ -11,18 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from compare.store.record import Evaluation, Record, RecordError, dump, load
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
-CELL = synthetic.plan()[0]
+CELL = scaling.plan()[0]
 
 
 @pytest.fixture
 def good() -> Record:
     evaluations = (
-        synthetic.evaluation("loss", 2.5),
-        synthetic.exact(0.5, synthetic.np.random.default_rng(0)),
+        scaling.evaluation("loss", 2.5),
+        scaling.exact(0.5, scaling.np.random.default_rng(0)),
     )
-    return synthetic.record(CELL, evaluations)
+    return scaling.record(CELL, evaluations)
 
 
 def doctor(tmp_path: Path, record: Record, change: Any) -> Path:
@@ -86,7 +86,7 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path, good: Record, number:
 
 
 def test_dump_refuses_nan(good: Record) -> None:
-    bad = synthetic.replace(good, evaluations=(synthetic.evaluation("loss", math.nan),))
+    bad = scaling.replace(good, evaluations=(scaling.evaluation("loss", math.nan),))
     with pytest.raises(RecordError):
         dump(bad)
 

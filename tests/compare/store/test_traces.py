@@ -24,7 +24,7 @@ from compare.store.claims import Store
 from compare.store.record import Record, RecordError, dump, load
 from ebt.config import EBTArm
 from rl_baseline.config import TransformerArm
-from tests.compare.planted import planted_traces as planted
+from tests.compare.planted import energy as planted
 from tests.compare.planted.cells import alone
 from tests.compare.store.test_record import doctor
 

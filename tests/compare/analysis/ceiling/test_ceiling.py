@@ -18,8 +18,8 @@ from compare.stats.entropy_law import bootstrap_ceilings, ceiling_of_one_run, fi
 from compare.stats.intervals import over_seeds
 from compare.stats.rl_history import Unfit, rl_trace, stretches
 from compare.store.evidence import Run
-from tests.compare.planted import planted_ceiling as planted
-from tests.compare.planted import synthetic
+from tests.compare.planted import ceiling as planted
+from tests.compare.planted import scaling
 
 
 def cohort(*runs: Run) -> Cohort:
@@ -215,7 +215,7 @@ def with_levels(runs: tuple[Run, ...], share: float = 0.9) -> tuple[Run, ...]:
     extra = []
     for seed in range(len(runs)):
         cell = planted.planned("ebt_s1", seed)
-        extra.append(Run(planned=cell, record=synthetic.record(cell, (synthetic.exact(share, rng, 512),))))
+        extra.append(Run(planned=cell, record=scaling.record(cell, (scaling.exact(share, rng, 512),))))
     return runs + tuple(extra)
 
 

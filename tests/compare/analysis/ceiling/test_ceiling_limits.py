@@ -5,7 +5,7 @@ from dataclasses import replace
 from compare.stats.entropy_law import possible, surely_impossible
 from compare.stats.intervals import Estimate
 from tests.compare.analysis.ceiling.test_ceiling import finding, with_levels
-from tests.compare.planted import planted_ceiling as planted
+from tests.compare.planted import ceiling as planted
 
 
 def test_estimates_outside_are_impossible_only_by_their_value() -> None:

@@ -20,8 +20,8 @@ from compare.report import build
 from compare.stats.intervals import Estimate
 from compare.store import evidence, manifest
 from compare.store.manifest import Contrast
-from tests.compare.planted import planted_ceiling as planted
-from tests.compare.planted import synthetic
+from tests.compare.planted import ceiling as planted
+from tests.compare.planted import scaling
 from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
 PLANTED, NAME = planted, "ceiling"
@@ -112,7 +112,7 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(
 
 
 def test_an_experiment_without_a_share_has_no_section(tmp_path: Path) -> None:
-    store = synthetic.store(tmp_path, seeds=2, trouble=False)
+    store = scaling.store(tmp_path, seeds=2, trouble=False)
     page = build(store, "scaling").read_text(encoding="utf-8")
     assert "entropy law" not in page
     found = analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
@@ -142,7 +142,7 @@ def test_a_run_that_cannot_be_fitted_is_named_in_the_report(store: Path, tmp_pat
     manifest.dump(tmp_path, replace(planted.manifest(cells), contrasts=()))
     flat = planted.history(planted.falling(0.5), planted.falling(1.0))
     for cell in cells:
-        synthetic.write(tmp_path, synthetic.record(cell, (), history=flat))
+        scaling.write(tmp_path, scaling.record(cell, (), history=flat))
     text = visible(build(tmp_path, "ceiling").read_text(encoding="utf-8"))
     assert "rl_grpo, seed 0: reward is constant where the law is fitted" in text
     assert "not fitted" in text
@@ -162,7 +162,7 @@ def test_possibility_in_words() -> None:
 
 
 def test_a_manifest_written_before_there_was_a_share_is_read(tmp_path: Path) -> None:
-    path = manifest.dump(tmp_path, synthetic.manifest(synthetic.plan(seeds=1)))
+    path = manifest.dump(tmp_path, scaling.manifest(scaling.plan(seeds=1)))
     raw = json.loads(path.read_text())
     del raw["fit_share"]
     path.write_text(json.dumps(raw))

@@ -19,7 +19,7 @@ from compare.analysis.energy.measure import (
 )
 from compare.store import evidence, manifest
 from compare.store.evidence import Run
-from tests.compare.planted import planted_traces as planted
+from tests.compare.planted import energy as planted
 
 
 def test_auroc_by_hand() -> None:

@@ -17,7 +17,7 @@ from compare.folders import conf_folder
 from compare.store import manifest as manifests
 from compare.store.evidence import Evidence, Run
 from compare.store.manifest import AXES, Contrast, Manifest, ManifestError, PlannedCell
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 from tests.compare.test_cli import compare
 
 SLOPES = {"transformer": -0.20, "ebt_s1": -0.25}
@@ -40,7 +40,7 @@ def by_depth(noise: float, **changes: object) -> Evidence:
             for seed in range(3):
                 loss = 3 * layers**slope * float(np.exp(noise * rng.standard_normal()))
                 cell = planned(arm, rung, seed)
-                entry = synthetic.record(cell, (synthetic.evaluation("loss", loss),))
+                entry = scaling.record(cell, (scaling.evaluation("loss", loss),))
                 runs.append(Run(planned=cell, record=replace(entry, config={"size": {"layers": layers}})))
     contrast = Contrast(
         study="text", arm="ebt_s1", baseline="transformer", quantity="slope_ratio", margin=0.1
@@ -122,7 +122,7 @@ def test_rungs_of_one_budget_are_told_apart_and_an_old_manifest_still_loads(tmp_
         manifests.dump(tmp_path, replace(plan, axis="height"))
     with pytest.raises(ManifestError, match="two cells"):
         manifests.dump(tmp_path, replace(plan, cells=(*plan.cells, replace(plan.cells[0], cell="again"))))
-    old = synthetic.manifest(synthetic.plan(1))
+    old = scaling.manifest(scaling.plan(1))
     path = manifests.dump(tmp_path, old)
     text = path.read_text()
     for line in (',\n   "rung": 0', ',\n "axis": "flops"'):
@@ -139,7 +139,7 @@ def sizes(best: float, noise: float, seeds: int = 3, bend: float = 0.05) -> tupl
         for seed in range(seeds):
             loss = 2 * np.exp(bend * np.log(parameters / best) ** 2 + noise * rng.standard_normal())
             cell = planned("ebt_s1", rung, seed, 1e11)
-            entry = synthetic.record(cell, (synthetic.evaluation("loss", float(loss)),))
+            entry = scaling.record(cell, (scaling.evaluation("loss", float(loss)),))
             entry = replace(entry, parameters={"total": int(parameters), "non_embedding": int(parameters)})
             runs.append(Run(planned=cell, record=entry))
     return tuple(runs)

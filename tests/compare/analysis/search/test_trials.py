@@ -10,7 +10,7 @@ from rich.console import Console
 from compare.analysis.search.choice import choices, chosen_alone
 from compare.run.status import Claim, State, show
 from compare.store.evidence import Trouble
-from tests.compare.planted.planted_search import evidence, planned_trial, run
+from tests.compare.planted.search import evidence, planned_trial, run
 
 
 def test_the_best_mean_over_seeds_is_chosen() -> None:

@@ -10,7 +10,7 @@ from compare.analysis.search.choice import choices
 from compare.analysis.search.section import trials
 from compare.report.page import write
 from compare.store.evidence import Evidence, Trouble
-from tests.compare.planted.planted_search import evidence, planned_trial, run
+from tests.compare.planted.search import evidence, planned_trial, run
 from tests.compare.reading import of_kind, visible
 
 

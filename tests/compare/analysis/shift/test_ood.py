@@ -23,8 +23,8 @@ from compare.analysis.shift.thinking_gain import (
 )
 from compare.stats.intervals import over_seeds
 from compare.store.evidence import Run
-from tests.compare.planted import planted_ood as planted
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
+from tests.compare.planted import shift as planted
 
 
 def cohort(*runs: Run) -> Cohort:
@@ -258,7 +258,7 @@ def thought(
             if metric == "exact":
                 e = planted.answered(share, axis, severity, seed, flops=cost)
             else:
-                e = synthetic.evaluation("loss", 2 - share, axis=axis, severity=severity, flops=cost)
+                e = scaling.evaluation("loss", 2 - share, axis=axis, severity=severity, flops=cost)
             evaluations.append(replace(e, effort=effort))
     return planted.run("ebt_s1", seed, evaluations)
 

@@ -20,8 +20,8 @@ from compare.report import build
 from compare.stats.intervals import Estimate
 from compare.store import evidence, manifest
 from compare.store.manifest import Contrast
-from tests.compare.planted import planted_ood as planted
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
+from tests.compare.planted import shift as planted
 from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
 PLANTED, NAME = planted, "ood"
@@ -116,7 +116,7 @@ def test_cells_of_the_map_are_as_opaque_as_their_levels(part: list[Block]) -> No
 
 
 def test_an_experiment_that_asks_for_no_decay_has_no_section(tmp_path: Path) -> None:
-    store = synthetic.store(tmp_path, seeds=2, trouble=False)
+    store = scaling.store(tmp_path, seeds=2, trouble=False)
     page = build(store, "scaling").read_text(encoding="utf-8")
     assert "Decay away from" not in page
     assert 'id="shift"' in page
@@ -125,7 +125,7 @@ def test_an_experiment_that_asks_for_no_decay_has_no_section(tmp_path: Path) -> 
 
 
 def test_what_every_shift_adds_stands_in_a_table_of_every_experiment(tmp_path: Path) -> None:
-    store = synthetic.store(tmp_path, seeds=2, trouble=False)
+    store = scaling.store(tmp_path, seeds=2, trouble=False)
     found = analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
     heading, _, table = section_of(found, "shift")
     assert isinstance(heading, Heading)
@@ -154,7 +154,7 @@ def test_a_single_seed_is_drawn_and_decides_nothing(tmp_path: Path) -> None:
 
 
 def test_a_manifest_written_before_there_was_an_axis_is_read(tmp_path: Path) -> None:
-    path = manifest.dump(tmp_path, synthetic.manifest(synthetic.plan(seeds=1)))
+    path = manifest.dump(tmp_path, scaling.manifest(scaling.plan(seeds=1)))
     raw = json.loads(path.read_text())
     for contrast in raw["contrasts"]:
         del contrast["axis"]

@@ -24,15 +24,15 @@ from compare.stats.crossed import over_seeds_and_problems
 from compare.stats.intervals import over_seeds
 from compare.store.evidence import Run, collect
 from compare.store.manifest import Contrast, load
-from tests.compare.planted import planted_thinking as planted
-from tests.compare.planted import synthetic
-from tests.compare.planted.planted_thinking import exact, run
+from tests.compare.planted import scaling
+from tests.compare.planted import thinking as planted
+from tests.compare.planted.thinking import exact, run
 
 
 def cohort(runs) -> Cohort:
     """A study whose experiment asks for curves; the transformer's runs come first."""
     arms = sorted({r.planned.arm for r in runs}, key=lambda arm: (arm != "transformer", arm))
-    manifest = synthetic.manifest(tuple(r.planned for r in runs), contrasts=planted.CONTRASTS)
+    manifest = scaling.manifest(tuple(r.planned for r in runs), contrasts=planted.CONTRASTS)
     return Cohort(study="sudoku", arms=tuple(arms), runs=tuple(runs), manifest=manifest)
 
 
@@ -234,7 +234,7 @@ def losses(values: dict[int, dict[str, float]]):
             "ebt_s1",
             seed,
             *(
-                synthetic.evaluation("loss", loss, axis="blanks", effort=effort, flops=float(i + 1))
+                scaling.evaluation("loss", loss, axis="blanks", effort=effort, flops=float(i + 1))
                 for i, (effort, loss) in enumerate(own.items())
             ),
         )

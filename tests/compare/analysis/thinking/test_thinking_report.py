@@ -11,8 +11,8 @@ from compare.analysis.thinking.chain import ChainPair, chain_pairs
 from compare.report import build
 from compare.store import manifest
 from compare.store.evidence import Run
-from tests.compare.planted import planted_thinking as planted
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
+from tests.compare.planted import thinking as planted
 from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
 PLANTED, NAME = planted, "thinking"
@@ -99,13 +99,13 @@ def test_every_way_to_answer_stands_in_a_table_with_oracles_marked(results: Resu
 
 
 def test_an_experiment_that_asks_for_no_thinking_has_no_such_section(tmp_path: Path) -> None:
-    page = build(synthetic.store(tmp_path, trouble=False), "scaling").read_text(encoding="utf-8")
+    page = build(scaling.store(tmp_path, trouble=False), "scaling").read_text(encoding="utf-8")
     assert 'id="thinking"' not in page
 
 
 def test_a_store_without_finished_runs_still_gives_a_page(tmp_path: Path) -> None:
     cells = tuple(planted.planned(arm, 0) for arm in planted.LADDERS)
-    manifest.dump(tmp_path, synthetic.manifest(cells, contrasts=planted.CONTRASTS, name="thinking"))
+    manifest.dump(tmp_path, scaling.manifest(cells, contrasts=planted.CONTRASTS, name="thinking"))
     text = visible(build(tmp_path, "thinking").read_text(encoding="utf-8"))
     assert "No finished run of this study was evaluated." in text
     assert "could not be measured (no finished run was evaluated;" in text

@@ -14,8 +14,8 @@ from compare.analysis.tokens.quantities import QUANTITIES
 from compare.report import build
 from compare.store import evidence, manifest
 from compare.store.manifest import Contrast
-from tests.compare.planted import planted_anatomy as planted
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
+from tests.compare.planted import tokens as planted
 from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
 PLANTED, NAME = planted, "anatomy"
@@ -116,7 +116,7 @@ def test_a_run_without_classes_is_shown_as_far_as_it_goes(tmp_path: Path) -> Non
         if not any(f"_{c}" in k for c in classes)
     }
     for cell in cells:
-        synthetic.write(tmp_path, synthetic.record(cell, (), history=columns))
+        scaling.write(tmp_path, scaling.record(cell, (), history=columns))
     text = visible(build(tmp_path, "anatomy").read_text(encoding="utf-8"))
     assert "holds 70% of all entropy." in text
     assert "Not tested, its history has no classes of tokens, or fewer than 20 updates (rl_grpo)." in text

@@ -10,7 +10,7 @@ from compare.stats.intervals import Array
 from compare.stats.rl_history import Trace
 from compare.store.evidence import Run
 from compare.store.manifest import Contrast, Manifest, PlannedCell, dump
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 BUDGET, SHARE, ROWS, WARM = 5e11, 0.36, 200, 40
 A, B = 0.45, 1.15
@@ -86,7 +86,7 @@ def planned(arm: str, seed: int) -> PlannedCell:
 def run(arm: str, seed: int, columns: Mapping[str, list[float | None]]) -> Run:
     """A finished run with a history, and no evaluations."""
     cell = planned(arm, seed)
-    return Run(planned=cell, record=synthetic.record(cell, (), history=dict(columns)))
+    return Run(planned=cell, record=scaling.record(cell, (), history=dict(columns)))
 
 
 def runs(
@@ -103,16 +103,16 @@ def store(path: Path, seeds: int = 3) -> Path:
     dump(path, manifest(tuple(cells)))
     for cell in cells:
         if cell.arm in LEVELS:
-            answers = replace(synthetic.exact(LEVELS[cell.arm], rng, 512), axis="digits")
-            synthetic.write(path, synthetic.record(cell, (answers,)))
+            answers = replace(scaling.exact(LEVELS[cell.arm], rng, 512), axis="digits")
+            scaling.write(path, scaling.record(cell, (answers,)))
             continue
         a, b, left = ARMS[cell.arm]
         entropy_T = falling(left)
         reward_T = lawful(entropy_T, a, b) + noise(rng, 0.02)
-        answers = synthetic.exact(float(reward_T[-1]), rng, 512)
-        synthetic.write(path, synthetic.record(cell, (answers,), history=history(entropy_T, reward_T)))
+        answers = scaling.exact(float(reward_T[-1]), rng, 512)
+        scaling.write(path, scaling.record(cell, (answers,), history=history(entropy_T, reward_T)))
     return path
 
 
 def manifest(cells: tuple[PlannedCell, ...]) -> Manifest:
-    return synthetic.manifest(cells, name="ceiling", title="Ceiling", contrasts=CONTRASTS, fit_share=SHARE)
+    return scaling.manifest(cells, name="ceiling", title="Ceiling", contrasts=CONTRASTS, fit_share=SHARE)

@@ -132,7 +132,7 @@ def plan(seeds: int = 3, budgets: tuple[float, ...] = BUDGETS) -> tuple[PlannedC
 
 
 def manifest(cells: tuple[PlannedCell, ...], **changes: object) -> Manifest:
-    """The manifest of the synthetic experiment."""
+    """The manifest of this experiment."""
     base = Manifest(
         name="scaling",
         title="Energy against reward",

@@ -9,7 +9,7 @@ import numpy as np
 from compare.store.evidence import Run
 from compare.store.manifest import Contrast, Manifest, PlannedCell, dump
 from compare.store.record import Evaluation
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 BUDGET, PROBLEMS = 4e11, 100
 Levels = Mapping[str, Sequence[float]]
@@ -73,7 +73,7 @@ def answered(share: float, axis: str, severity: int, seed: int, **changes: objec
     order = np.random.default_rng([seed, severity, len(axis)]).permutation(PROBLEMS)
     bits = "".join("1" if place < right else "0" for place in order)
     value = right / PROBLEMS
-    base = synthetic.evaluation("exact", value, axis=axis, severity=severity, n=PROBLEMS, outcomes=bits)
+    base = scaling.evaluation("exact", value, axis=axis, severity=severity, n=PROBLEMS, outcomes=bits)
     return replace(base, effort="greedy", sd=(value * (1 - value)) ** 0.5, **changes)  # type: ignore[arg-type]
 
 
@@ -86,7 +86,7 @@ def places(levels: Levels) -> list[tuple[str, int, float]]:
 
 def run(arm: str, seed: int, evaluations: Sequence[Evaluation]) -> Run:
     cell = planned(arm, seed)
-    return Run(planned=cell, record=synthetic.record(cell, tuple(evaluations)))
+    return Run(planned=cell, record=scaling.record(cell, tuple(evaluations)))
 
 
 def exact_run(arm: str, seed: int, levels: Levels) -> Run:
@@ -96,7 +96,7 @@ def exact_run(arm: str, seed: int, levels: Levels) -> Run:
 
 def loss_run(arm: str, seed: int, levels: Levels) -> Run:
     """A run with a loss only."""
-    return run(arm, seed, [synthetic.evaluation("loss", v, axis=a, severity=s) for a, s, v in places(levels)])
+    return run(arm, seed, [scaling.evaluation("loss", v, axis=a, severity=s) for a, s, v in places(levels)])
 
 
 def finished(cell: PlannedCell) -> tuple[Evaluation, ...]:
@@ -121,13 +121,13 @@ def finished(cell: PlannedCell) -> tuple[Evaluation, ...]:
         ):
             found.append(replace(base, metric=metric, value=number, outcomes=""))
         found.append(
-            synthetic.evaluation("loss", loss, axis=axis, severity=severity, effort=base.effort, flops=2e6)
+            scaling.evaluation("loss", loss, axis=axis, severity=severity, effort=base.effort, flops=2e6)
         )
     return tuple(found)
 
 
 def manifest(cells: tuple[PlannedCell, ...]) -> Manifest:
-    return synthetic.manifest(cells, name="ood", title="Decay", contrasts=CONTRASTS)
+    return scaling.manifest(cells, name="ood", title="Decay", contrasts=CONTRASTS)
 
 
 def store(path: Path, seeds: int = 3) -> Path:
@@ -135,5 +135,5 @@ def store(path: Path, seeds: int = 3) -> Path:
     cells = tuple(planned(arm, seed) for arm in EXACT for seed in range(seeds))
     dump(path, manifest(cells))
     for cell in cells:
-        synthetic.write(path, synthetic.record(cell, finished(cell)))
+        scaling.write(path, scaling.record(cell, finished(cell)))
     return path

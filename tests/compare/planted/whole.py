@@ -5,13 +5,13 @@ from pathlib import Path
 
 from compare.store import record as records
 from compare.store.manifest import Contrast, PlannedCell, dump, load
-from tests.compare.planted import planted_ceiling, planted_ood, planted_thinking, synthetic
+from tests.compare.planted import ceiling, scaling, shift, thinking
 
 PARTS = {
-    "scaling": synthetic,
-    "thinking": planted_thinking,
-    "ood": planted_ood,
-    "ceiling": planted_ceiling,
+    "scaling": scaling,
+    "thinking": thinking,
+    "ood": shift,
+    "ceiling": ceiling,
 }
 
 
@@ -28,9 +28,9 @@ def store(path: Path) -> Path:
             cells.append(here)
             found = source / "cells" / cell.cell / "record.json"
             try:
-                synthetic.write(path, replace(records.load(found), cell=here.cell))
+                scaling.write(path, replace(records.load(found), cell=here.cell))
             except (records.RecordError, OSError):
                 continue  # planted as missing or unreadable; missing here
-    changes = {"contrasts": tuple(contrasts), "fit_share": planted_ceiling.SHARE}
-    dump(path, synthetic.manifest(tuple(cells), name="whole", title="Everything at once", **changes))
+    changes = {"contrasts": tuple(contrasts), "fit_share": ceiling.SHARE}
+    dump(path, scaling.manifest(tuple(cells), name="whole", title="Everything at once", **changes))
     return path

@@ -9,7 +9,7 @@ import numpy as np
 from compare.stats.intervals import Array
 from compare.store.evidence import Run
 from compare.store.manifest import Contrast, Manifest, PlannedCell, dump
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 BUDGET, ROWS, WARM = 5e11, 200, 40
 
@@ -100,7 +100,7 @@ def planned(arm: str, seed: int) -> PlannedCell:
 def run(arm: str, seed: int, columns: Mapping[str, list[float | None]]) -> Run:
     """A finished run with a history, and no evaluations."""
     cell = planned(arm, seed)
-    return Run(planned=cell, record=synthetic.record(cell, (), history=dict(columns)))
+    return Run(planned=cell, record=scaling.record(cell, (), history=dict(columns)))
 
 
 def store(path: Path, plan: float = 0.6, execute: float = 0.25, seeds: int = 3) -> Path:
@@ -116,7 +116,7 @@ def store(path: Path, plan: float = 0.6, execute: float = 0.25, seeds: int = 3) 
             for stage, share in (("warm_start", 0.4), ("final", 0.4 + GAINS[cell.arm]))
         ]
         columns = history(own, jitter(rng, 0.02))
-        synthetic.write(path, synthetic.record(cell, tuple(answers), history=columns))
+        scaling.write(path, scaling.record(cell, tuple(answers), history=columns))
     return path
 
 
@@ -124,8 +124,8 @@ def _answers(draws_P: Array, share: float):
     bits = "".join("1" if draw < share else "0" for draw in draws_P)
     value = bits.count("1") / len(bits)
     sd = float(np.sqrt(value * (1 - value)))
-    return synthetic.evaluation("exact", value, axis="digits", n=len(bits), sd=sd, outcomes=bits)
+    return scaling.evaluation("exact", value, axis="digits", n=len(bits), sd=sd, outcomes=bits)
 
 
 def manifest(cells: tuple[PlannedCell, ...]) -> Manifest:
-    return synthetic.manifest(cells, name="anatomy", title="Anatomy", contrasts=CONTRASTS)
+    return scaling.manifest(cells, name="anatomy", title="Anatomy", contrasts=CONTRASTS)

@@ -8,7 +8,7 @@ import numpy as np
 from compare.store.descent import Course, Descent, Example
 from compare.store.manifest import Manifest, PlannedCell, dump
 from compare.store.record import Record
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 PROBLEMS = 60
 STEPS = 2
@@ -106,11 +106,11 @@ def planned(arm: str, seed: int, study: str = "sudoku", budget: float = 1e11) ->
 
 def record(cell: PlannedCell, traces: tuple[Descent, ...], **task: object) -> Record:
     """A finished record with traces, of a task of that configuration."""
-    return synthetic.record(cell, (), traces=traces, config={"arm": {"name": cell.arm}, "task": task})
+    return scaling.record(cell, (), traces=traces, config={"arm": {"name": cell.arm}, "task": task})
 
 
 def manifest(cells: tuple[PlannedCell, ...]) -> Manifest:
-    return replace(synthetic.manifest(cells), name="pictures", contrasts=())
+    return replace(scaling.manifest(cells), name="pictures", contrasts=())
 
 
 def store(path: Path, seeds: int = 3) -> Path:
@@ -122,18 +122,18 @@ def store(path: Path, seeds: int = 3) -> Path:
             small, large = planned(arm, seed, budget=1e10), planned(arm, seed)
             cells += [small, large]
             # The smaller budget says the opposite and must not be looked at.
-            synthetic.write(path, record(small, (descent(-3.0, rng),), kind="sudoku", side=4))
+            scaling.write(path, record(small, (descent(-3.0, rng),), kind="sudoku", side=4))
             found = (
                 descent(separation, rng, offset=100.0 * seed),
                 descent(separation, rng, severity=1, right=0.02),
             )
-            synthetic.write(path, record(large, found, kind="sudoku", side=4))
+            scaling.write(path, record(large, found, kind="sudoku", side=4))
         plain = planned("transformer", seed)
         added = planned("ebt_s1", seed, "addition")
         cells += [plain, added]
-        synthetic.write(path, record(plain, (), kind="sudoku", side=4))
+        scaling.write(path, record(plain, (), kind="sudoku", side=4))
         pair = (sums(False), sums(True))
-        synthetic.write(
+        scaling.write(
             path, record(added, (descent(1.0, rng, axis="digits", examples=pair),), kind="addition")
         )
     dump(path, manifest(tuple(cells)))

@@ -9,7 +9,7 @@ from compare.analysis.thinking.quantities import CHEAPEST
 from compare.store.evidence import Run
 from compare.store.manifest import Contrast, PlannedCell, dump
 from compare.store.record import Evaluation
-from tests.compare.planted import synthetic
+from tests.compare.planted import scaling
 
 BUDGET = 1e11
 PROBLEMS = 256
@@ -66,7 +66,7 @@ def exact(effort: str, flops: float, bits: str, severity: int = 0) -> Evaluation
 def run(arm: str, seed: int, *evaluations: Evaluation) -> Run:
     """A finished run with these evaluations and no others."""
     cell = planned(arm, seed)
-    return Run(planned=cell, record=synthetic.record(cell, evaluations))
+    return Run(planned=cell, record=scaling.record(cell, evaluations))
 
 
 def ladder(arm: str, luck: np.ndarray, severity: int = 0, lift: float = 0.0) -> tuple[Evaluation, ...]:
@@ -87,7 +87,7 @@ def store(path: Path, seeds: int = 5) -> Path:
     rng = np.random.default_rng(5)
     cells = [planned(arm, seed) for arm in LADDERS for seed in range(seeds)]
     cells += [planned("transformer", seed, "sudoku_chain") for seed in range(seeds)]
-    dump(path, synthetic.manifest(tuple(cells), contrasts=CONTRASTS, name="thinking"))
+    dump(path, scaling.manifest(tuple(cells), contrasts=CONTRASTS, name="thinking"))
     hard = rng.random(PROBLEMS)
     for cell in cells:
         luck = np.clip(hard + 0.05 * rng.standard_normal(PROBLEMS), 0, 1)
@@ -97,5 +97,5 @@ def store(path: Path, seeds: int = 5) -> Path:
             evaluations = tuple(replace(e, flops=2 * e.flops) for e in evaluations)
         task = {"kind": "sudoku", "name": cell.task, "side": 4, "chain": chain}
         config = {"arm": {"name": cell.arm}, "task": task}
-        synthetic.write(path, synthetic.record(cell, evaluations, config=config))
+        scaling.write(path, scaling.record(cell, evaluations, config=config))
     return path
