@@ -7,7 +7,7 @@ all figures, from Okabe and Ito's palette, which survives colour blindness.
 
 import io
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -187,7 +187,7 @@ def draw_courses(
 
 
 def draw_row(
-    ax: Axes, y: float, seeds: list[float], mean: Estimate, look: tuple[str, str], least: float = -np.inf
+    ax: Axes, y: float, seeds: Sequence[float], mean: Estimate, look: tuple[str, str], least: float = -np.inf
 ) -> None:
     """Along one row: seeds small, their mean large with its interval, which is cut at `least`."""
     colour, marker = look
@@ -195,6 +195,15 @@ def draw_row(
         ax.plot([max(mean.low, least), mean.high], [y, y], color=colour, linewidth=1.1, alpha=0.7)
     ax.plot(seeds, [y] * len(seeds), marker, markersize=2.5, color=colour, alpha=0.55)
     ax.plot(mean.value, y, marker, markersize=6, color=colour)
+
+
+def draw_bars(ax: Axes, x: Array, estimates: Sequence[Estimate], colour: str, least: float = -np.inf) -> None:
+    """Over each x its interval, where there is one, cut at `least`."""
+    for at, e in zip(x, estimates, strict=True):
+        if np.isfinite([e.low, e.high]).all():
+            low = max(e.low, least)
+            style = {"fmt": "none", "ecolor": colour, "elinewidth": 1.1, "capsize": 2, "alpha": 0.7}
+            ax.errorbar(at, (low + e.high) / 2, (e.high - low) / 2, **style)
 
 
 def name_rows(ax: Axes, names: list[str]) -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from compare.analysis.base import Analysis, LookOf
-from compare.analysis.blocks import Block
+from compare.analysis.base import Analysis, LookOf, Studies
+from compare.analysis.blocks import Block, Figures
+from compare.analysis.ceiling.figures import of_ceiling
 from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, measure
 from compare.analysis.ceiling.quantities import FORECASTS
-from compare.analysis.ceiling.section import blocks
+from compare.analysis.ceiling.section import BEWARE, answers, tables
 from compare.analysis.cohort import Cohort, Matched
 from compare.analysis.findings import Draft, Finding
 from compare.analysis.paired import outcomes
@@ -26,11 +27,14 @@ UNMANAGED = "rl_grpo"
 PASSED = 0.02
 """Reward above a ceiling that is more than the noise of a tenth of the updates."""
 
-OF_CEILINGS = ("ceiling", "above_ceiling")
-
 
 class CeilingAnalysis(Analysis[CeilingStudy]):
     """Does entropy foretell where reward ends? Only where the experiment has a `fit_share`."""
+
+    title = "The ceiling that entropy sets"
+    anchor = "ceiling"
+    nothing = "No finished run of this study was trained by reward."
+    beware = BEWARE
 
     def measure(self, cohort: Cohort) -> CeilingStudy | None:
         return measure(cohort)
@@ -42,9 +46,8 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
         arm, baseline, quantity = contrast.arm, contrast.baseline, contrast.quantity
         names = [arm] if baseline in (WARM_START, *FORECASTS) else [arm, baseline]
         trained = names[1:] if quantity == "above_ceiling" else names
-        arms = [found for name in trained if (found := measured.arm(name)) is not None]
-        if len(arms) < len(trained):
-            absent = ", ".join(name for name in trained if measured.arm(name) is None)
+        arms = [own for name in trained if (own := measured.arm(name)) is not None]
+        if absent := ", ".join(name for name in trained if measured.arm(name) is None):
             return replace(draft, caveats=(f"{absent}: no finished run trained by reward",))
 
         def look(run: Run) -> float | Evaluation | None:
@@ -54,9 +57,12 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
             return None if fit is None else fit.compared(quantity, baseline)
 
         matched = cohort.match(*((name, look) for name in names))
+        seeds = () if isinstance(matched, str) else matched.seeds
+        reasons = [(arm.arm, seed, reason) for arm in arms for seed, reason in arm.reasons]
+        lost = tuple(f"{name}, seed {seed}: {reason}" for name, seed, reason in reasons if seed not in seeds)
         if isinstance(matched, str):
-            return replace(draft, caveats=(*_lost(arms, ()), matched))
-        caveats = (*_lost(arms, matched.seeds), *matched.caveats, *_limits(arms, quantity))
+            return replace(draft, caveats=(*lost, matched))
+        caveats = (*lost, *matched.caveats, *_limits(arms, quantity))
         return replace(draft, estimate=_estimate(measured, matched), caveats=caveats, records=matched.cells)
 
     def explore(self, cohort: Cohort, measured: CeilingStudy | None) -> list[Contrast]:
@@ -71,10 +77,24 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
             asked += [(arm.arm, method, "forecast_error") for method in FORECASTS]
         return [cohort.contrast(*names) for names in asked]
 
-    def section(
-        self, studies: Sequence[tuple[Cohort, CeilingStudy | None]], findings: Sequence[Finding], look: LookOf
+    def shown(self, studies: Studies[CeilingStudy]) -> Studies[CeilingStudy]:
+        """Those that trained by reward: one of text has no part. If none has, all of them say so."""
+        shared = [pair for pair in studies if pair[0].manifest.fit_share]
+        return [pair for pair in shared if pair[1] is not None] or shared
+
+    def opening(self, studies: Studies[CeilingStudy]) -> str:
+        return (
+            "The entropy law R = −a exp(H) + b is fitted to each run on the first "
+            f"{studies[0][0].manifest.fit_share:.0%} of its reinforcement learning, a share named before the "
+            'experiment ran. Its ceiling is the reward at no entropy, b − a. "Collapsed": less than half of '
+            "the starting entropy is left, with the whole 95% interval."
+        )
+
+    def part(
+        self, cohort: Cohort, measured: CeilingStudy, findings: Sequence[Finding], look: LookOf
     ) -> list[Block]:
-        return blocks(studies, findings, look)
+        figures = Figures(figures=of_ceiling(cohort.study, measured, look))
+        return [*answers(measured, findings), figures, *tables(cohort.study, measured, findings)]
 
 
 def _estimate(study: CeilingStudy, matched: Matched[float | Evaluation]) -> Estimate:
@@ -97,16 +117,10 @@ def _estimate(study: CeilingStudy, matched: Matched[float | Evaluation]) -> Esti
     return over_seeds_and_problems(outcomes(exact) - theirs_S[:, None])
 
 
-def _lost(arms: list[ArmCeiling], seeds: tuple[int, ...]) -> tuple[str, ...]:
-    """Why runs of the arms are missing from a comparison over `seeds`."""
-    reasons = ((arm.arm, seed, reason) for arm in arms for seed, reason in arm.reasons)
-    return tuple(f"{arm}, seed {seed}: {reason}" for arm, seed, reason in reasons if seed not in seeds)
-
-
 def _limits(arms: list[ArmCeiling], quantity: str) -> Iterator[str]:
     """Ceilings that cannot be or that a reward ended above, and rewards that are no verified answers."""
     for arm in arms:
-        if quantity in OF_CEILINGS:
+        if quantity in ("ceiling", "above_ceiling"):
             if arm.ceiling is not None and not possible(arm.ceiling):
                 value = f"its fitted ceiling, {arm.ceiling.value:.2f}"
                 yield f"{arm.arm}: {value}, lies outside [0, 1], where no reward can be"

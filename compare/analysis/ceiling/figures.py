@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from compare.analysis.base import LookOf
 from compare.analysis.ceiling.forecast import LABELS
 from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, RunFit
-from compare.analysis.drawing import NEUTRAL, Figure, draw_figure
+from compare.analysis.drawing import NEUTRAL, Figure, draw_courses, draw_figure, draw_row, name_rows
+from compare.analysis.text import count_text
 from compare.stats.rl_history import stretches
 
 POINTS = 40
@@ -19,37 +20,26 @@ POINTS = 40
 def of_ceiling(name: str, study: CeilingStudy, look: LookOf) -> tuple[Figure, ...]:
     """Every figure of a study that has something to show."""
     arms = [arm for arm in study.arms if arm.fits]
-    figures = [entropy_figure(name, arms, look)] if arms else []
-    figures += [law_figure(name, study, arm, look) for arm in arms]
     scored = [arm for arm in arms if any(fit.errors for fit in arm.fits)]
-    figures += [error_figure(name, study.share, scored, look)] if scored else []
-    return tuple(figures)
-
-
-def _cells(arms: list[ArmCeiling]) -> tuple[str, ...]:
-    return tuple(cell for arm in arms for cell in arm.cells)
+    return (
+        *([entropy_figure(name, arms, look)] if arms else ()),
+        *(law_figure(name, study, arm, look) for arm in arms),
+        *([error_figure(name, study.share, scored, look)] if scored else ()),
+    )
 
 
 def entropy_figure(name: str, arms: list[ArmCeiling], look: LookOf) -> Figure:
-    """Entropy against the compute of reinforcement learning: seeds thin, their mean thick."""
+    """Entropy against the compute of reinforcement learning."""
 
     def draw(ax: Axes) -> None:
         for arm in arms:
-            colour, marker = look[arm.arm]
             traces = [fit.trace for fit in arm.fits]
             seeds = [(stretches(t.compute_T, POINTS), stretches(t.entropy_T, POINTS)) for t in traces]
-            for x, y in seeds:
-                ax.plot(x, y, color=colour, linewidth=0.7, alpha=0.5)
-            grid = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 100)
-            mean = np.mean([np.interp(grid, x, y) for x, y in seeds], axis=0)
-            thick = {"linewidth": 2.2, "marker": marker, "markevery": 20, "markersize": 5}
-            ax.plot(grid, mean, color=colour, label=arm.arm, **thick)
+            draw_courses(ax, seeds, look[arm.arm], arm.arm)
+        ax.xaxis.set_major_locator(MaxNLocator(5))
+        ax.xaxis.set_major_formatter(lambda value, _: count_text(value))
         ax.set_ylim(bottom=0)
         ax.set_xlim(left=0)
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.xaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:.1e}".replace("e+", "e") if value else "0")
-        )
         ax.set_xlabel("FLOPs since reinforcement learning began, counted")
         ax.set_ylabel("policy entropy, nats per token")
 
@@ -64,7 +54,7 @@ def entropy_figure(name: str, arms: list[ArmCeiling], look: LookOf) -> Figure:
             if (start := arm.mean(lambda fit: fit.start_entropy))
             and (end := arm.mean(lambda fit: fit.end_entropy))
         ),
-        _cells(arms),
+        tuple(cell for arm in arms for cell in arm.cells),
     )
 
 
@@ -86,10 +76,8 @@ def law_figure(name: str, study: CeilingStudy, arm: ArmCeiling, look: LookOf) ->
             label = f"{level.arm}, {value:.3g}"
             ax.axhline(value, color=look[level.arm][0], linewidth=1.6, linestyle=dashes, label=label)
         ax.set_xlim(1 - 0.05 * (right - 1) - 1e-3, right + 0.04 * (right - 1) + 1e-3)
-        ax.set_ylim(*_height(study, arm))
         ax.axvline(1, color=NEUTRAL, linewidth=0.8, alpha=0.5)
-        ax.set_xlabel("exp(H); at 1 no entropy is left")
-        ax.set_ylabel("reward")
+        ax.set(xlabel="exp(H); at 1 no entropy is left", ylabel="reward", ylim=_height(study, arm))
 
     summary = "no ceiling could be fitted"
     if ceiling is not None:
@@ -152,18 +140,13 @@ def error_figure(name: str, share: float, arms: list[ArmCeiling], look: LookOf) 
             for method, e in means[arm.arm].items():
                 y = methods.index(method) + 0.62 * ((k + 0.5) / len(arms) - 0.5)
                 seeds = [fit.errors[method].mean for fit in arm.fits if method in fit.errors]
-                if not e.single_run:
-                    # An error is never below 0, whatever Student's t says.
-                    ax.plot([max(e.low, 0.0), e.high], [y, y], color=colour, linewidth=1.1, alpha=0.7)
-                ax.plot(seeds, [y] * len(seeds), marker, markersize=2.5, color=colour, alpha=0.55)
-                ax.plot(e.value, y, marker, markersize=6, color=colour)
+                # An error is never below 0, whatever Student's t says.
+                draw_row(ax, y, seeds, e, look[arm.arm], least=0.0)
                 right = max(right, *seeds)
-        ax.set_yticks(range(len(methods)), [LABELS[m].replace(", ", ",\n") for m in methods])
-        ax.set_ylim(len(methods) - 0.5, -0.5)
+        name_rows(ax, [LABELS[m].replace(", ", ",\n") for m in methods])
         # Student's t at three seeds reaches far; the points are what must be read.
         ax.set_xlim(0, 1.6 * right)
         ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.grid(visible=False, axis="y")
         ax.set_xlabel("mean absolute error of the reward forecast")
 
     return draw_figure(
@@ -176,5 +159,5 @@ def error_figure(name: str, share: float, arms: list[ArmCeiling], look: LookOf) 
         "; ".join(
             f"{arm}: " + ", ".join(f"{m} {e.value:.3g}" for m, e in own.items()) for arm, own in means.items()
         ),
-        _cells(arms),
+        tuple(cell for arm in arms for cell in arm.cells),
     )

@@ -159,7 +159,9 @@ def measure(cohort: Cohort) -> CeilingStudy | None:
 
     An arm is taken as trained by reward if its history holds rewards, whatever its name.
     """
-    top = cohort.top(look=lambda run: run if _rewarded(run) else None)
+    top = cohort.top(
+        look=lambda run: any(r is not None for r in run.record.history.get("reward", [])) or None
+    )
     fit_share = cohort.manifest.fit_share
     if not (fit_share and top):
         return None
@@ -178,10 +180,6 @@ def measure(cohort: Cohort) -> CeilingStudy | None:
     return CeilingStudy(share=fit_share, budget=budget, arms=tuple(arms), levels=tuple(levels))
 
 
-def _rewarded(run: Run) -> bool:
-    return any(value is not None for value in run.record.history.get("reward", []))
-
-
 def _arm(arm: str, runs: list[Run], fit_share: float, draws: int) -> ArmCeiling:
     why: dict[int, list[str]] = {run.planned.seed: [] for run in runs}
     fits = [_fit(run, fit_share, draws, why[run.planned.seed]) for run in runs]
@@ -194,19 +192,14 @@ def _fit(run: Run, fit_share: float, draws: int, why: list[str]) -> RunFit | Non
     trace = _attempt(lambda: rl_trace(run.record.history), why)
     if trace is None:
         return None
-    law: Law | None = None
-    ceiling: Estimate | None = None
-    scored: dict[str, Errors | None] = {}
-    rows = _attempt(lambda: cut(len(trace), fit_share), why)
-    if rows is not None:
-        seen, after = trace.split(rows)
-        law = _attempt(lambda: fit_law(seen), why)
-        if law is not None:
-            rng = np.random.default_rng(zlib.crc32(run.planned.cell.encode()))
-            ceiling = ceiling_of_one_run(law, seen, draws, rng)
-        scored = {method: _attempt(lambda m=method: errors(m, seen, after), why) for method in METHODS}
+    rows = _attempt(lambda: cut(len(trace), fit_share), why) or 0
+    seen, after = trace.split(rows)
+    law = _attempt(lambda: fit_law(seen), why) if rows else None
+    rng = np.random.default_rng(zlib.crc32(run.planned.cell.encode()))
+    ceiling = ceiling_of_one_run(law, seen, draws, rng) if law else None
+    scored = {m: _attempt(lambda m=m: errors(m, seen, after), why) for m in METHODS if rows}
     known = {method: e for method, e in scored.items() if e is not None}
-    return RunFit(run=run, trace=trace, seen=rows or 0, law=law, ceiling=ceiling, errors=known)
+    return RunFit(run=run, trace=trace, seen=rows, law=law, ceiling=ceiling, errors=known)
 
 
 def _attempt(make: Callable[[], T], why: list[str]) -> T | None:

@@ -18,11 +18,7 @@ def _needs_share(contrast: Contrast, fit_share: float) -> None:
 
 
 _quantity = partial(
-    Quantity,
-    higher_is_better=True,
-    check=_needs_share,
-    largest_budget=True,
-    rewarded=("arm", "baseline"),
+    Quantity, higher_is_better=True, check=_needs_share, largest_budget=True, rewarded=("arm", "baseline")
 )
 
 QUANTITIES = {

@@ -1,47 +1,25 @@
-"""The section on the ceiling: questions and their answers in words, figures, tables."""
+"""The section on the ceiling: questions and their answers in words, tables."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-from compare.analysis.base import LookOf
-from compare.analysis.blocks import (
-    Badge,
-    Block,
-    Callout,
-    Figures,
-    Fold,
-    Heading,
-    Inline,
-    Listing,
-    Mark,
-    Prose,
-    Table,
-)
-from compare.analysis.ceiling.figures import of_ceiling
+from compare.analysis.blocks import Badge, Block, Callout, Fold, Inline, Listing, Mark, Table, table
 from compare.analysis.ceiling.forecast import LABELS
 from compare.analysis.ceiling.measure import SENSITIVITY, CeilingStudy
-from compare.analysis.cohort import Cohort
-from compare.analysis.findings import Finding, grounds, word
-from compare.analysis.text import count_text, fixed, grouped, interval_text, sentence
+from compare.analysis.ceiling.quantities import FORECASTS
+from compare.analysis.findings import Finding, grounds, word, words
+from compare.analysis.text import count_text, fixed, grouped, interval_text, sentence, sentences
 from compare.stats.entropy_law import possible, surely_impossible
 from compare.stats.intervals import LEVEL, Estimate
 from compare.store.manifest import WARM_START
 
-Row = dict[str, Inline]
-"""Column of a table -> cell."""
-
 COLLAPSE = 0.5
 """Entropy has collapsed where the whole interval of the share that is left lies below this."""
 
-
-def _words(ahead: str, behind: str, equivalent: str) -> dict[str, str]:
-    return {"ahead": ahead, "behind": behind, "equivalent": equivalent, "undecided": "undecided"}
-
-
-START = _words("rose", "fell", "held")
-HELD = _words("keeps more", "keeps less", "keeps as much")
-MOVED = _words("raised it", "lowered it", "left it where it was")
-ABOVE = _words("above it", "below it", "level with it")
-FORECAST = _words("better", "worse", "no different")
+START = words("rose", "fell", "held")
+HELD = words("keeps more", "keeps less", "keeps as much")
+MOVED = words("raised it", "lowered it", "left it where it was")
+ABOVE = words("above it", "below it", "level with it")
+FORECAST = words("better", "worse", "no different")
 
 BEWARE = (
     "The law is no identity: a softmax policy that follows the exact gradient on a one-state bandit fits it "
@@ -60,66 +38,38 @@ BEWARE = (
 )
 
 
-def blocks(
-    studies: Sequence[tuple[Cohort, CeilingStudy | None]], findings: Sequence[Finding], look: LookOf
-) -> list[Block]:
-    """One part for each study that trained by reward, if the experiment has a `fit_share`.
-
-    A study that names no arm trained by reward, such as one of text, has none; if none has finished
-    anything, every study says so.
-    """
-    share = studies[0][0].manifest.fit_share if studies else 0.0
-    if share == 0:
-        return []
-    intro = (
-        f"The entropy law R = −a exp(H) + b is fitted to each run on the first {share:.0%} of its "
-        "reinforcement learning, a share named before the experiment ran. Its ceiling is the reward at no "
-        'entropy, b − a. "Collapsed": less than half of the starting entropy is left, with the whole 95% '
-        "interval."
-    )
-    heading = Heading(text="The ceiling that entropy sets", level=2, anchor="ceiling")
-    out: list[Block] = [heading, Prose(text=intro, soft=True)]
-    measured = [(cohort, study) for cohort, study in studies if study is not None]
-    for cohort, study in measured or studies:
-        out.append(Heading(text=cohort.study))
-        if study is None:
-            out.append(Prose(text="No finished run of this study was trained by reward."))
-            continue
-        own = [finding for finding in findings if finding.study == cohort.study]
-        out += [*answers(study, own), Figures(figures=of_ceiling(cohort.study, study, look))]
-        out += _tables(cohort.study, study, own)
-    return [*out, Listing(items=BEWARE, soft=True)]
-
-
 def answers(study: CeilingStudy, findings: Sequence[Finding]) -> list[Callout]:
     """Every question, in the order in which a reader asks them."""
-    by: dict[str, list[Finding]] = {}
-    for finding in findings:
-        by.setdefault(finding.quantity, []).append(finding)
-    held, moved, above = (by.get(quantity, []) for quantity in ("entropy_held", "ceiling", "above_ceiling"))
+
+    def of(quantity: str) -> list[Finding]:
+        return [f for f in findings if f.quantity == quantity]
+
+    def against(findings: Sequence[Finding], words: dict[str, str]) -> str:
+        return sentences((f"Against {f.baseline}", f.arm, word(f, words)) for f in findings)
+
+    held, moved, above = of("entropy_held"), of("ceiling"), of("above_ceiling")
     start = [f for f in held if f.baseline == WARM_START]
     kept = [f for f in held if f.baseline != WARM_START]
-    methods = list(LABELS)
-    better = sorted(by.get("forecast_error", []), key=lambda f: methods.index(f.baseline))
+    better = sorted(of("forecast_error"), key=lambda f: FORECASTS.index(f.baseline))
     ceilings = [(arm.arm, possibility(arm.ceiling)) for arm in study.arms if arm.ceiling is not None]
     ceiling = f"Ceilings: {grouped(ceilings)}" if ceilings else "No ceiling could be fitted."
-    forecasts = _sentences(
+    foretold = sentences(
         (f"Against {f.baseline.replace('_', ' ')}", f.arm, word(f, FORECAST)) for f in better
     )
-    passed = _sentences((f"{f.arm}, against the ceiling of each", f.baseline, word(f, ABOVE)) for f in above)
+    passed = sentences((f"{f.arm}, against the ceiling of each", f.baseline, word(f, ABOVE)) for f in above)
     nothing = "There is nothing to compare"
     unmanaged = f"{nothing}: no managed arm and its baseline have finished runs."
     told = (
         ("Did entropy collapse?", sentence(grouped([(f.arm, _fall(f)) for f in start])), start),
-        ("Did managing entropy hold it?", _against(kept, HELD) or unmanaged, kept),
+        ("Did managing entropy hold it?", against(kept, HELD) or unmanaged, kept),
         (
             "Did managing entropy move the ceiling?",
-            _against(moved, MOVED) or unmanaged,
-            [*moved, *by.get("final_reward", [])],
+            against(moved, MOVED) or unmanaged,
+            [*moved, *of("final_reward")],
         ),
         (
             "Is the ceiling possible, and does the law foretell rewards better than others?",
-            f"{ceiling} {forecasts}",
+            f"{ceiling} {foretold}",
             # The rest stands in the table of errors.
             [f for f in better if f.primary],
         ),
@@ -140,18 +90,6 @@ def _fall(finding: Finding) -> str:
     return word(finding, START)
 
 
-def _against(findings: Sequence[Finding], words: dict[str, str]) -> str:
-    return _sentences((f"Against {f.baseline}", f.arm, word(f, words)) for f in findings)
-
-
-def _sentences(answers: Iterable[tuple[str, str, str]]) -> str:
-    """(opening, name, word): a sentence per opening, the names of one word together."""
-    pairs: dict[str, list[tuple[str, str]]] = {}
-    for opening, *pair in answers:
-        pairs.setdefault(opening, []).append((pair[0], pair[1]))
-    return " ".join(f"{opening}: {grouped(own)}" for opening, own in pairs.items())
-
-
 def possibility(ceiling: Estimate | None) -> str:
     """Whether a ceiling can be one of rewards in [0, 1], and how sure that is."""
     if ceiling is None:
@@ -164,51 +102,25 @@ def possibility(ceiling: Estimate | None) -> str:
     return "possible" if inside else "possible, its interval reaches beyond [0, 1]"
 
 
-def _tables(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list[Block]:
+def tables(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list[Block]:
     """The tables of a study, and why runs are missing in them."""
-    reasons = [f"{arm.arm}, seed {seed}: {reason}." for arm in study.arms for seed, reason in arm.reasons]
-    ceilings = _table(
-        f"Ceilings of {name}",
-        f"Means over seeds with 95% intervals, at {count_text(study.budget)} training FLOPs in all; "
-        "entropies in nats per token. Without reinforcement learning the last column holds exact answers, in "
-        "distribution.",
-        _ceilings(study),
-        wrap=("possible?",),
+    reasons = tuple(
+        f"{arm.arm}, seed {seed}: {reason}." for arm in study.arms for seed, reason in arm.reasons
     )
-    errors = _table(
-        f"Forecast errors of {name}",
-        "Absolute errors of the reward forecast, means over seeds: over what came after the fit, and at its "
-        "end. Differences are paired by seed; below 0 the law is better.",
-        _errors(study, findings),
-    )
-    sensitivity = _table(
-        f"Sensitivity of {name}",
-        "Ceiling by the share of reinforcement learning that it is fitted on, means over seeds.",
-        _sensitivity(study),
-    )
-    runs = _table(
-        f"Runs of {name}",
-        "Single runs. The ceiling's interval is a block bootstrap of residuals within the run: it knows "
-        "nothing of other seeds.",
-        _runs(study),
-        wrap=("not fitted",),
-    )
-    summary = "How much the ceiling depends on what the fit saw, and each run by itself"
-    more = Fold(summary=summary, blocks=(*sensitivity, *runs))
-    return [*ceilings, *errors, more, *([Listing(items=tuple(reasons), soft=True)] if reasons else [])]
+    return [
+        *_ceilings(name, study),
+        *_errors(name, study, findings),
+        Fold(
+            summary="How much the ceiling depends on what the fit saw, and each run by itself",
+            blocks=(*_sensitivity(name, study), *_runs(name, study)),
+        ),
+        *([Listing(items=reasons, soft=True)] if reasons else []),
+    ]
 
 
-def _table(label: str, caption: str, rows: Iterable[Row], wrap: tuple[str, ...] = ()) -> list[Table]:
-    """A table of rows by column; none without rows."""
-    rows = list(rows)
-    columns = tuple(dict.fromkeys(column for row in rows for column in row))
-    cells = tuple(tuple(row.get(column, "–") for column in columns) for row in rows)
-    return [Table(label=label, caption=caption, columns=columns, rows=cells, wrap=wrap)] if rows else []
-
-
-def _ceilings(study: CeilingStudy) -> Iterator[Row]:
-    for arm in study.arms:
-        yield {
+def _ceilings(name: str, study: CeilingStudy) -> list[Table]:
+    rows: list[dict[str, Inline]] = [
+        {
             "arm": arm.arm,
             "n": Mark(len(arm.fits), arm.cells),
             "a": interval_text(arm.mean(lambda fit: fit.law.a if fit.law else None)),
@@ -219,49 +131,78 @@ def _ceilings(study: CeilingStudy) -> Iterator[Row]:
             "at the end": interval_text(arm.mean(lambda fit: fit.end_entropy)),
             "reward at the end": interval_text(arm.end_reward),
         }
-    for level in study.levels:
-        yield {
+        for arm in study.arms
+    ]
+    rows += [
+        {
+            **dict.fromkeys(rows[0], "–"),
             "arm": f"{level.arm} (no reinforcement learning)",
             "n": Mark(level.estimate.n, level.cells),
             "reward at the end": interval_text(level.estimate),
         }
+        for level in study.levels
+    ]
+    caption = (
+        f"Means over seeds with 95% intervals, at {count_text(study.budget)} training FLOPs in all; "
+        "entropies in nats per token. Without reinforcement learning the last column holds exact answers, "
+        "in distribution."
+    )
+    return table(f"Ceilings of {name}", rows, caption, wrap=("possible?",))
 
 
-def _errors(study: CeilingStudy, findings: Sequence[Finding]) -> Iterator[Row]:
+def _errors(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list[Table]:
     errors = [f for f in findings if f.quantity == "forecast_error" and f.estimate is not None]
     against = {(f.arm, f.baseline): f for f in errors}
-    for arm in study.arms:
-        for method, label in LABELS.items():
-            mean, f = arm.error(method), against.get((arm.arm, method))
-            if mean is not None:
-                yield {
-                    "arm": Mark(arm.arm, arm.cells),
-                    "forecast": label,
-                    "mean error": interval_text(mean),
-                    "error at the end": interval_text(arm.error(method, lambda e: e.end)),
-                    "the law's mean error less this": f"{f.value_text} {f.interval_text}" if f else "–",
-                    "verdict": Badge(f) if f else "–",
-                }
+    rows = [
+        {
+            "arm": Mark(arm.arm, arm.cells),
+            "forecast": label,
+            "mean error": interval_text(mean),
+            "error at the end": interval_text(arm.error(method, lambda e: e.end)),
+            "the law's mean error less this": f"{f.value_text} {f.interval_text}" if f else "–",
+            "verdict": Badge(f) if f else "–",
+        }
+        for arm in study.arms
+        for method, label in LABELS.items()
+        if (mean := arm.error(method)) is not None
+        for f in [against.get((arm.arm, method))]
+    ]
+    caption = (
+        "Absolute errors of the reward forecast, means over seeds: over what came after the fit, and at its "
+        "end. Differences are paired by seed; below 0 the law is better."
+    )
+    return table(f"Forecast errors of {name}", rows, caption)
 
 
-def _sensitivity(study: CeilingStudy) -> Iterator[Row]:
+def _sensitivity(name: str, study: CeilingStudy) -> list[Table]:
     shares = sorted({*SENSITIVITY, study.share})
-    for arm in study.arms:
-        ceilings = {f"first {share:.0%}": interval_text(arm.ceiling_at(share)) for share in shares}
-        yield {"arm": Mark(arm.arm, arm.cells), **ceilings}
+    rows = [
+        {"arm": Mark(arm.arm, arm.cells)}
+        | {f"first {share:.0%}": interval_text(arm.ceiling_at(share)) for share in shares}
+        for arm in study.arms
+    ]
+    caption = "Ceiling by the share of reinforcement learning that it is fitted on, means over seeds."
+    return table(f"Sensitivity of {name}", rows, caption)
 
 
-def _runs(study: CeilingStudy) -> Iterator[Row]:
-    for arm in study.arms:
-        for fit in arm.fits:
-            yield {
-                "arm": arm.arm,
-                "seed": Mark(fit.seed, (fit.run.planned.cell,)),
-                "rows fitted on, of all": f"{fit.seen} of {len(fit.trace)}",
-                "a": fixed(fit.law.a, 3) if fit.law else "–",
-                "b": fixed(fit.law.b, 3) if fit.law else "–",
-                "ceiling": interval_text(fit.ceiling),
-                "entropy, start to end": f"{fit.start_entropy:.3f} to {fit.end_entropy:.3f}",
-                "reward at the end": f"{fit.end_reward:.3f}",
-                "not fitted": "; ".join(reason for seed, reason in arm.reasons if seed == fit.seed),
-            }
+def _runs(name: str, study: CeilingStudy) -> list[Table]:
+    rows = [
+        {
+            "arm": arm.arm,
+            "seed": Mark(fit.seed, (fit.run.planned.cell,)),
+            "rows fitted on, of all": f"{fit.seen} of {len(fit.trace)}",
+            "a": fixed(fit.law.a, 3) if fit.law else "–",
+            "b": fixed(fit.law.b, 3) if fit.law else "–",
+            "ceiling": interval_text(fit.ceiling),
+            "entropy, start to end": f"{fit.start_entropy:.3f} to {fit.end_entropy:.3f}",
+            "reward at the end": f"{fit.end_reward:.3f}",
+            "not fitted": "; ".join(reason for seed, reason in arm.reasons if seed == fit.seed),
+        }
+        for arm in study.arms
+        for fit in arm.fits
+    ]
+    caption = (
+        "Single runs. The ceiling's interval is a block bootstrap of residuals within the run: it knows "
+        "nothing of other seeds."
+    )
+    return table(f"Runs of {name}", rows, caption, wrap=("not fitted",))

@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from arena.token_classes import PLAN
-from compare.analysis.base import Analysis, LookOf
-from compare.analysis.blocks import Block
+from compare.analysis.base import Analysis, LookOf, Studies
+from compare.analysis.blocks import Block, Figures, Fold, Prose
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft, Finding
 from compare.analysis.paired import outcomes
+from compare.analysis.tokens.figures import of_anatomy
 from compare.analysis.tokens.measure import START, UNMANAGED, AnatomyStudy, ArmAnatomy, gained, measure
-from compare.analysis.tokens.quantities import ALL_TOKENS, EXECUTE_TOKENS, LAGS
-from compare.analysis.tokens.section import blocks
+from compare.analysis.tokens.quantities import ALL_TOKENS, EXECUTE_TOKENS, LAGS, QUANTITIES
+from compare.analysis.tokens.section import BEWARE, TWO_PHASES, answers, classes, half_falls
 from compare.stats.crossed import over_seeds_and_problems
 from compare.stats.intervals import over_seeds
 from compare.store.manifest import Contrast
@@ -21,6 +22,11 @@ from compare.store.manifest import Contrast
 
 class TokensAnalysis(Analysis[AnatomyStudy]):
     """Which tokens hold entropy, and which settle first? Only where a contrast of the study asks."""
+
+    title = "Which tokens"
+    anchor = "anatomy"
+    nothing = "No finished run of this study recorded where its entropy sits."
+    beware = BEWARE
 
     def measure(self, cohort: Cohort) -> AnatomyStudy | None:
         return measure(cohort)
@@ -47,10 +53,20 @@ class TokensAnalysis(Analysis[AnatomyStudy]):
                 asked.append((arm.arm, UNMANAGED, "extra_gain"))
         return [cohort.contrast(*names) for names in asked]
 
-    def section(
-        self, studies: Sequence[tuple[Cohort, AnatomyStudy | None]], findings: Sequence[Finding], look: LookOf
+    def shown(self, studies: Studies[AnatomyStudy]) -> Studies[AnatomyStudy]:
+        return [(cohort, study) for cohort, study in studies if cohort.asked & QUANTITIES.keys()]
+
+    def part(
+        self, cohort: Cohort, measured: AnatomyStudy, findings: Sequence[Finding], look: LookOf
     ) -> list[Block]:
-        return blocks(studies, findings, look)
+        name, every = cohort.study, "Every class of tokens, before and after"
+        return [
+            *answers(measured, findings),
+            Prose(text=TWO_PHASES, soft=True),
+            Figures(figures=of_anatomy(name, measured, look)),
+            *half_falls(name, measured),
+            Fold(summary=every, blocks=tuple(classes(name, measured))),
+        ]
 
 
 def _extra_gain(draft: Draft, cohort: Cohort) -> Draft:

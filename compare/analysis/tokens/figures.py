@@ -2,11 +2,12 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from compare.analysis.base import LookOf
-from compare.analysis.drawing import NEUTRAL, Figure, draw_figure
+from compare.analysis.drawing import NEUTRAL, Figure, draw_courses, draw_figure, draw_row, name_rows
 from compare.analysis.tokens.measure import ABOVE, CLASSES, END, START, AnatomyStudy, ArmAnatomy, Phase
+from compare.stats.intervals import Estimate
 from compare.stats.rl_history import stretches
 
 POINTS = 50
@@ -27,9 +28,9 @@ def of_anatomy(name: str, study: AnatomyStudy, look: LookOf) -> tuple[Figure, ..
     figures = [survival_figure(name, study, look)]
     if any(f"tokens_{label}" in run.at[START] for run in main.runs for label in CLASSES):
         figures.append(classes_figure(name, main))
-    gaining = [arm for arm in study.arms if arm.gains]
-    if gaining:
-        figures.append(gain_figure(name, gaining, look))
+    gains = [(arm, arm.gain) for arm in study.arms if arm.gain is not None]
+    if gains:
+        figures.append(gain_figure(name, gains, look))
     for phase in main.phases.values():
         if any(phase.measure in run.curves for run in main.runs):
             figures.append(course_figure(name, main, phase))
@@ -46,21 +47,17 @@ def survival_figure(name: str, study: AnatomyStudy, look: LookOf) -> Figure:
         columns = set.intersection(*({c for c in run.at[stage] if c.startswith(ABOVE)} for run in arm.runs))
         means = {c: float(np.mean([run.at[stage][c] for run in arm.runs])) for c in columns}
         shares = dict(sorted((float(c.removeprefix(ABOVE)), mean) for c, mean in means.items()))
-        colour, marker = (NEUTRAL, "") if stage == START else look[arm.arm]
-        lines.append((label, colour, marker, shares))
+        colour, style = (NEUTRAL, "--") if stage == START else (look[arm.arm][0], "-" + look[arm.arm][1])
+        lines.append((label, colour, style, shares))
 
     def draw(ax: Axes) -> None:
-        for label, colour, marker, shares in lines:
-            style = "-" if marker else "--"
-            x, y = list(shares), list(shares.values())
-            ax.plot(x, y, style + marker, color=colour, markersize=4.5, label=label, alpha=0.9)
+        for label, colour, style, shares in lines:
+            ax.plot(*zip(*shares.items(), strict=True), style, color=colour, ms=4.5, label=label, alpha=0.9)
         ax.axhline(0.2, color=NEUTRAL, linewidth=0.8, alpha=0.5)
         ax.set_xscale("log")
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         ax.yaxis.set_major_formatter(PercentFormatter(1))
-        ax.set_ylim(-0.02, 1.02)
-        ax.set_xlabel("entropy, nats")
-        ax.set_ylabel("share of tokens above")
+        ax.set(xlabel="entropy, nats", ylabel="share of tokens above", ylim=(-0.02, 1.02))
 
     def spoken(shares: dict[float, float]) -> str:
         return ", ".join(f"{s:.0%} above {x:g} nats" for x, s in shares.items() if x in (0.01, 0.1, 0.5))
@@ -95,12 +92,9 @@ def classes_figure(name: str, arm: ArmAnatomy) -> Figure:
             ax.plot(np.mean(forks), y, marker, markersize=7, color=colour)
         ax.plot([], [], "o", color=NEUTRAL, markerfacecolor="none", label="of all tokens")
         ax.plot([], [], "o", color=NEUTRAL, label="of the most uncertain fifth")
-        ax.set_yticks(range(len(rows)), [text for _, text, _, _ in rows])
-        ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_xlim(-0.02, 1.02)
+        name_rows(ax, [text for _, text, _, _ in rows])
         ax.xaxis.set_major_formatter(PercentFormatter(1))
-        ax.grid(visible=False, axis="y")
-        ax.set_xlabel("share")
+        ax.set(xlabel="share", xlim=(-0.02, 1.02))
 
     return draw_figure(
         f"{name}-anatomy-classes",
@@ -116,22 +110,15 @@ def classes_figure(name: str, arm: ArmAnatomy) -> Figure:
     )
 
 
-def gain_figure(name: str, arms: list[ArmAnatomy], look: LookOf) -> Figure:
-    """Exact answers gained over the warm start: seeds small, means large with intervals."""
-    gains = [(arm, arm.gain) for arm in arms if arm.gain is not None]
+def gain_figure(name: str, gains: list[tuple[ArmAnatomy, Estimate]], look: LookOf) -> Figure:
+    """Exact answers gained over the warm start, arm by arm."""
 
     def draw(ax: Axes) -> None:
         for y, (arm, gain) in enumerate(gains):
-            colour, marker = look[arm.arm]
-            if not gain.single_run:
-                ax.plot([gain.low, gain.high], [y, y], color=colour, linewidth=1.1, alpha=0.7)
-            ax.plot(arm.gains, [y] * len(arm.gains), marker, markersize=2.5, color=colour)
-            ax.plot(gain.value, y, marker, markersize=7, color=colour)
+            draw_row(ax, y, arm.gains, gain, look[arm.arm])
         ax.axvline(0, color=NEUTRAL, linewidth=0.8, alpha=0.6)
-        ax.set_yticks(range(len(arms)), [arm.arm for arm in arms])
-        ax.set_ylim(len(arms) - 0.5, -0.5)
-        ax.grid(visible=False, axis="y")
-        every = [0.0, *(gain for arm in arms for gain in arm.gains)]
+        name_rows(ax, [arm.arm for arm, _ in gains])
+        every = [0.0, *(gain for arm, _ in gains for gain in arm.gains)]
         room = 0.5 * max(max(every) - min(every), 0.02)
         # Student's t at three seeds reaches far; the points are what must be read.
         ax.set_xlim(min(every) - room, max(every) + room)
@@ -144,13 +131,13 @@ def gain_figure(name: str, arms: list[ArmAnatomy], look: LookOf) -> Figure:
         "Differences between arms are paired and stand among the findings: they are known better.",
         draw,
         "; ".join(f"{arm.arm} {e.value:+.3g}, 95% interval {e.low:.3g} to {e.high:.3g}" for arm, e in gains),
-        tuple(cell for arm in arms for cell in arm.cells),
+        tuple(cell for arm, _ in gains for cell in arm.cells),
     )
 
 
 def course_figure(name: str, arm: ArmAnatomy, phase: Phase) -> Figure:
     """Entropy or error of each class over reinforcement learning, with half-falls."""
-    measure, grid = phase.measure, np.linspace(0, 1, POINTS)
+    measure = phase.measure
     runs = [run for run in arm.runs if measure in run.curves]
     seeds = {
         label: [
@@ -160,20 +147,14 @@ def course_figure(name: str, arm: ArmAnatomy, phase: Phase) -> Figure:
         ]
         for label in CLASSES
     }
+    shown = [label for label in CLASSES if seeds[label]]
 
     def draw(ax: Axes) -> None:
-        for label, own in seeds.items():
-            if not own:
-                continue
-            colour, marker = CLASS_LOOK[label]
-            for x, y in own:
-                ax.plot(x, y, color=colour, linewidth=0.6, alpha=0.4)
-            mean = np.mean([np.interp(grid, x, y) for x, y in own], axis=0)
-            thick = {"linewidth": 2.0, "marker": marker, "markevery": 10, "markersize": 5}
-            ax.plot(grid, mean, color=colour, label=CLASSES[label], **thick)
+        for label in shown:
+            x, mean = draw_courses(ax, seeds[label], CLASS_LOOK[label], CLASSES[label])
             if label in phase.half:
                 at = phase.half[label].value
-                ax.plot([at, at], [0, np.interp(at, grid, mean)], color=colour, linewidth=1.2, linestyle=":")
+                ax.plot([at, at], [0, np.interp(at, x, mean)], ":", color=CLASS_LOOK[label][0], linewidth=1.2)
         ax.set_xlim(0, 1)
         ax.set_ylim(bottom=0)
         ax.xaxis.set_major_formatter(PercentFormatter(1))
@@ -193,7 +174,7 @@ def course_figure(name: str, arm: ArmAnatomy, phase: Phase) -> Figure:
         "Thin: seeds, in means of consecutive updates. Thick: means over seeds. Dotted: half-fall, mean over "
         "seeds.",
         draw,
-        "; ".join(spoken(label) for label, own in seeds.items() if own),
+        "; ".join(map(spoken, shown)),
         tuple(run.run.planned.cell for run in runs),
     )
 

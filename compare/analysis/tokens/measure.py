@@ -37,8 +37,6 @@ UNMANAGED = "rl_grpo"
 
 ABOVE = "tokens_above_"
 
-History = dict[str, list[float | None]]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
@@ -115,10 +113,8 @@ class ArmAnatomy:
 
 @dataclass(frozen=True, kw_only=True)
 class AnatomyStudy:
-    """Everything about the anatomy of one study, at one total compute."""
+    """Everything about the anatomy of one study, at the largest rung at which some arm was probed."""
 
-    budget: float
-    """Training FLOPs: the largest at which some arm was probed."""
     arms: tuple[ArmAnatomy, ...]
 
     def arm(self, name: str) -> ArmAnatomy | None:
@@ -137,8 +133,7 @@ def measure(cohort: Cohort) -> AnatomyStudy | None:
     if not top:
         return None
     groups = {arm: [run for run in top if run.planned.arm == arm] for arm in cohort.arms}
-    arms = tuple(_arm(arm, runs) for arm, runs in groups.items() if runs)
-    return AnatomyStudy(budget=top[0].planned.budget, arms=arms)
+    return AnatomyStudy(arms=tuple(_arm(arm, runs) for arm, runs in groups.items() if runs))
 
 
 def probed(run: Run) -> list[int] | None:
@@ -173,12 +168,11 @@ def _read(run: Run) -> RunAnatomy:
         stage: {name: value for name, column in history.items() if (value := column[row]) is not None}
         for stage, row in ((START, rows[0]), (END, rows[-1]))
     }
-    return RunAnatomy(
-        run=run, at=at, curves={name: c for name in LAGS.values() if (c := curves(history, name)) is not None}
-    )
+    read = {name: c for name in LAGS.values() if (c := curves(history, name)) is not None}
+    return RunAnatomy(run=run, at=at, curves=read)
 
 
-def curves(history: History, measure: str) -> Curves | None:
+def curves(history: dict[str, list[float | None]], measure: str) -> Curves | None:
     """The curves of a measure; None where reinforcement learning has too few rows, or no class any."""
     try:
         rows, share_T = rl_rows(history)
@@ -203,11 +197,11 @@ def curves(history: History, measure: str) -> Curves | None:
 
 def _filled(column: list[float | None], rows: list[int], share_T: Array) -> Array | None:
     """A column's rows, gaps bridged in straight lines; None if more than half of it is gaps."""
-    values = [column[i] for i in rows] if column else []
-    known = [i for i, value in enumerate(values) if value is not None]
-    if 2 * len(known) < len(rows) or not known:
+    values_T = np.array([column[i] for i in rows] if column else [], dtype=float)
+    known_T = ~np.isnan(values_T)
+    if 2 * known_T.sum() < len(rows):
         return None
-    return np.interp(share_T, share_T[known], [value for value in values if value is not None])
+    return np.interp(share_T, share_T[known_T], values_T[known_T])
 
 
 def half_fall(curves: Curves, name: str) -> float:
@@ -221,43 +215,41 @@ def _phase(arm: str, runs: tuple[RunAnatomy, ...], measure: str) -> Phase:
     half: dict[str, Estimate] = {}
     for name in CLASSES:
         times = [half_fall(own, name) for own in having.values() if name in own.classes]
-        fallen = share([time for time in times if not math.isnan(time)])
-        if fallen is not None:
+        if fallen := share([time for time in times if not math.isnan(time)]):
             half[name] = fallen
+    phase = Phase(measure=measure, half=half)
     if not having:
         reason = f"its history has no classes of tokens, or fewer than {LEAST_ROWS} updates"
-        return Phase(measure=measure, half=half, reasons=(reason,))
+        return replace(phase, reasons=(reason,))
     shared = sorted(set.intersection(*(set(own.places) for own in having.values())))
     plan_P = np.array([name == PLAN for name, _ in shared], dtype=float)
     if not 0 < plan_P.sum() < len(shared):
         absent = PLAN if not plan_P.any() else EXECUTE
-        return Phase(measure=measure, half=half, reasons=(f"the task's chains have no {absent} tokens",))
+        return replace(phase, reasons=(f"the task's chains have no {absent} tokens",))
     table_RP = labellings(plan_P, DRAWS, np.random.default_rng(zlib.crc32(f"{arm} {measure}".encode())))
     lags_R = {
         seed: lags(np.array([own.places[key] for key in shared]), own.share_T, table_RP)
         for seed, own in having.items()
     }
     lag_by_seed = {seed: float(row[0]) for seed, row in lags_R.items() if not math.isnan(row[0])}
-    reasons = [_unfallen(seed, own, measure) for seed, own in having.items() if seed not in lag_by_seed]
+    reasons: list[str] = []
+    for seed, own in having.items():
+        flat = [name for name in (PLAN, EXECUTE) if math.isnan(half_fall(own, name))]
+        said = " and ".join(f"{measure} of {name} tokens does not fall" for name in flat)
+        reasons += [] if seed in lag_by_seed else [f"seed {seed}: {said}"]
     if not lag_by_seed:
-        return Phase(measure=measure, half=half, reasons=tuple(reasons))
+        return replace(phase, reasons=tuple(reasons))
     # The same labelling for all seeds: what is dealt out anew is which places are called plan.
     mean_R = np.mean([lags_R[seed] for seed in lag_by_seed], axis=0)
     p, possible = relabelling_p(mean_R), int((~np.isnan(mean_R)).sum())
     if possible < 20:
         reasons.append(f"only {possible} labellings of its {len(shared)} places, too few for p < .05")
     by_t = over_seeds(np.array(list(lag_by_seed.values())))
-    return Phase(
-        measure=measure,
-        half=half,
+    return replace(
+        phase,
         lag_by_seed=lag_by_seed,
         lag=replace(by_t, p=max(by_t.p, p)),
         relabelled_R=mean_R,
         p_relabelled=p,
         reasons=tuple(reasons),
     )
-
-
-def _unfallen(seed: int, curves: Curves, measure: str) -> str:
-    flat = [name for name in (PLAN, EXECUTE) if math.isnan(half_fall(curves, name))]
-    return f"seed {seed}: " + " and ".join(f"{measure} of {name} tokens does not fall" for name in flat)

@@ -2,38 +2,18 @@
 
 from collections.abc import Sequence
 
-from compare.analysis.base import LookOf
-from compare.analysis.blocks import (
-    Block,
-    Callout,
-    Figures,
-    Fold,
-    Heading,
-    Inline,
-    Listing,
-    Mark,
-    Prose,
-    Table,
-)
-from compare.analysis.cohort import Cohort
-from compare.analysis.findings import Finding, grounds, word
-from compare.analysis.text import count_text, grouped, interval_text, p_text, sentence
-from compare.analysis.tokens.figures import of_anatomy
+from compare.analysis.blocks import Callout, Inline, Mark, Table, table
+from compare.analysis.findings import Finding, grounds, word, words
+from compare.analysis.text import count_text, grouped, interval_text, p_text, sentence, sentences
 from compare.analysis.tokens.measure import CLASSES, END, START, AnatomyStudy, ArmAnatomy
-from compare.analysis.tokens.quantities import LAGS, QUANTITIES
+from compare.analysis.tokens.quantities import LAGS
 
-GAINS = {
-    "ahead": "gains more",
-    "behind": "gains less",
-    "equivalent": "gains as much",
-    "undecided": "undecided",
-}
-EXCESS = {
-    "ahead": "Planning tokens are over-represented in that fifth.",
-    "behind": "Planning tokens are under-represented in that fifth.",
-    "equivalent": "Planning tokens are as frequent in that fifth as among all.",
-    "undecided": "Whether planning tokens are over-represented there is undecided.",
-}
+GAINS = words("gains more", "gains less", "gains as much")
+EXCESS = words(
+    "Planning tokens are over-represented in that fifth.",
+    "Planning tokens are under-represented in that fifth.",
+    "Planning tokens are as frequent in that fifth as among all.",
+) | {"undecided": "Whether planning tokens are over-represented there is undecided."}
 
 TWO_PHASES = (
     'Two phases: "yes" if both the entropy and the error of planning tokens make half their fall after those '
@@ -59,39 +39,28 @@ BEWARE = (
 )
 
 
-def blocks(
-    studies: Sequence[tuple[Cohort, AnatomyStudy | None]], findings: Sequence[Finding], look: LookOf
-) -> list[Block]:
-    """One part for each study of which a contrast names a quantity of the section."""
-    asked = [(cohort, study) for cohort, study in studies if cohort.asked & QUANTITIES.keys()]
-    if not asked:
-        return []
-    out: list[Block] = [Heading(text="Which tokens", level=2, anchor="anatomy")]
-    for cohort, study in asked:
-        out.append(Heading(text=cohort.study))
-        if study is None:
-            out.append(Prose(text="No finished run of this study recorded where its entropy sits."))
-            continue
-        out += [
-            *answers(study, [finding for finding in findings if finding.study == cohort.study]),
-            Prose(text=TWO_PHASES, soft=True),
-            Figures(figures=of_anatomy(cohort.study, study, look)),
-            _half_falls(cohort.study, study),
-            Fold(summary="Every class of tokens, before and after", blocks=(_classes(cohort.study, study),)),
-        ]
-    return [*out, Listing(items=BEWARE, soft=True)]
-
-
 def answers(study: AnatomyStudy, findings: Sequence[Finding]) -> list[Callout]:
     """Every question, in the order in which a reader asks them."""
-    shown = {"forking_excess": study.main.arm}
-    excess = [f for f in findings if shown.get(f.quantity) == f.arm and f.estimate is not None]
+    measured = [f for f in findings if f.estimate is not None]
+    excess = [f for f in measured if (f.quantity, f.arm) == ("forking_excess", study.main.arm)]
     gains = [f for f in findings if f.quantity == "extra_gain"]
     order = [f for f in findings if f.quantity in LAGS]
-    where = " ".join([*_where(study.main), *(EXCESS[f.verdict] for f in excess)])
+    against = sentences(
+        # Those named beforehand first.
+        (f"Against {f.baseline}", f.arm, word(f, GAINS))
+        for f in sorted(gains, key=lambda f: not f.primary)
+    )
     told = (
-        ("Where does entropy sit?", where, excess),
-        ("Does training on some tokens gain more than on others?", _against(gains), _named(gains)),
+        (
+            "Where does entropy sit?",
+            " ".join([*_where(study.main), *(EXCESS[f.verdict] for f in excess)]),
+            excess,
+        ),
+        (
+            "Does training on some tokens gain more than on others?",
+            against or "There is nothing to compare: no two arms have finished runs.",
+            _named(gains),
+        ),
         ("Are there two phases?", _phases(study, order), _named(order)),
     )
     return [Callout(question=q, answer=answer, grounds=grounds(own)) for q, answer, own in told]
@@ -120,16 +89,6 @@ def _where(arm: ArmAnatomy) -> list[str]:
     return out
 
 
-def _against(findings: Sequence[Finding]) -> str:
-    """Gains of arms against each baseline, those named beforehand first."""
-    if not findings:
-        return "There is nothing to compare: no two arms have finished runs."
-    pairs: dict[str, list[tuple[str, str]]] = {}
-    for f in sorted(findings, key=lambda f: not f.primary):
-        pairs.setdefault(f.baseline, []).append((f.arm, word(f, GAINS)))
-    return " ".join(f"Against {baseline}: {grouped(own)}" for baseline, own in pairs.items())
-
-
 def _phases(study: AnatomyStudy, findings: Sequence[Finding]) -> str:
     """Yes, no or undecided for each arm, by the rule of docs/anatomy.md."""
     pairs: list[tuple[str, str]] = []
@@ -141,61 +100,54 @@ def _phases(study: AnatomyStudy, findings: Sequence[Finding]) -> str:
 
 
 def two_phases(findings: Sequence[Finding]) -> str:
-    """Whether an arm's execution tokens settle before its planning tokens do.
-
-    Yes if both entropy and error say so; no if one says that planning is first or that the difference
-    lies within the margin; otherwise undecided.
-
-    Args:
-        findings: its lags of LAGS, as far as they could be measured.
-    """
+    """The rule of TWO_PHASES, from an arm's lags as far as they could be measured."""
     verdicts = {f.verdict for f in findings}
     if verdicts & {"behind", "equivalent"}:
         return "no"
     return "yes" if verdicts == {"ahead"} and len(findings) == len(LAGS) else "undecided"
 
 
-def _half_falls(name: str, study: AnatomyStudy) -> Table:
-    rows: list[tuple[Inline, ...]] = []
-    for arm in study.arms:
-        for phase in arm.phases.values():
-            times = map(interval_text, (*map(phase.half.get, CLASSES), phase.lag))
-            tested = (p_text(phase.p_relabelled), len(phase.relabelled_R)) if phase.lag else ("–", "–")
-            remarks = "; ".join(phase.reasons)
-            rows.append((Mark(arm.arm, arm.cells), phase.measure, *times, *tested, remarks))
-    return Table(
-        label=f"Half-falls of {name}",
-        caption="When each class of tokens makes half its fall, as a share of the compute of reinforcement "
-        f"learning at {count_text(study.budget)} training FLOPs in all; means over seeds with 95% intervals. "
-        "Lag: planning less execution. p: share of labellings of the same places with a lag as large.",
-        columns=("arm", "of", *CLASSES.values(), "lag", "p of the relabelling", "labellings", "remarks"),
-        rows=tuple(rows),
-        wrap=("remarks",),
+def half_falls(name: str, study: AnatomyStudy) -> list[Table]:
+    """When each class of tokens settles, by arm and measure."""
+    rows = [
+        {"arm": Mark(arm.arm, arm.cells), "of": phase.measure}
+        | {spoken: interval_text(phase.half.get(label)) for label, spoken in CLASSES.items()}
+        | {
+            "lag": interval_text(phase.lag),
+            "p of the relabelling": p_text(phase.p_relabelled) if phase.lag else "–",
+            "labellings": len(phase.relabelled_R) if phase.lag else "–",
+            "remarks": "; ".join(phase.reasons),
+        }
+        for arm in study.arms
+        for phase in arm.phases.values()
+    ]
+    budget = count_text(study.main.runs[0].run.planned.budget)
+    caption = (
+        "When each class of tokens makes half its fall, as a share of the compute of reinforcement learning "
+        f"at {budget} training FLOPs in all; means over seeds with 95% intervals. Lag: planning "
+        "less execution. p: share of labellings of the same places with a lag as large."
     )
+    return table(f"Half-falls of {name}", rows, caption, wrap=("remarks",))
 
 
-def _classes(name: str, study: AnatomyStudy) -> Table:
-    rows: list[tuple[Inline, ...]] = []
+def classes(name: str, study: AnatomyStudy) -> list[Table]:
+    """What the probes recorded of each class of tokens, before and after."""
+    rows: list[dict[str, Inline]] = []
     start = f"warm start, that of {study.main.arm}"
     for arm, stage, spoken in ((study.main, START, start), *((arm, END, END) for arm in study.arms)):
-        held = interval_text(arm.mean(stage, "entropy_in_forks"))
         met = [label for label in CLASSES if any(f"tokens_{label}" in run.at[stage] for run in arm.runs)]
-        for label in met or ["all tokens"]:
-            columns = (f"{of}_{label}" for of in ("tokens", "forks", "held_out_entropy"))
-            numbers = (interval_text(arm.mean(stage, column)) for column in columns)
-            rows.append((Mark(arm.arm, arm.cells), spoken, held, label, *numbers))
-            held = ""
-    return Table(
-        label=f"Classes of {name}",
-        caption="Means over seeds with 95% intervals, on fixed validation problems.",
-        columns=(
-            "arm",
-            "at",
-            "share of all entropy held by the top fifth",
-            "class",
-            "share of all tokens",
-            "share of the top fifth",
-            "entropy, nats",
-        ),
-        rows=tuple(rows),
-    )
+        for i, label in enumerate(met or ["all tokens"]):
+            held = "" if i else interval_text(arm.mean(stage, "entropy_in_forks"))
+            rows.append(
+                {
+                    "arm": Mark(arm.arm, arm.cells),
+                    "at": spoken,
+                    "share of all entropy held by the top fifth": held,
+                    "class": label,
+                    "share of all tokens": interval_text(arm.mean(stage, f"tokens_{label}")),
+                    "share of the top fifth": interval_text(arm.mean(stage, f"forks_{label}")),
+                    "entropy, nats": interval_text(arm.mean(stage, f"held_out_entropy_{label}")),
+                }
+            )
+    caption = "Means over seeds with 95% intervals, on fixed validation problems."
+    return table(f"Classes of {name}", rows, caption)
