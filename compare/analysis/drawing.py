@@ -197,7 +197,9 @@ def draw_row(
     ax.plot(mean.value, y, marker, markersize=6, color=colour)
 
 
-def draw_bars(ax: Axes, x: Array, estimates: Sequence[Estimate], colour: str, least: float = -np.inf) -> None:
+def draw_bars(
+    ax: Axes, x: Iterable[float], estimates: Sequence[Estimate], colour: str, least: float = -np.inf
+) -> None:
     """Over each x its interval, where there is one, cut at `least`."""
     for at, e in zip(x, estimates, strict=True):
         if np.isfinite([e.low, e.high]).all():
