@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from compare.analysis.base import Analysis, LookOf
+from compare.analysis.base import Analysis, LookOf, Studies
 from compare.analysis.blocks import Block
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft, Finding
@@ -21,7 +21,7 @@ from compare.analysis.shift.measure import (
     worsening,
 )
 from compare.analysis.shift.quantities import ASKED, DECAY, INCREASE, SEVERITY, THINKING_SHIFT
-from compare.analysis.shift.section import blocks
+from compare.analysis.shift.section import BEWARE, OPENING, decay, increases
 from compare.analysis.shift.thinking_gain import correlate, gain, places, rank, uncorrelated
 from compare.store.manifest import Contrast
 
@@ -37,6 +37,11 @@ WEAK = 0.2
 
 class ShiftAnalysis(Analysis[Shift]):
     """Measured wherever something is shifted; decay is compared and shown where a contrast asks for it."""
+
+    title = "Decay away from the training distribution"
+    anchor = "ood"
+    nothing = "No finished run of this study was measured under shift."
+    beware = BEWARE
 
     def measure(self, cohort: Cohort) -> Shift | None:
         return measure(cohort)
@@ -67,10 +72,18 @@ class ShiftAnalysis(Analysis[Shift]):
                 out += [cohort.contrast(arm.arm, SEVERITY, quantity) for quantity in THINKING_SHIFT]
         return out
 
-    def section(
-        self, studies: Sequence[tuple[Cohort, Shift | None]], findings: Sequence[Finding], look: LookOf
-    ) -> list[Block]:
-        return blocks(studies, findings, look)
+    def shown(self, studies: Studies[Shift]) -> Studies[Shift]:
+        return [(cohort, shift) for cohort, shift in studies if cohort.asked & ASKED.keys()]
+
+    def opening(self, studies: Studies[Shift]) -> str:
+        return OPENING
+
+    def part(self, cohort: Cohort, measured: Shift, findings: Sequence[Finding], look: LookOf) -> list[Block]:
+        return decay(cohort.study, measured, findings, look)
+
+    def section(self, studies: Studies[Shift], findings: Sequence[Finding], look: LookOf) -> list[Block]:
+        """Decay of every study that asks for it, then what every shift adds."""
+        return [*super().section(studies, findings, look), *increases(studies)]
 
 
 def _against(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:

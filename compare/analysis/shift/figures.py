@@ -1,6 +1,6 @@
 """Figures of decay: a map of all levels, a curve for each axis, the gain from thinking by severity."""
 
-from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,10 +8,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from compare.analysis.base import LookOf
-from compare.analysis.drawing import NEUTRAL, Figure, draw_figure
+from compare.analysis.blocks import Figures
+from compare.analysis.drawing import NEUTRAL, Figure, draw_bars, draw_figure
 from compare.analysis.shift.measure import Shift
 from compare.analysis.shift.thinking_gain import Place, gained, places
-from compare.stats.intervals import Estimate
 
 LABELS = {"exact": "exact answers", "loss": "held-out loss, nats per token"}
 INK = "#0072B2"
@@ -20,13 +20,18 @@ OPAQUE = 0.6
 """Opacity of a cell whose level is 1."""
 
 
-def of_shift(name: str, shift: Shift, look: LookOf) -> list[Figure]:
-    """Every figure but the map that has something to show."""
-    drawn = [
-        *(curve_figure(name, shift, axis, metric, look) for axis in shift.axes for metric in LABELS),
-        *(gain_figure(name, shift, metric, look) for metric in LABELS),
+def of_shift(name: str, shift: Shift, look: LookOf) -> list[Figures]:
+    """The map, at full width, and the others; those that have something to show."""
+    curves = [curve_figure(name, shift, axis, metric, look) for axis, metric in product(shift.axes, LABELS)]
+    gains = [gain_figure(name, shift, metric, look) for metric in LABELS]
+    wide, others = (
+        tuple(figure for figure in drawn if figure is not None)
+        for drawn in ([map_figure(name, shift)], curves + gains)
+    )
+    return [
+        *([Figures(figures=wide, wide=True)] if wide else []),
+        *([Figures(figures=others)] if others else []),
     ]
-    return [figure for figure in drawn if figure is not None]
 
 
 def _labels(shift: Shift) -> list[str]:
@@ -54,17 +59,16 @@ def map_figure(name: str, shift: Shift) -> Figure | None:
 
     def draw(ax: Axes) -> None:
         ax.figure.set_size_inches(max(5.0, 1.6 + 0.42 * len(where)), 1.2 + 0.42 * len(levels))  # pyright: ignore[reportAttributeAccessIssue]
-        rows = list(levels.values())
-        for row, column in ((r, c) for r, own in enumerate(rows) for c, p in enumerate(where) if p in own):
-            value = rows[row][where[column]]
+        cells = product(enumerate(levels.values()), enumerate(where))
+        for row, column, value in ((r, c, own[place]) for (r, own), (c, place) in cells if place in own):
             corner = (column - 0.48, row - 0.46)
             ax.add_patch(Rectangle(corner, 0.96, 0.92, facecolor=INK, alpha=OPAQUE * value, linewidth=0))
-            frame = Rectangle(corner, 0.96, 0.92, fill=False, edgecolor=NEUTRAL, alpha=0.25, linewidth=0.5)
-            ax.add_patch(frame)
+            frame = {"fill": False, "edgecolor": NEUTRAL, "alpha": 0.25, "linewidth": 0.5}
+            ax.add_patch(Rectangle(corner, 0.96, 0.92, **frame))
             text = f"{value:.2f}".replace("0.", ".", 1) if value < 0.995 else "1"
             ax.text(column, row, text, ha="center", va="center", fontsize=9)
-        ax.set(xlim=(-0.6, len(where) - 0.4), ylim=(len(levels) - 0.4, -0.6))
-        ax.set_xlabel("severity, and axis of shift")
+        limits = {"xlim": (-0.6, len(where) - 0.4), "ylim": (len(levels) - 0.4, -0.6)}
+        ax.set(xlabel="severity, and axis of shift", **limits)
         ax.set_xticks(range(len(where)), _labels(shift), fontsize=9)
         ax.set_yticks(range(len(levels)), list(levels))
         ax.tick_params(length=0)
@@ -89,7 +93,6 @@ def map_figure(name: str, shift: Shift) -> Figure | None:
 def curve_figure(name: str, shift: Shift, axis: str, metric: str, look: LookOf) -> Figure | None:
     """One metric against the severity of one axis, with intervals."""
     shown = [(arm.arm, decay) for arm in shift.largest if (decay := arm.decay(metric, axis)) is not None]
-    every = [e.value for _, decay in shown for track in decay.tracks for e in track.at]
     if not shown:
         return None
 
@@ -97,15 +100,15 @@ def curve_figure(name: str, shift: Shift, axis: str, metric: str, look: LookOf) 
         for k, (arm, decay) in enumerate(shown):
             colour, marker = look[arm]
             x = np.array(decay.severities) + 0.05 * (k - (len(shown) - 1) / 2)
-            for track in decay.tracks:
-                values = [e.value for e in track.at]
-                ax.plot(x, values, linestyle="none", marker=marker, markersize=2.5, color=colour, alpha=0.55)
+            seeds_KS = np.array([[e.value for e in track.at] for track in decay.tracks]).T
+            ax.plot(x, seeds_KS, marker, markersize=2.5, color=colour, alpha=0.55)
             means = [level.value for level in decay.levels]
-            ax.plot(x, means, color=colour, marker=marker, markersize=6, label=arm)
-            _bars(ax, x, decay.levels, colour, floor=0.0)
+            ax.plot(x, means, f"-{marker}", color=colour, markersize=6, label=arm)
+            draw_bars(ax, x, decay.levels, colour, least=0.0)
         ax.xaxis.set_major_locator(FixedLocator(list(shift.axes[axis])))
         # Student's t at three seeds reaches far; of a loss the points are what must be read.
-        ax.set_ylim(*((-0.03, 1.03) if metric == "exact" else (0, 1.1 * max(every))))
+        largest = max(e.value for _, decay in shown for track in decay.tracks for e in track.at)
+        ax.set_ylim(*((-0.03, 1.03) if metric == "exact" else (0, 1.1 * largest)))
         ax.set(xlabel=f"severity of {axis}; 0 is in distribution, held out", ylabel=LABELS[metric])
 
     courses = (
@@ -136,10 +139,9 @@ def gain_figure(name: str, shift: Shift, metric: str, look: LookOf) -> Figure | 
         for k, (arm, own, gains) in enumerate(shown):
             colour, marker = look[arm]
             x = np.arange(len(labels)) + 0.16 * (k - (len(shown) - 1) / 2)
-            values = [e.value for _, e in gains]
             label = f"{arm}, {own[0].most} over {own[0].least}"
-            ax.plot(x, values, linestyle="none", marker=marker, markersize=6, color=colour, label=label)
-            _bars(ax, x, [e for _, e in gains], colour)
+            ax.plot(x, [e.value for _, e in gains], marker, markersize=6, color=colour, label=label)
+            draw_bars(ax, x, [e for _, e in gains], colour)
         reach = max(0.01, *(1.6 * abs(e.value) for _, _, gains in shown for _, e in gains))
         ax.set_ylim(-reach, reach)
         ax.yaxis.set_major_locator(MaxNLocator(6))
@@ -160,16 +162,3 @@ def gain_figure(name: str, shift: Shift, metric: str, look: LookOf) -> Figure | 
         "; ".join(courses),
         tuple(gain.run.planned.cell for _, own, _ in shown for gain in own),
     )
-
-
-def _bars(
-    ax: Axes, x: np.ndarray, estimates: Sequence[Estimate], colour: str, floor: float = -np.inf
-) -> None:
-    """Intervals, where there are any, cut to where the metric can be."""
-    known = [i for i, e in enumerate(estimates) if np.isfinite(e.low) and np.isfinite(e.high)]
-    values = np.array([estimates[i].value for i in known])
-    below = values - np.maximum([estimates[i].low for i in known], floor)
-    above = np.array([estimates[i].high for i in known]) - values
-    style = {"linestyle": "none", "elinewidth": 1.1, "capsize": 2, "alpha": 0.7}
-    if known:
-        ax.errorbar(x[known], values, yerr=np.maximum([below, above], 0), color=colour, **style)

@@ -3,29 +3,15 @@
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from compare.analysis.base import LookOf
-from compare.analysis.blocks import (
-    Badge,
-    Block,
-    Callout,
-    Figures,
-    Fold,
-    Heading,
-    Inline,
-    Listing,
-    Mark,
-    Prose,
-    Table,
-    table,
-)
-from compare.analysis.cohort import Cohort
-from compare.analysis.findings import Finding, grounds, word
+from compare.analysis.base import LookOf, Studies
+from compare.analysis.blocks import Badge, Block, Callout, Fold, Heading, Inline, Mark, Prose, table
+from compare.analysis.findings import Finding, grounds, word, words
 from compare.analysis.quantity import BASELINE
-from compare.analysis.shift.figures import map_figure, of_shift
+from compare.analysis.shift.figures import of_shift
 from compare.analysis.shift.measure import ERRORS, Shift
 from compare.analysis.shift.quantities import ASKED, THINKING_SHIFT
 from compare.analysis.shift.thinking_gain import correlate, gained, pearson, places, rank, uncorrelated
-from compare.analysis.text import count_text, grouped, interval_text
+from compare.analysis.text import count_text, interval_text, sentences
 from compare.stats.intervals import Estimate
 
 OPENING = (
@@ -49,102 +35,67 @@ BEWARE = (
     "right. A correlation over seeds asks whether it grows with the severity, not how large it is.",
 )
 
-SLOPE = {"ahead": "slower", "behind": "faster", "equivalent": "as fast", "undecided": "undecided"}
-SHARE = {"ahead": "more", "behind": "less", "equivalent": "as much", "undecided": "undecided"}
-GROWTH = {
-    "ahead": "grows with the shift",
-    "behind": "shrinks with the shift",
-    "equivalent": "does not change with the shift, within the margin",
-    "undecided": "undecided",
-}
+SLOPE = words("slower", "faster", "as fast")
+SHARE = words("more", "less", "as much")
+AGAINST = (
+    ("Who decays slower, in exact answers lost per severity?", "decay_slope", SLOPE),
+    ("Who keeps a larger share of what it answers in distribution?", "retained_share", SHARE),
+    ("Whose loss rises slower?", "decay_slope_loss", SLOPE),
+)
+"""Questions about two arms, each with its quantity and what it calls a verdict."""
+GROWTH = words(
+    "grows with the shift", "shrinks with the shift", "does not change with the shift, within the margin"
+)
 
 
-def blocks(
-    studies: Sequence[tuple[Cohort, Shift | None]], findings: Sequence[Finding], look: LookOf
-) -> list[Block]:
-    """Decay of every study that asks for it, then what every shift adds."""
-    asked = [(cohort, shift) for cohort, shift in studies if cohort.asked & ASKED.keys()]
-    heading = Heading(text="Decay away from the training distribution", level=2, anchor="ood")
-    out: list[Block] = [heading, Prose(text=OPENING, soft=True)] if asked else []
-    for cohort, shift in asked:
-        out.append(Heading(text=cohort.study))
-        if shift is None:
-            out.append(Prose(text="No finished run of this study was measured under shift."))
-        else:
-            own = [finding for finding in findings if finding.study == cohort.study]
-            out += _decay(cohort.study, shift, own, look)
-    return [*out, *([Listing(items=BEWARE, soft=True)] if asked else []), *_increases(studies)]
-
-
-def _decay(name: str, shift: Shift, findings: list[Finding], look: LookOf) -> list[Block]:
-    drawn = map_figure(name, shift), of_shift(name, shift, look)
+def decay(name: str, shift: Shift, findings: Sequence[Finding], look: LookOf) -> list[Block]:
+    """Answers, figures and tables of one study."""
     return [
         *answers(shift, findings),
-        *([Figures(figures=(drawn[0],), wide=True)] if drawn[0] is not None else []),
-        *([Figures(figures=tuple(drawn[1]))] if drawn[1] else []),
+        *of_shift(name, shift, look),
         *_slopes(name, shift, findings),
         *_errors(name, shift),
         *_gains(name, shift),
     ]
 
 
-def answers(shift: Shift, findings: list[Finding]) -> list[Callout]:
+def answers(shift: Shift, findings: Sequence[Finding]) -> list[Callout]:
     """Every question, in the order in which a reader asks them."""
     by = {quantity: [f for f in findings if f.quantity == quantity] for quantity in ASKED}
+    out: list[Callout] = []
+    for question, quantity, called in AGAINST:
+        # Of those explored, the decided ones; those named beforehand whatever came of them.
+        ground = grounds(f for f in by[quantity] if f.primary or f.verdict != "undecided")
+        out.append(Callout(question=question, answer=_against(by[quantity], called), grounds=ground))
     gains = [f for quantity in THINKING_SHIFT for f in by[quantity]]
-    questions = (
-        ("Who decays slower, in exact answers lost per severity?", by["decay_slope"], SLOPE),
-        ("Who keeps a larger share of what it answers in distribution?", by["retained_share"], SHARE),
-        ("Whose loss rises slower?", by["decay_slope_loss"], SLOPE),
+    gain_in = dict(zip(THINKING_SHIFT, ("Gain in exact answers", "Gain in loss"), strict=True))
+    growth = sentences(
+        (gain_in[f.quantity], f"{f.arm}, along {f.axis}" if f.axis else f.arm, word(f, GROWTH)) for f in gains
     )
-    # Of those explored, the decided ones; those named beforehand whatever came of them.
-    rests = [grounds(f for f in own if f.primary or f.verdict != "undecided") for _, own, _ in questions]
-    told = [
-        *(
-            (asks, _against(own, words), found)
-            for (asks, own, words), found in zip(questions, rests, strict=True)
-        ),
-        ("Does thinking help more under shift?", _thinking(gains), grounds(gains)),
-        ("What fails under the largest shift, the plan or its execution?", _planning(shift), ()),
-    ]
-    return [Callout(question=asks, answer=answer, grounds=found) for asks, answer, found in told if answer]
+    alone = "There is nothing to tell: no arm was answered at two efforts of thinking."
+    question = "Does thinking help more under shift?"
+    out.append(Callout(question=question, answer=growth or alone, grounds=grounds(gains)))
+    leaning = sentences(
+        (f"Along {axis}", arm.arm, lean(planning))
+        for axis, severities in shift.axes.items()
+        for arm in shift.largest
+        if (planning := arm.planning((axis, severities[-1]))) is not None
+    )
+    question = "What fails under the largest shift, the plan or its execution?"
+    return [*out, Callout(question=question, answer=leaning)] if leaning else out
 
 
-def _against(findings: list[Finding], words: Mapping[str, str]) -> str:
+def _against(findings: Sequence[Finding], called: Mapping[str, str]) -> str:
     """How often each word was the answer, undecided as loud as the rest; then arms, axis by axis."""
     if not findings:
         return "Nothing could be compared."
-    every = [word(f, words) for f in findings]
-    counts = [f"{every.count(one)} {one}" for one in (*words.values(), "not measured") if one in every]
+    every = [word(f, called) for f in findings]
+    counts = [f"{every.count(one)} {one}" for one in (*called.values(), "not measured") if one in every]
     parts = [f"Of {len(findings)} comparisons: {', '.join(counts)}."]
     for baseline in dict.fromkeys(f.baseline for f in findings):
-        parts.append(f"Against {baseline}.")
         theirs = [f for f in findings if f.baseline == baseline]
-        for axis in dict.fromkeys(f.axis for f in theirs):
-            parts.append(
-                f"Along {axis}: {grouped([(f.arm, word(f, words)) for f in theirs if f.axis == axis])}"
-            )
-    return " ".join(parts)
-
-
-def _thinking(findings: list[Finding]) -> str:
-    if not findings:
-        return "There is nothing to tell: no arm was answered at two efforts of thinking."
-    parts: list[str] = []
-    for quantity, what in zip(THINKING_SHIFT, ("exact answers", "loss"), strict=True):
-        own = [f for f in findings if f.quantity == quantity]
-        pairs = [(f"{f.arm}, along {f.axis}" if f.axis else f.arm, word(f, GROWTH)) for f in own]
-        parts += [f"Gain in {what}: {grouped(pairs)}"] if pairs else []
-    return " ".join(parts)
-
-
-def _planning(shift: Shift) -> str:
-    """Plan error less execution error at each axis's largest severity; empty if no task tells them apart."""
-    parts: list[str] = []
-    for axis, severities in shift.axes.items():
-        found = [(arm.arm, arm.planning((axis, severities[-1]))) for arm in shift.largest]
-        pairs = [(arm, lean(planning)) for arm, planning in found if planning is not None]
-        parts += [f"Along {axis}: {grouped(pairs)}"] if pairs else []
+        along = sentences((f"Along {f.axis}", f.arm, word(f, called)) for f in theirs)
+        parts.append(f"Against {baseline}. {along}")
     return " ".join(parts)
 
 
@@ -157,30 +108,28 @@ def lean(planning: Estimate) -> str:
     return "rather the execution" if planning.high < 0 else "undecided"
 
 
-def _slopes(name: str, shift: Shift, findings: list[Finding]) -> list[Table]:
-    quantities = {"exact": "decay_slope", "loss": "decay_slope_loss"}
-    against: dict[tuple[str, str, str], tuple[str, Badge]] = {
-        (f.arm, f.axis, f.quantity): (f"{f.value_text} {f.interval_text}", Badge(f))
+def _slopes(name: str, shift: Shift, findings: Sequence[Finding]) -> Sequence[Block]:
+    difference = f"slope less that of {BASELINE}"
+    against: dict[tuple[str, str, str], dict[str, Inline]] = {
+        (f.arm, f.axis, f.quantity): {difference: f"{f.value_text} {f.interval_text}", "verdict": Badge(f)}
         for f in findings
         if f.baseline == BASELINE and f.estimate is not None
     }
-    rows: list[dict[str, Inline]] = []
-    for axis, metric, arm in product(shift.axes, quantities, shift.largest):
-        decay = arm.decay(metric, axis)
-        difference, verdict = against.get((arm.arm, axis, quantities[metric]), ("–", "–"))
-        if decay is not None:
-            row: dict[str, Inline] = {
-                "axis": axis,
-                "metric": metric,
-                "arm": Mark(arm.arm, decay.cells),
-                "in distribution": interval_text(decay.levels[0]),
-                "at the largest shift": interval_text(decay.levels[-1]),
-                "slope": interval_text(decay.slope),
-                "retained share": interval_text(decay.retained),
-                f"slope less that of {BASELINE}": difference,
-                "verdict": verdict,
-            }
-            rows.append(row)
+    quantities = (("exact", "decay_slope"), ("loss", "decay_slope_loss"))
+    rows = [
+        {
+            "axis": axis,
+            "metric": metric,
+            "arm": Mark(arm.arm, decay.cells),
+            "in distribution": interval_text(decay.levels[0]),
+            "at the largest shift": interval_text(decay.levels[-1]),
+            "slope": interval_text(decay.slope),
+            "retained share": interval_text(decay.retained),
+            **against.get((arm.arm, axis, quantity), {difference: "–", "verdict": "–"}),
+        }
+        for axis, (metric, quantity), arm in product(shift.axes, quantities, shift.largest)
+        if (decay := arm.decay(metric, axis)) is not None
+    ]
     caption = (
         f"Slopes, means over seeds with 95% intervals, at {count_text(shift.largest[0].budget)} training "
         "FLOPs. exact: answers lost per severity; loss: nats per token added. Below 0 in the difference an "
@@ -196,7 +145,7 @@ def _errors(name: str, shift: Shift) -> list[Fold]:
         {
             "axis": axis if severity else "none",
             "severity": severity,
-            "arm": Mark(arm.arm, arm.cells),
+            "arm": Mark(arm.arm, tuple(run.planned.cell for run in arm.runs)),
             **{kind: interval_text(errors.get(kind)) for kind in kinds},
         }
         for (axis, severity), arm, errors in measured
@@ -211,7 +160,7 @@ def _errors(name: str, shift: Shift) -> list[Fold]:
     return [Fold(summary=summary, blocks=tuple(tables), open=alone)] if tables else []
 
 
-def _gains(name: str, shift: Shift) -> list[Table]:
+def _gains(name: str, shift: Shift) -> Sequence[Block]:
     rows = [
         {
             "arm": Mark(arm.arm, tuple(gain.run.planned.cell for gain in gains)),
@@ -234,7 +183,7 @@ def _gains(name: str, shift: Shift) -> list[Table]:
     return table(f"Gain from thinking in {name}", rows, caption, wrap=("without a correlation",))
 
 
-def _increases(studies: Sequence[tuple[Cohort, Shift | None]]) -> list[Block]:
+def increases(studies: Studies[Shift]) -> list[Block]:
     """What each shift adds, every arm at its own largest budget or rung."""
     arms = [(cohort.study, arm) for cohort, shift in studies if shift is not None for arm in shift.arms]
     rows = [
