@@ -120,9 +120,9 @@ class EBTModule(Contender):
         return self.cell.seed, "candidate", *key
 
     def step_flops(self, batch: Batch) -> float:
-        return self._flops(batch, self.arm.full_steps, rows=2 if self.arm.replay else 1)
+        return self.training_flops(batch, self.arm.full_steps, rows=2 if self.arm.replay else 1)
 
-    def _flops(self, batch: Batch, steps: int, rows: int = 1) -> float:
+    def training_flops(self, batch: Batch, steps: int, rows: int = 1) -> float:
         (b, s), m = batch.tokens_BS.shape, batch.targets_BM.shape[1]
         if rows > 1:  # replayed problems may be longer than the batch's own
             prompt, completion = self.task.longest()
@@ -195,7 +195,7 @@ class EBTModule(Contender):
             self.replay.add(batch.problems, ranks.whole(trained.logits_BMV, rows))
         first = trained.losses[0] if start_loss is None else start_loss.detach()
         last, first = ranks.summed(torch.stack([trained.losses[-1], first])) / self.ranks
-        return {"loss": last, "first_loss": first}, self._flops(batch, steps)
+        return {"loss": last, "first_loss": first}, self.training_flops(batch, steps)
 
     def normalised(self, weights: Tensor) -> Tensor:
         """Weights that sum to 1 over the processes, times their number: `optimise` averages gradients."""

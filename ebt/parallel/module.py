@@ -53,7 +53,7 @@ class ParallelModule(EBTModule):
     def calibration_flops(self, batch: Batch) -> float:
         return parallel_cost.calibration(self.arm, self.cell.size, self.task, len(batch.problems))
 
-    def _flops(self, batch: Batch, steps: int, rows: int = 1) -> float:
+    def training_flops(self, batch: Batch, steps: int, rows: int = 1) -> float:
         problems = len(batch.problems)
         return parallel_cost.train(self.arm, self.cell.size, self.task, problems=problems, steps=steps)
 
