@@ -140,7 +140,8 @@ class Contender(lightning.LightningModule, ABC):
 
     @abstractmethod
     def efforts(self) -> tuple[str, ...]:
-        """Names of the ways to produce an answer."""
+        """Names of the ways to produce an answer (arena/effort.py). The default is `greedy` where it is among
+        them, else the last."""
 
     @abstractmethod
     def likelihood_efforts(self) -> tuple[str, ...]:
