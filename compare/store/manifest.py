@@ -6,17 +6,21 @@ the store alone and so that a planned cell that never ran is seen to be missing.
 
 import dataclasses
 import json
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from compare.store import strict
 from compare.store.files import write_atomically
+from compare.store.strict import Count, Positive
 
 VERSION = 1
 PLAIN = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
 """Names that may be those of files and folders."""
+Name = Annotated[str, msgspec.Meta(pattern=rf"^{PLAIN}\Z")]
 
 ONE_BY_ONE = "cells"
 """Name of the manifest of cells that no experiment planned: all that the store holds."""
@@ -39,19 +43,19 @@ class ManifestError(ValueError):
 class PlannedCell:
     """One cell the experiment asked for."""
 
-    cell: str
+    cell: Name
     """Identity of the cell, the name of its folder in the store."""
     study: str
     """Group of cells that are compared with one another, usually one task."""
     arm: str
     task: str
     size: str
-    budget: float
+    budget: Positive
     """Training FLOPs allowed."""
     seed: int
-    rung: int = 0
+    rung: Count = 0
     """Number of its rung, from 1, where the axis is not FLOPs; 0: budgets tell rungs apart."""
-    trial: int = 0
+    trial: Count = 0
     """Number of the trial of a search, from 1, which is the arm as its files have it; 0: no search."""
 
     @property
@@ -107,7 +111,7 @@ class Manifest:
     """What an experiment is about, what it plans and what it will be judged by."""
 
     version: int = VERSION
-    name: str
+    name: Name
     """File name of the manifest and folder of the report."""
     title: str
     question: str
@@ -148,8 +152,9 @@ def dump(store: Path, manifest: Manifest) -> Path:
     """
     path = path_of(store, manifest.name)
     try:
-        _check(manifest)
-        text = json.dumps(dataclasses.asdict(manifest), allow_nan=False, indent=1)
+        content = dataclasses.asdict(manifest)
+        _check(strict.typed(Manifest, content))
+        text = json.dumps(content, allow_nan=False, indent=1)
     except ValueError as error:
         raise ManifestError(f"experiment {manifest.name}: {error}") from error
     write_atomically(path, text)
@@ -180,19 +185,10 @@ def load(store: Path, name: str) -> Manifest:
 
 
 def _check(manifest: Manifest) -> None:
-    if not re.fullmatch(PLAIN, manifest.name):
-        raise ValueError(f"name {manifest.name!r} is not a plain file name")
     if manifest.axis not in AXES:
         raise ValueError(f"axis {manifest.axis!r}: choose one of {', '.join(AXES)}")
     taken: set[tuple[str, str, float, int, int, int]] = set()
     for cell in manifest.cells:
-        if not re.fullmatch(PLAIN, cell.cell):
-            raise ValueError(f"cell {cell.cell!r} is not a plain folder name")
-        if not (math.isfinite(cell.budget) and cell.budget > 0):
-            raise ValueError(f"cell {cell.cell}: budget {cell.budget!r} is not a positive number")
-        for name in ("rung", "trial"):
-            if getattr(cell, name) < 0:
-                raise ValueError(f"cell {cell.cell}: {name} {getattr(cell, name)} is negative")
         key = (cell.study, cell.arm, cell.budget, cell.rung, cell.trial, cell.seed)
         if key in taken:
             # Runs of a study are told apart by these alone; two tasks or sizes need two studies.

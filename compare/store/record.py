@@ -5,13 +5,14 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from compare.store import strict
 from compare.store.descent import Descent, check_descent
 from compare.store.redaction import redact, scrub
+from compare.store.strict import Amount, AtLeastOne, Bits, Count
 
 VERSION = 1
 YOUNGER = {"traces", "digest"}
@@ -31,19 +32,19 @@ class Evaluation:
     """`final`, or the name of an earlier stage at whose end it was measured (`warm_start`)."""
     axis: str
     """Axis of shift; severity 0 is in distribution, held out."""
-    severity: int
+    severity: Count
     effort: str
     """How the answer was produced: `likelihood`, `greedy`, `sample`, `think_2` ..."""
     metric: str
     """`loss`: nats per supervised token (lower is better); `exact`: share of exact answers."""
     value: float
-    n: int
+    n: AtLeastOne
     """Problems (windows, for text) measured."""
-    sd: float
+    sd: Amount
     """Standard deviation over problems; the standard error is sd / sqrt(n)."""
-    outcomes: str = ""
+    outcomes: Bits = ""
     """Metric `exact`: one character per problem, 1 for a correct answer; else empty."""
-    flops: float = 0.0
+    flops: Amount = 0.0
     """Counted FLOPs per answer."""
 
 
@@ -60,8 +61,7 @@ class Record:
     budget: float
     """FLOPs allowed."""
     seed: int
-    status: str
-    """`done` or `failed`."""
+    status: Literal["done", "failed"]
     reason: str = ""
     """Why it failed, one line."""
     traceback: str = ""
@@ -71,19 +71,19 @@ class Record:
     """Corpus or generator: fingerprint and description."""
     commit: str
     environment: dict[str, Any]
-    parameters: dict[str, int] = field(default_factory=dict)
+    parameters: dict[str, Count] = field(default_factory=dict)
     """`total` and `non_embedding`."""
-    flops: float = 0.0
+    flops: Amount = 0.0
     """FLOPs spent on training."""
-    flops_by: dict[str, float] = field(default_factory=dict)
+    flops_by: dict[str, Amount] = field(default_factory=dict)
     """The same, by what they were spent on."""
-    steps: int = 0
+    steps: Count = 0
     """Optimiser steps."""
-    problems: int = 0
+    problems: Count = 0
     """Labelled training problems (windows) consumed."""
-    reward_queries: int = 0
+    reward_queries: Count = 0
     """Calls of the verifier in training; each counts as a label."""
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, Amount] = field(default_factory=dict)
     """`train`, `evaluate`, `total` wall time."""
     history: dict[str, list[float | None]] = field(default_factory=dict)
     """Columns of equal length: `flops`, `step`, then what the arm logs; None where not logged."""
@@ -207,21 +207,14 @@ def glance(path: Path) -> Glance:
 
 
 def _check(record: Record, raw: dict[str, Any]) -> None:
-    if record.status not in ("done", "failed"):
-        raise ValueError(f"status {record.status!r} is neither done nor failed")
-    for key, number in {**record.parameters, **record.flops_by, **record.seconds}.items():
-        if number < 0:
-            raise ValueError(f"{key}={number!r} is not a non-negative number")
     if record.flops > record.budget * (1 + 1e-9):
         raise ValueError(f"flops {record.flops:g} exceed the budget {record.budget:g}")
     if len(set(map(len, record.history.values()))) > 1:
         raise ValueError("history columns differ in length")
     for evaluation in record.evaluations:
-        if evaluation.n < 1 or evaluation.sd < 0 or evaluation.flops < 0:
-            raise ValueError(f"evaluation {evaluation.metric}: n, sd or flops out of range")
         if evaluation.metric == "exact":
             ones, total = evaluation.outcomes.count("1"), len(evaluation.outcomes)
-            if total != evaluation.n or set(evaluation.outcomes) - {"0", "1"}:
+            if total != evaluation.n:
                 raise ValueError("evaluation exact: outcomes do not match n")
             if abs(evaluation.value - ones / total) > 1e-9:
                 raise ValueError(f"evaluation exact: value {evaluation.value} does not match its outcomes")

@@ -6,11 +6,19 @@ import reprlib
 from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import msgspec
 
 T = TypeVar("T")
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+AtLeastOne = Annotated[int, msgspec.Meta(ge=1)]
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+"""A number that is not negative."""
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Bits = Annotated[str, msgspec.Meta(pattern=r"^[01]*\Z")]
+"""One character per problem, 1 for a correct answer."""
 
 
 def load(

@@ -21,10 +21,6 @@ def test_manifest_round_trip_and_strictness(tmp_path: Path) -> None:
         raw | {"surprise": 1},
         raw | {"title": 3},
         raw | {"cells": raw["cells"] + raw["cells"][:1]},
-        raw | {"contrasts": [raw["contrasts"][0] | {"quantity": "charm"}]},
-        raw | {"contrasts": [raw["contrasts"][0] | {"margin": -1}]},
-        raw | {"contrasts": [raw["contrasts"][0] | {"arm": "nobody"}]},
-        raw | {"contrasts": [raw["contrasts"][3] | {"baseline": "transformer"}]},
         {key: value for key, value in raw.items() if key != "question"},
         [],
     )
@@ -32,5 +28,5 @@ def test_manifest_round_trip_and_strictness(tmp_path: Path) -> None:
         path.write_text(json.dumps(bad))
         with pytest.raises(manifest.ManifestError):
             manifest.load(tmp_path, "scaling")
-    with pytest.raises(manifest.ManifestError, match="plain file name"):
+    with pytest.raises(manifest.ManifestError, match=r"field name='\.\./escape': Expected `str` matching"):
         manifest.dump(tmp_path, replace(plan, name="../escape"))
