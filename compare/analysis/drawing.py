@@ -17,6 +17,7 @@ import numpy as np
 
 from compare.analysis.quantity import BASELINE
 from compare.stats.intervals import Array, Estimate
+from compare.stats.rl_history import stretches
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -174,10 +175,15 @@ def _accessible(svg: str, name: str, title: str, summary: str) -> str:
 
 
 def draw_courses(
-    ax: Axes, seeds: list[tuple[Array, Array]], look: tuple[str, str], label: str
+    ax: Axes, courses: list[tuple[Array, Array]], points: int, look: tuple[str, str], label: str
 ) -> tuple[Array, Array]:
-    """Seeds, each (x, y), thin; their mean thick, over the x that all of them cover. Returns the mean."""
+    """Seeds, each (x, y), thin; their mean thick, over the x that all of them cover. Returns the mean.
+
+    Args:
+        points: means of consecutive rows to draw of each, so that noise does not hide the line.
+    """
     colour, marker = look
+    seeds = [(stretches(x, points), stretches(y, points)) for x, y in courses]
     for x, y in seeds:
         ax.plot(x, y, color=colour, linewidth=0.7, alpha=0.5)
     grid = np.linspace(max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds), 100)

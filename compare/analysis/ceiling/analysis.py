@@ -58,7 +58,7 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
 
         matched = cohort.match(*((name, look) for name in names))
         seeds = () if isinstance(matched, str) else matched.seeds
-        reasons = [(arm.arm, seed, reason) for arm in arms for seed, reason in arm.reasons]
+        reasons = [(own.arm, seed, reason) for own in arms for seed, reason in own.reasons]
         lost = tuple(f"{name}, seed {seed}: {reason}" for name, seed, reason in reasons if seed not in seeds)
         if isinstance(matched, str):
             return replace(draft, caveats=(*lost, matched))
@@ -126,8 +126,8 @@ def _limits(arms: list[ArmCeiling], quantity: str) -> Iterator[str]:
                 yield f"{arm.arm}: {value}, lies outside [0, 1], where no reward can be"
             for fit in arm.fits:
                 if fit.ceiling is not None and fit.end_reward > fit.ceiling.value + PASSED:
-                    above = f"above its own fitted ceiling, {fit.ceiling.value:.2f}"
-                    yield f"{arm.arm}, seed {fit.seed}: its reward ended at {fit.end_reward:.2f}, {above}"
+                    ended = f"its reward ended at {fit.end_reward:.2f}, above its own fitted ceiling"
+                    yield f"{arm.arm}, seed {fit.run.planned.seed}: {ended}, {fit.ceiling.value:.2f}"
         reward = arm.fits[0].run.record.config.get("arm", {}).get("reward") if arm.fits else None
         if quantity != "forecast_error" and reward == "coin":
             yield f"{arm.arm}: its reward is a coin, which says nothing of answers"

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from compare.analysis.base import LookOf
 from compare.analysis.ceiling.forecast import LABELS
@@ -33,15 +32,12 @@ def entropy_figure(name: str, arms: list[ArmCeiling], look: LookOf) -> Figure:
 
     def draw(ax: Axes) -> None:
         for arm in arms:
-            traces = [fit.trace for fit in arm.fits]
-            seeds = [(stretches(t.compute_T, POINTS), stretches(t.entropy_T, POINTS)) for t in traces]
-            draw_courses(ax, seeds, look[arm.arm], arm.arm)
-        ax.xaxis.set_major_locator(MaxNLocator(5))
+            courses = [(fit.trace.compute_T, fit.trace.entropy_T) for fit in arm.fits]
+            draw_courses(ax, courses, POINTS, look[arm.arm], arm.arm)
+        ax.locator_params(axis="x", nbins=5)
         ax.xaxis.set_major_formatter(lambda value, _: count_text(value))
-        ax.set_ylim(bottom=0)
-        ax.set_xlim(left=0)
+        ax.set(xlim=(0, None), ylim=(0, None), ylabel="policy entropy, nats per token")
         ax.set_xlabel("FLOPs since reinforcement learning began, counted")
-        ax.set_ylabel("policy entropy, nats per token")
 
     return draw_figure(
         f"{name}-ceiling-entropy",
@@ -61,12 +57,18 @@ def entropy_figure(name: str, arms: list[ArmCeiling], look: LookOf) -> Figure:
 def law_figure(name: str, study: CeilingStudy, arm: ArmCeiling, look: LookOf) -> Figure:
     """Reward against exp(H): what the law saw, its line to exp(0) = 1, and what came after."""
     colour, ceiling = look[arm.arm][0], arm.ceiling
+    lawful = [(fit, fit.law) for fit in arm.fits if fit.law is not None]
 
     def draw(ax: Axes) -> None:
-        lawful = [fit for fit in arm.fits if fit.law is not None]
-        right = max(_draw_points(ax, fit, look[arm.arm], fit is arm.fits[0]) for fit in arm.fits)
-        for fit in lawful:
-            _draw_law(ax, fit, colour, fit is lawful[0])
+        for fit in arm.fits:
+            _draw_points(ax, fit, look[arm.arm], fit is arm.fits[0])
+        for k, (fit, law) in enumerate(lawful):
+            # Where it was fitted, and dashed from there to where no entropy is left.
+            seen_T = fit.trace.entropy_T[: fit.seen]
+            entropy = np.array([0.0, seen_T.min(), seen_T.max()])
+            x, y = np.exp(entropy), law(entropy)
+            ax.plot(x[1:], y[1:], color=colour, linewidth=1.8, label=None if k else "law")
+            ax.plot(x[:2], y[:2], "--", color=colour, linewidth=1.2, label=None if k else "its forecast")
         if ceiling is not None:
             ax.axhline(ceiling.value, color=colour, linewidth=1.2, label="its ceiling")
             if math.isfinite(ceiling.low) and math.isfinite(ceiling.high):
@@ -75,7 +77,6 @@ def law_figure(name: str, study: CeilingStudy, arm: ArmCeiling, look: LookOf) ->
             value, dashes = level.estimate.value, (0, (1, 1.2)) if k % 2 else (0, (5, 1.5))
             label = f"{level.arm}, {value:.3g}"
             ax.axhline(value, color=look[level.arm][0], linewidth=1.6, linestyle=dashes, label=label)
-        ax.set_xlim(1 - 0.05 * (right - 1) - 1e-3, right + 0.04 * (right - 1) + 1e-3)
         ax.axvline(1, color=NEUTRAL, linewidth=0.8, alpha=0.5)
         ax.set(xlabel="exp(H); at 1 no entropy is left", ylabel="reward", ylim=_height(study, arm))
 
@@ -94,28 +95,15 @@ def law_figure(name: str, study: CeilingStudy, arm: ArmCeiling, look: LookOf) ->
     )
 
 
-def _draw_points(ax: Axes, fit: RunFit, look: tuple[str, str], named: bool) -> float:
-    """What the law saw, filled, and what came after, hollow; returns the largest exp(H) drawn."""
-    (colour, marker), filled, right = look, round(POINTS * fit.seen / len(fit.trace)), 1.0
+def _draw_points(ax: Axes, fit: RunFit, look: tuple[str, str], named: bool) -> None:
+    """What the law saw, filled, and what came after, hollow."""
+    (colour, marker), filled = look, round(POINTS * fit.seen / len(fit.trace))
     seen, after = fit.trace.split(fit.seen)
     for part, count, label in ((seen, filled, "seen by the law"), (after, POINTS - filled, "came after")):
         if len(part):
             x, y = np.exp(stretches(part.entropy_T, count)), stretches(part.reward_T, count)
             face = {"mfc": colour if part is seen else "none", "mec": colour, "mew": 0.8}
             ax.plot(x, y, marker, ms=4.5, alpha=0.75, label=label if named else None, **face)
-            right = max(right, float(x.max()))
-    return right
-
-
-def _draw_law(ax: Axes, fit: RunFit, colour: str, named: bool) -> None:
-    """The law where it was fitted, and dashed from there to where no entropy is left."""
-    assert fit.law is not None
-    seen_T = fit.trace.entropy_T[: fit.seen]
-    entropy = np.array([0.0, seen_T.min(), seen_T.max()])
-    x, y = np.exp(entropy), fit.law(entropy)
-    labels = ("law", "its forecast") if named else (None, None)
-    ax.plot(x[1:], y[1:], color=colour, linewidth=1.8, label=labels[0])
-    ax.plot(x[:2], y[:2], color=colour, linewidth=1.2, linestyle="--", label=labels[1])
 
 
 def _height(study: CeilingStudy, arm: ArmCeiling) -> tuple[float, float]:
@@ -144,10 +132,9 @@ def error_figure(name: str, share: float, arms: list[ArmCeiling], look: LookOf) 
                 draw_row(ax, y, seeds, e, look[arm.arm], least=0.0)
                 right = max(right, *seeds)
         name_rows(ax, [LABELS[m].replace(", ", ",\n") for m in methods])
+        ax.locator_params(axis="x", nbins=5)
         # Student's t at three seeds reaches far; the points are what must be read.
-        ax.set_xlim(0, 1.6 * right)
-        ax.xaxis.set_major_locator(MaxNLocator(5))
-        ax.set_xlabel("mean absolute error of the reward forecast")
+        ax.set(xlabel="mean absolute error of the reward forecast", xlim=(0, 1.6 * right))
 
     return draw_figure(
         f"{name}-ceiling-errors",

@@ -26,14 +26,7 @@ Forecaster = Callable[[Trace, Trace], Array]
 
 
 def _line_in(feature: Callable[[Array], Array]) -> Forecaster:
-    def forecast(seen: Trace, after: Trace) -> Array:
-        return fit_line(feature(seen.entropy_T), seen.reward_T)(feature(after.entropy_T))
-
-    return forecast
-
-
-def _carry_last(seen: Trace, after: Trace) -> Array:
-    return np.full(len(after), last_tenth(seen.reward_T))
+    return lambda seen, after: fit_line(feature(seen.entropy_T), seen.reward_T)(feature(after.entropy_T))
 
 
 def _sigmoid(seen: Trace, after: Trace) -> Array:
@@ -49,7 +42,10 @@ METHODS: dict[str, tuple[str, Forecaster]] = {
     "law": ("entropy law, b - a exp(H)", _line_in(np.exp)),
     "linear": ("linear, b - a H", _line_in(lambda entropy_T: entropy_T)),
     "quadratic": ("quadratic, b - a H²", _line_in(np.square)),
-    "carry_last": ("carry the last level on", _carry_last),
+    "carry_last": (
+        "carry the last level on",
+        lambda seen, after: np.full(len(after), last_tenth(seen.reward_T)),
+    ),
     "sigmoid": ("sigmoid in compute", _sigmoid),
 }
 """Name -> what the report calls it, and what it forecasts."""

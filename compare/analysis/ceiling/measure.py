@@ -51,10 +51,6 @@ class RunFit:
     """By method of compare/analysis/ceiling/forecast.py, without those that could not be fitted."""
 
     @property
-    def seed(self) -> int:
-        return self.run.planned.seed
-
-    @property
     def start_entropy(self) -> float:
         """Nats, the mean over the first updates."""
         return float(self.trace.entropy_T[: max(1, math.ceil(START * len(self.trace)))].mean())
@@ -109,13 +105,12 @@ class ArmCeiling:
 
     def ceiling_at(self, part: float) -> Estimate | None:
         """Fitted on another share of every run that allows it."""
-        seen = [fit.trace.split(round(len(fit.trace) * part))[0] for fit in self.fits]
-        laws = [_attempt(lambda trace=trace: fit_law(trace), []) for trace in seen]
+        seen = (fit.trace.split(round(len(fit.trace) * part))[0] for fit in self.fits)
+        laws = (_attempt(lambda trace=trace: fit_law(trace), []) for trace in seen)
         return mean([law.ceiling for law in laws if law is not None])
 
     @property
     def end_reward(self) -> Estimate | None:
-        """Mean reward over the last tenth of the updates."""
         return share([fit.end_reward for fit in self.fits])
 
     def error(self, method: str, look: Callable[[Errors], float] = lambda e: e.mean) -> Estimate | None:
@@ -165,16 +160,13 @@ def measure(cohort: Cohort) -> CeilingStudy | None:
     fit_share = cohort.manifest.fit_share
     if not (fit_share and top):
         return None
-    arms: list[ArmCeiling] = []
-    levels: list[Level] = []
+    arms, levels = list[ArmCeiling](), list[Level]()
     for arm in cohort.arms:
-        trained = [run for run in top if run.planned.arm == arm]
-        if trained:
-            arms.append(_arm(arm, trained, fit_share, cohort.draws))
-            continue
         here = [run for run in cohort.of(arm) if run.rung == top[0].rung]
         exact = {run.planned.cell: e for run in here if (e := run.find("exact")) is not None}
-        if exact:
+        if trained := [run for run in top if run.planned.arm == arm]:
+            arms.append(_arm(arm, trained, fit_share, cohort.draws))
+        elif exact:
             levels.append(Level(arm=arm, estimate=level(list(exact.values())), cells=tuple(exact)))
     budget = top[0].planned.budget
     return CeilingStudy(share=fit_share, budget=budget, arms=tuple(arms), levels=tuple(levels))

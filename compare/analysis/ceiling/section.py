@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from compare.analysis.blocks import Badge, Block, Callout, Fold, Inline, Listing, Mark, Table, table
 from compare.analysis.ceiling.forecast import LABELS
 from compare.analysis.ceiling.measure import SENSITIVITY, CeilingStudy
-from compare.analysis.ceiling.quantities import FORECASTS
+from compare.analysis.ceiling.quantities import FORECASTS, QUANTITIES
 from compare.analysis.findings import Finding, grounds, word, words
 from compare.analysis.text import count_text, fixed, grouped, interval_text, sentence, sentences
 from compare.stats.entropy_law import possible, surely_impossible
@@ -41,31 +41,28 @@ BEWARE = (
 def answers(study: CeilingStudy, findings: Sequence[Finding]) -> list[Callout]:
     """Every question, in the order in which a reader asks them."""
 
-    def of(quantity: str) -> list[Finding]:
-        return [f for f in findings if f.quantity == quantity]
-
     def against(findings: Sequence[Finding], words: dict[str, str]) -> str:
         return sentences((f"Against {f.baseline}", f.arm, word(f, words)) for f in findings)
 
-    held, moved, above = of("entropy_held"), of("ceiling"), of("above_ceiling")
+    by = {quantity: [f for f in findings if f.quantity == quantity] for quantity in QUANTITIES}
+    held, moved, above = by["entropy_held"], by["ceiling"], by["above_ceiling"]
     start = [f for f in held if f.baseline == WARM_START]
     kept = [f for f in held if f.baseline != WARM_START]
-    better = sorted(of("forecast_error"), key=lambda f: FORECASTS.index(f.baseline))
+    better = sorted(by["forecast_error"], key=lambda f: FORECASTS.index(f.baseline))
     ceilings = [(arm.arm, possibility(arm.ceiling)) for arm in study.arms if arm.ceiling is not None]
     ceiling = f"Ceilings: {grouped(ceilings)}" if ceilings else "No ceiling could be fitted."
     foretold = sentences(
         (f"Against {f.baseline.replace('_', ' ')}", f.arm, word(f, FORECAST)) for f in better
     )
     passed = sentences((f"{f.arm}, against the ceiling of each", f.baseline, word(f, ABOVE)) for f in above)
-    nothing = "There is nothing to compare"
-    unmanaged = f"{nothing}: no managed arm and its baseline have finished runs."
+    unmanaged = "There is nothing to compare: no managed arm and its baseline have finished runs."
     told = (
         ("Did entropy collapse?", sentence(grouped([(f.arm, _fall(f)) for f in start])), start),
         ("Did managing entropy hold it?", against(kept, HELD) or unmanaged, kept),
         (
             "Did managing entropy move the ceiling?",
             against(moved, MOVED) or unmanaged,
-            [*moved, *of("final_reward")],
+            [*moved, *by["final_reward"]],
         ),
         (
             "Is the ceiling possible, and does the law foretell rewards better than others?",
@@ -75,7 +72,7 @@ def answers(study: CeilingStudy, findings: Sequence[Finding]) -> list[Callout]:
         ),
         (
             "Did the arms without reinforcement learning pass it, at the same total compute?",
-            passed or f"{nothing}: no such arm has exact answers at this compute.",
+            passed or "There is nothing to compare: no such arm has exact answers at this compute.",
             above,
         ),
     )
@@ -107,12 +104,22 @@ def tables(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list[
     reasons = tuple(
         f"{arm.arm}, seed {seed}: {reason}." for arm in study.arms for seed, reason in arm.reasons
     )
+    shares = sorted({*SENSITIVITY, study.share})
+    sensitivity = table(
+        f"Sensitivity of {name}",
+        [
+            {"arm": Mark(arm.arm, arm.cells)}
+            | {f"first {share:.0%}": interval_text(arm.ceiling_at(share)) for share in shares}
+            for arm in study.arms
+        ],
+        "Ceiling by the share of reinforcement learning that it is fitted on, means over seeds.",
+    )
     return [
         *_ceilings(name, study),
         *_errors(name, study, findings),
         Fold(
             summary="How much the ceiling depends on what the fit saw, and each run by itself",
-            blocks=(*_sensitivity(name, study), *_runs(name, study)),
+            blocks=(*sensitivity, *_runs(name, study)),
         ),
         *([Listing(items=reasons, soft=True)] if reasons else []),
     ]
@@ -174,29 +181,18 @@ def _errors(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list
     return table(f"Forecast errors of {name}", rows, caption)
 
 
-def _sensitivity(name: str, study: CeilingStudy) -> list[Table]:
-    shares = sorted({*SENSITIVITY, study.share})
-    rows = [
-        {"arm": Mark(arm.arm, arm.cells)}
-        | {f"first {share:.0%}": interval_text(arm.ceiling_at(share)) for share in shares}
-        for arm in study.arms
-    ]
-    caption = "Ceiling by the share of reinforcement learning that it is fitted on, means over seeds."
-    return table(f"Sensitivity of {name}", rows, caption)
-
-
 def _runs(name: str, study: CeilingStudy) -> list[Table]:
     rows = [
         {
             "arm": arm.arm,
-            "seed": Mark(fit.seed, (fit.run.planned.cell,)),
+            "seed": Mark(fit.run.planned.seed, (fit.run.planned.cell,)),
             "rows fitted on, of all": f"{fit.seen} of {len(fit.trace)}",
             "a": fixed(fit.law.a, 3) if fit.law else "–",
             "b": fixed(fit.law.b, 3) if fit.law else "–",
             "ceiling": interval_text(fit.ceiling),
             "entropy, start to end": f"{fit.start_entropy:.3f} to {fit.end_entropy:.3f}",
             "reward at the end": f"{fit.end_reward:.3f}",
-            "not fitted": "; ".join(reason for seed, reason in arm.reasons if seed == fit.seed),
+            "not fitted": "; ".join(reason for seed, reason in arm.reasons if seed == fit.run.planned.seed),
         }
         for arm in study.arms
         for fit in arm.fits

@@ -44,15 +44,15 @@ def survival_figure(name: str, study: AnatomyStudy, look: LookOf) -> Figure:
     main = study.main
     lines: list[tuple[str, str, str, dict[float, float]]] = []
     for arm, stage, label in [(main, START, START), *((arm, END, arm.arm) for arm in study.arms)]:
-        columns = set.intersection(*({c for c in run.at[stage] if c.startswith(ABOVE)} for run in arm.runs))
-        means = {c: float(np.mean([run.at[stage][c] for run in arm.runs])) for c in columns}
-        shares = dict(sorted((float(c.removeprefix(ABOVE)), mean) for c, mean in means.items()))
+        means = {c: arm.mean(stage, c) for c in arm.runs[0].at[stage] if c.startswith(ABOVE)}
+        shares = dict(sorted((float(c.removeprefix(ABOVE)), mean.value) for c, mean in means.items() if mean))
         colour, style = (NEUTRAL, "--") if stage == START else (look[arm.arm][0], "-" + look[arm.arm][1])
         lines.append((label, colour, style, shares))
 
     def draw(ax: Axes) -> None:
         for label, colour, style, shares in lines:
-            ax.plot(*zip(*shares.items(), strict=True), style, color=colour, ms=4.5, label=label, alpha=0.9)
+            x, y = list(shares), list(shares.values())
+            ax.plot(x, y, style, color=colour, markersize=4.5, label=label, alpha=0.9)
         ax.axhline(0.2, color=NEUTRAL, linewidth=0.8, alpha=0.5)
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -138,33 +138,27 @@ def gain_figure(name: str, gains: list[tuple[ArmAnatomy, Estimate]], look: LookO
 def course_figure(name: str, arm: ArmAnatomy, phase: Phase) -> Figure:
     """Entropy or error of each class over reinforcement learning, with half-falls."""
     measure = phase.measure
-    runs = [run for run in arm.runs if measure in run.curves]
-    seeds = {
-        label: [
-            (stretches(curves.share_T, POINTS), stretches(curves.classes[label], POINTS))
-            for curves in (run.curves[measure] for run in runs)
-            if label in curves.classes
-        ]
+    runs = {run.run.planned.cell: run.curves[measure] for run in arm.runs if measure in run.curves}
+    courses = {
+        label: own
         for label in CLASSES
+        if (own := [(c.share_T, c.classes[label]) for c in runs.values() if label in c.classes])
     }
-    shown = [label for label in CLASSES if seeds[label]]
 
     def draw(ax: Axes) -> None:
-        for label in shown:
-            x, mean = draw_courses(ax, seeds[label], CLASS_LOOK[label], CLASSES[label])
+        for label, own in courses.items():
+            x, mean = draw_courses(ax, own, POINTS, CLASS_LOOK[label], CLASSES[label])
             if label in phase.half:
                 at = phase.half[label].value
                 ax.plot([at, at], [0, np.interp(at, x, mean)], ":", color=CLASS_LOOK[label][0], linewidth=1.2)
-        ax.set_xlim(0, 1)
-        ax.set_ylim(bottom=0)
         ax.xaxis.set_major_formatter(PercentFormatter(1))
-        ax.set_xlabel("share of the compute of reinforcement learning")
-        ax.set_ylabel(
-            "entropy, nats per token" if measure == "entropy" else "error, first departures per token"
-        )
+        ax.set(xlim=(0, 1), ylim=(0, None), xlabel="share of the compute of reinforcement learning")
+        unit = "entropy, nats per token" if measure == "entropy" else "error, first departures per token"
+        ax.set_ylabel(unit)
 
     def spoken(label: str) -> str:
-        first, last = (float(np.mean([y[i] for _, y in seeds[label]])) for i in (0, -1))
+        drawn = [stretches(y, POINTS) for _, y in courses[label]]
+        first, last = (float(np.mean([y[i] for y in drawn])) for i in (0, -1))
         half = f"half-fall at {phase.half[label].value:.0%}" if label in phase.half else "no half-fall"
         return f"{CLASSES[label]} from {first:.3g} to {last:.3g}, {half}"
 
@@ -174,8 +168,8 @@ def course_figure(name: str, arm: ArmAnatomy, phase: Phase) -> Figure:
         "Thin: seeds, in means of consecutive updates. Thick: means over seeds. Dotted: half-fall, mean over "
         "seeds.",
         draw,
-        "; ".join(map(spoken, shown)),
-        tuple(run.run.planned.cell for run in runs),
+        "; ".join(map(spoken, courses)),
+        tuple(runs),
     )
 
 
@@ -189,8 +183,7 @@ def relabelling_figure(name: str, arm: ArmAnatomy, phase: Phase) -> Figure:
         ax.hist(known[1:], bins=edges, color=NEUTRAL, alpha=0.3, label="other labellings")
         ax.axvline(true, color=CLASS_LOOK["plan"][0], linewidth=2.2, label="the true one")
         ax.axvline(0, color=NEUTRAL, linewidth=0.8, alpha=0.6)
-        ax.set_xlabel("half-fall, planning less execution, share of compute")
-        ax.set_ylabel("labellings")
+        ax.set(xlabel="half-fall, planning less execution, share of compute", ylabel="labellings")
 
     return draw_figure(
         f"{name}-anatomy-{phase.measure}-relabelled",

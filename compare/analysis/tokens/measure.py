@@ -9,6 +9,7 @@ import math
 import re
 import zlib
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -48,6 +49,12 @@ class Curves:
     """(class, place) -> the values there, for the classes recorded by place."""
     classes: dict[str, Array]
     """Class -> the mean over its places, all counting alike; where there are none, over its tokens."""
+
+    @cached_property
+    def falls(self) -> dict[str, float]:
+        """Class -> share of compute by which it has made half its fall, without those that do not fall."""
+        times = half_falls(np.array(list(self.classes.values())), self.share_T).tolist()
+        return {name: time for name, time in zip(self.classes, times, strict=True) if not math.isnan(time)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +105,6 @@ class ArmAnatomy:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Cells of its runs."""
         return tuple(run.run.planned.cell for run in self.runs)
 
     def cells_of(self, phase: Phase) -> tuple[str, ...]:
@@ -183,8 +189,7 @@ def curves(history: dict[str, list[float | None]], measure: str) -> Curves | Non
     places: dict[tuple[str, int], Array] = {}
     for name, column in history.items():
         match = re.fullmatch(rf"{measure}_({'|'.join(CLASSES)})_(\d+)", name)
-        filled = _filled(column, rows, share_T) if match else None
-        if match and filled is not None:
+        if match and (filled := _filled(column, rows, share_T)) is not None:
             places[match[1], int(match[2])] = filled
     classes: dict[str, Array] = {}
     for name in CLASSES:
@@ -204,19 +209,11 @@ def _filled(column: list[float | None], rows: list[int], share_T: Array) -> Arra
     return np.interp(share_T, share_T[known_T], values_T[known_T])
 
 
-def half_fall(curves: Curves, name: str) -> float:
-    """Share of compute by which a class has made half its fall; nan if it does not fall."""
-    return float(half_falls(curves.classes[name][None], curves.share_T)[0])
-
-
 def _phase(arm: str, runs: tuple[RunAnatomy, ...], measure: str) -> Phase:
     """Half-falls by class, and the lag of plan behind execute, tested against other labellings."""
     having = {run.run.planned.seed: run.curves[measure] for run in runs if measure in run.curves}
-    half: dict[str, Estimate] = {}
-    for name in CLASSES:
-        times = [half_fall(own, name) for own in having.values() if name in own.classes]
-        if fallen := share([time for time in times if not math.isnan(time)]):
-            half[name] = fallen
+    times = {name: [own.falls[name] for own in having.values() if name in own.falls] for name in CLASSES}
+    half = {name: fallen for name in CLASSES if (fallen := share(times[name]))}
     phase = Phase(measure=measure, half=half)
     if not having:
         reason = f"its history has no classes of tokens, or fewer than {LEAST_ROWS} updates"
@@ -233,10 +230,10 @@ def _phase(arm: str, runs: tuple[RunAnatomy, ...], measure: str) -> Phase:
     }
     lag_by_seed = {seed: float(row[0]) for seed, row in lags_R.items() if not math.isnan(row[0])}
     reasons: list[str] = []
-    for seed, own in having.items():
-        flat = [name for name in (PLAN, EXECUTE) if math.isnan(half_fall(own, name))]
+    for seed in (seed for seed in having if seed not in lag_by_seed):
+        flat = [name for name in (PLAN, EXECUTE) if name not in having[seed].falls]
         said = " and ".join(f"{measure} of {name} tokens does not fall" for name in flat)
-        reasons += [] if seed in lag_by_seed else [f"seed {seed}: {said}"]
+        reasons.append(f"seed {seed}: {said}")
     if not lag_by_seed:
         return replace(phase, reasons=tuple(reasons))
     # The same labelling for all seeds: what is dealt out anew is which places are called plan.

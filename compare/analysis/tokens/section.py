@@ -1,6 +1,6 @@
 """The section on tokens: questions and their answers in words, figures, tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from compare.analysis.blocks import Callout, Inline, Mark, Table, table
 from compare.analysis.findings import Finding, grounds, word, words
@@ -45,23 +45,22 @@ def answers(study: AnatomyStudy, findings: Sequence[Finding]) -> list[Callout]:
     excess = [f for f in measured if (f.quantity, f.arm) == ("forking_excess", study.main.arm)]
     gains = [f for f in findings if f.quantity == "extra_gain"]
     order = [f for f in findings if f.quantity in LAGS]
-    against = sentences(
-        # Those named beforehand first.
-        (f"Against {f.baseline}", f.arm, word(f, GAINS))
-        for f in sorted(gains, key=lambda f: not f.primary)
-    )
+    named_first = sorted(gains, key=lambda f: not f.primary)
+    against = sentences((f"Against {f.baseline}", f.arm, word(f, GAINS)) for f in named_first)
+    phases: list[tuple[str, str]] = []
+    for arm in study.arms:
+        tested = [f for f in order if f.arm == arm.arm and f.estimate is not None]
+        reasons = dict.fromkeys(reason for phase in arm.phases.values() for reason in phase.reasons)
+        phases.append((arm.arm, two_phases(tested) if tested else f"not tested, {'; '.join(reasons)}"))
+    where = " ".join([*_where(study.main), *(EXCESS[f.verdict] for f in excess)])
     told = (
-        (
-            "Where does entropy sit?",
-            " ".join([*_where(study.main), *(EXCESS[f.verdict] for f in excess)]),
-            excess,
-        ),
+        ("Where does entropy sit?", where, excess),
         (
             "Does training on some tokens gain more than on others?",
             against or "There is nothing to compare: no two arms have finished runs.",
             _named(gains),
         ),
-        ("Are there two phases?", _phases(study, order), _named(order)),
+        ("Are there two phases?", sentence(grouped(phases)), _named(order)),
     )
     return [Callout(question=q, answer=answer, grounds=grounds(own)) for q, answer, own in told]
 
@@ -71,32 +70,19 @@ def _named(findings: Sequence[Finding]) -> Sequence[Finding]:
     return [f for f in findings if f.primary] or findings
 
 
-def _where(arm: ArmAnatomy) -> list[str]:
+def _where(arm: ArmAnatomy) -> Iterator[str]:
     """A sentence per stage."""
-    out: list[str] = []
     openings = {START: "At the end of the warm start", END: f"After reinforcement learning ({arm.arm})"}
     for stage, opening in openings.items():
         held = arm.mean(stage, "entropy_in_forks")
         assert held is not None
-        parts: list[str] = []
-        for name, spoken in CLASSES.items():
-            tokens, forks = (arm.mean(stage, f"{of}_{name}") for of in ("tokens", "forks"))
-            if tokens is not None and forks is not None:
-                shares = f"{tokens.value:.0%} of all tokens and {forks.value:.0%} of that fifth"
-                parts.append(f"{spoken} tokens are {shares}")
+        parts = [
+            f"{spoken} tokens are {tokens.value:.0%} of all tokens and {forks.value:.0%} of that fifth"
+            for name, spoken in CLASSES.items()
+            if (tokens := arm.mean(stage, f"tokens_{name}")) and (forks := arm.mean(stage, f"forks_{name}"))
+        ]
         text = f"{opening} the fifth of tokens with the highest entropy holds {held.value:.0%} of all entropy"
-        out.append(f"{text}: {'; '.join(parts)}." if parts else f"{text}.")
-    return out
-
-
-def _phases(study: AnatomyStudy, findings: Sequence[Finding]) -> str:
-    """Yes, no or undecided for each arm, by the rule of docs/anatomy.md."""
-    pairs: list[tuple[str, str]] = []
-    for arm in study.arms:
-        tested = [f for f in findings if f.arm == arm.arm and f.estimate is not None]
-        reasons = dict.fromkeys(reason for phase in arm.phases.values() for reason in phase.reasons)
-        pairs.append((arm.arm, two_phases(tested) if tested else f"not tested, {'; '.join(reasons)}"))
-    return sentence(grouped(pairs))
+        yield f"{text}: {'; '.join(parts)}." if parts else f"{text}."
 
 
 def two_phases(findings: Sequence[Finding]) -> str:
