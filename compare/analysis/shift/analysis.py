@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -10,18 +11,10 @@ from compare.analysis.blocks import Block
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft, Finding
 from compare.analysis.quantity import BASELINE
-from compare.analysis.shift.measure import (
-    Shift,
-    Track,
-    increase_weights,
-    measure,
-    retained_share,
-    slope_weights,
-    track,
-    worsening,
-)
+from compare.analysis.shift import measure, section
+from compare.analysis.shift.figures import of_shift
+from compare.analysis.shift.measure import Shift, Track
 from compare.analysis.shift.quantities import ASKED, DECAY, INCREASE, SEVERITY, THINKING_SHIFT
-from compare.analysis.shift.section import BEWARE, OPENING, decay, increases
 from compare.analysis.shift.thinking_gain import correlate, gain, places, rank, uncorrelated
 from compare.store.manifest import Contrast
 
@@ -41,10 +34,10 @@ class ShiftAnalysis(Analysis[Shift]):
     title = "Decay away from the training distribution"
     anchor = "ood"
     nothing = "No finished run of this study was measured under shift."
-    beware = BEWARE
+    beware = section.BEWARE
 
     def measure(self, cohort: Cohort) -> Shift | None:
-        return measure(cohort)
+        return measure.measure(cohort)
 
     def compare(self, cohort: Cohort, measured: Shift | None, contrast: Contrast) -> Draft:
         """Without an axis, along the first one measured, or along all of them for a correlation."""
@@ -76,14 +69,20 @@ class ShiftAnalysis(Analysis[Shift]):
         return [(cohort, shift) for cohort, shift in studies if cohort.asked & ASKED.keys()]
 
     def opening(self, studies: Studies[Shift]) -> str:
-        return OPENING
+        return section.OPENING
 
     def part(self, cohort: Cohort, measured: Shift, findings: Sequence[Finding], look: LookOf) -> list[Block]:
-        return decay(cohort.study, measured, findings, look)
+        return [
+            *section.answers(measured, findings),
+            *of_shift(cohort.study, measured, look),
+            *section.slopes(cohort.study, measured, findings),
+            *section.errors(cohort.study, measured),
+            *section.gains(cohort.study, measured),
+        ]
 
     def section(self, studies: Studies[Shift], findings: Sequence[Finding], look: LookOf) -> list[Block]:
         """Decay of every study that asks for it, then what every shift adds."""
-        return [*super().section(studies, findings, look), *increases(studies)]
+        return [*super().section(studies, findings, look), *section.increases(studies)]
 
 
 def _against(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
@@ -93,57 +92,57 @@ def _against(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
     severities = shift.axes[axis]
     if blank.quantity in DECAY:
         blank = replace(blank, axis=axis)
-    sides = [(arm, lambda run: track(run, metric, axis, severities)) for arm in (blank.arm, blank.baseline)]
-    for arm, look in sides:
+    look = partial(measure.track, metric=metric, axis=axis, severities=severities)
+    for arm in (blank.arm, blank.baseline):
         if not cohort.top(arm, look=look):
             reason = f"{arm}: no finished run with `{metric}` at every severity of {axis}"
             return replace(blank, caveats=(reason,))
-    matched = cohort.match(*sides)
+    matched = cohort.match((blank.arm, look), (blank.baseline, look))
     if isinstance(matched, str):
         return replace(blank, caveats=(matched,))
     caveats = matched.caveats
     if blank.quantity in DECAY and metric == "exact":
         caveats += _limits(*matched.values)
     if blank.quantity == "retained_share":
-        return _retained(blank, matched.pairs, caveats)
-    weights = increase_weights(severities)[-1] if blank.quantity in INCREASE else slope_weights(severities)
-    estimate = worsening(weights, *matched.values)
+        return _retained(blank, matched.values, caveats)
+    weights_K = measure.slope_weights(severities)
+    if blank.quantity in INCREASE:
+        weights_K = measure.increase_weights(severities)[-1]
+    estimate = measure.worsening(weights_K, *matched.values)
     return replace(blank, estimate=estimate, caveats=caveats, records=matched.cells)
 
 
-def _retained(blank: Draft, pairs: list[tuple[Track, Track]], caveats: tuple[str, ...]) -> Draft:
+def _retained(blank: Draft, sides: Sequence[Sequence[Track]], caveats: tuple[str, ...]) -> Draft:
     """Of the pairs in which both sides have right answers in distribution."""
     lost = tuple(
         f"{t.run.planned.arm}, seed {t.run.planned.seed}: no right answer in distribution, so no share of it"
-        for side in zip(*pairs, strict=True)
+        for side in sides
         for t in side
         if t.retained is None
     )
-    sides = list(
-        zip(*(pair for pair in pairs if None not in (pair[0].retained, pair[1].retained)), strict=True)
-    )
-    if not sides:
+    pairs = [pair for pair in zip(*sides, strict=True) if all(t.retained is not None for t in pair)]
+    if not pairs:
         return replace(blank, caveats=lost)
+    sides = list(zip(*pairs, strict=True))
     cells = tuple(t.run.planned.cell for side in sides for t in side)
-    return replace(blank, estimate=retained_share(*sides), caveats=caveats + lost, records=cells)
+    return replace(blank, estimate=measure.retained_share(*sides), caveats=caveats + lost, records=cells)
 
 
 def _limits(*sides: Sequence[Track]) -> tuple[str, ...]:
     """What keeps a decay of exact answers from meaning what it seems to."""
-    names = [side[0].run.planned.arm for side in sides]
-    levels = [np.mean([1 - t.worse_K for t in side], axis=0) for side in sides]
+    levels = {side[0].run.planned.arm: np.mean([1 - t.worse_K for t in side], axis=0) for side in sides}
+    starts = [level_K[0] for level_K in levels.values()]
     caveats = [
-        f"{name} has {level_K[0]:.2f} exact in distribution: there is little to lose"
-        for name, level_K in zip(names, levels, strict=True)
-        if level_K[0] < WEAK
+        f"{arm} has {start:.2f} exact in distribution: there is little to lose"
+        for arm, start in zip(levels, starts, strict=True)
+        if start < WEAK
     ]
-    starts = [level_K[0] for level_K in levels]
     if min(starts) < UNLIKE * max(starts):
         caveats.append(
             f"exact in distribution {starts[0]:.2f} against {starts[1]:.2f}: the weaker has less to lose, "
             "see the retained share"
         )
-    if all(level_K[1:].max() < FLOOR for level_K in levels):
+    if all(level_K[1:].max() < FLOOR for level_K in levels.values()):
         caveats.append(
             f"under {FLOOR:g} exact at every shift on both sides: slopes differ only as the levels in "
             "distribution do"

@@ -139,7 +139,7 @@ def gain_figure(name: str, shift: Shift, metric: str, look: LookOf) -> Figure | 
         for k, (arm, own, gains) in enumerate(shown):
             colour, marker = look[arm]
             x = np.arange(len(labels)) + 0.16 * (k - (len(shown) - 1) / 2)
-            label = f"{arm}, {own[0].most} over {own[0].least}"
+            label = f"{arm}, {' over '.join(own[0].efforts)}"
             ax.plot(x, [e.value for _, e in gains], marker, markersize=6, color=colour, label=label)
             draw_bars(ax, x, [e for _, e in gains], colour)
         reach = max(0.01, *(1.6 * abs(e.value) for _, _, gains in shown for _, e in gains))

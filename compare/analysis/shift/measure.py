@@ -15,6 +15,7 @@ Shapes (suffixes): S seeds, K severities, P problems, D arms, B draws.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 
@@ -38,9 +39,8 @@ class Track:
     """One metric of one run along one axis, the arm answering in its default way."""
 
     run: Run
-    severities: tuple[int, ...]
-    """From 0, in distribution, up."""
     at: tuple[Evaluation, ...]
+    """By severity, from 0, in distribution, up."""
 
     @property
     def worse_K(self) -> Array:
@@ -62,12 +62,9 @@ class Decay:
     axis: str
     metric: str
     """One of METRICS."""
+    severities: tuple[int, ...]
+    """From 0 up."""
     tracks: tuple[Track, ...]
-
-    @property
-    def severities(self) -> tuple[int, ...]:
-        """From 0 up."""
-        return self.tracks[0].severities
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -109,25 +106,14 @@ class ArmDecay:
     runs: tuple[Run, ...]
     axes: Axes
 
-    @property
-    def budget(self) -> float:
-        """Training FLOPs allowed."""
-        return self.runs[0].planned.budget
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Its runs'."""
-        return tuple(run.planned.cell for run in self.runs)
-
     @cached_property
     def decays(self) -> tuple[Decay, ...]:
         """By axis and metric, of the runs that were measured at every severity."""
         out: list[Decay] = []
-        for axis, severities in self.axes.items():
-            for metric in METRICS:
-                tracks = (track(run, metric, axis, severities) for run in self.runs)
-                whole = tuple(t for t in tracks if t is not None)
-                out += [Decay(axis=axis, metric=metric, tracks=whole)] if whole else []
+        for (axis, severities), metric in product(self.axes.items(), METRICS):
+            tracks = (track(run, metric, axis, severities) for run in self.runs)
+            whole = tuple(t for t in tracks if t is not None)
+            out += [Decay(axis=axis, metric=metric, severities=severities, tracks=whole)] if whole else []
         return tuple(out)
 
     def decay(self, metric: str, axis: str) -> Decay | None:
@@ -190,7 +176,7 @@ def track(run: Run, metric: str, axis: str, severities: tuple[int, ...]) -> Trac
     """A run along an axis; None if it was not measured at every severity."""
     at = [run.find(metric, severity=s, axis=axis) for s in severities]
     whole = tuple(e for e in at if e is not None)
-    return Track(run=run, severities=severities, at=whole) if len(whole) == len(at) else None
+    return Track(run=run, at=whole) if len(whole) == len(at) else None
 
 
 def slope_weights(severities: Sequence[int]) -> Array:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from compare.analysis.base import LookOf, Studies
+from compare.analysis.base import Studies
 from compare.analysis.blocks import Badge, Block, Callout, Fold, Heading, Inline, Mark, Prose, table
 from compare.analysis.findings import Finding, grounds, word, words
 from compare.analysis.quantity import BASELINE
-from compare.analysis.shift.figures import of_shift
 from compare.analysis.shift.measure import ERRORS, Shift
 from compare.analysis.shift.quantities import ASKED, THINKING_SHIFT
 from compare.analysis.shift.thinking_gain import correlate, gained, pearson, places, rank, uncorrelated
@@ -46,17 +45,6 @@ AGAINST = (
 GROWTH = words(
     "grows with the shift", "shrinks with the shift", "does not change with the shift, within the margin"
 )
-
-
-def decay(name: str, shift: Shift, findings: Sequence[Finding], look: LookOf) -> list[Block]:
-    """Answers, figures and tables of one study."""
-    return [
-        *answers(shift, findings),
-        *of_shift(name, shift, look),
-        *_slopes(name, shift, findings),
-        *_errors(name, shift),
-        *_gains(name, shift),
-    ]
 
 
 def answers(shift: Shift, findings: Sequence[Finding]) -> list[Callout]:
@@ -108,7 +96,7 @@ def lean(planning: Estimate) -> str:
     return "rather the execution" if planning.high < 0 else "undecided"
 
 
-def _slopes(name: str, shift: Shift, findings: Sequence[Finding]) -> Sequence[Block]:
+def slopes(name: str, shift: Shift, findings: Sequence[Finding]) -> Sequence[Block]:
     difference = f"slope less that of {BASELINE}"
     against: dict[tuple[str, str, str], dict[str, Inline]] = {
         (f.arm, f.axis, f.quantity): {difference: f"{f.value_text} {f.interval_text}", "verdict": Badge(f)}
@@ -131,14 +119,15 @@ def _slopes(name: str, shift: Shift, findings: Sequence[Finding]) -> Sequence[Bl
         if (decay := arm.decay(metric, axis)) is not None
     ]
     caption = (
-        f"Slopes, means over seeds with 95% intervals, at {count_text(shift.largest[0].budget)} training "
-        "FLOPs. exact: answers lost per severity; loss: nats per token added. Below 0 in the difference an "
-        f"arm decays slower than {BASELINE}."
+        "Slopes, means over seeds with 95% intervals, at "
+        f"{count_text(shift.largest[0].runs[0].planned.budget)} training FLOPs. exact: answers lost per "
+        "severity; loss: nats per token added. Below 0 in the difference an arm decays slower than "
+        f"{BASELINE}."
     )
     return table(f"Decay slopes of {name}", rows, caption)
 
 
-def _errors(name: str, shift: Shift) -> list[Fold]:
+def errors(name: str, shift: Shift) -> list[Fold]:
     measured = [(place, arm, arm.errors(place)) for place, arm in product(places(shift.axes), shift.largest)]
     kinds = [kind for kind in ERRORS if any(kind in errors for _, _, errors in measured)]
     rows = [
@@ -160,13 +149,13 @@ def _errors(name: str, shift: Shift) -> list[Fold]:
     return [Fold(summary=summary, blocks=tuple(tables), open=alone)] if tables else []
 
 
-def _gains(name: str, shift: Shift) -> Sequence[Block]:
+def gains(name: str, shift: Shift) -> Sequence[Block]:
     rows = [
         {
             "arm": Mark(arm.arm, tuple(gain.run.planned.cell for gain in gains)),
             "gain in": metric,
-            "least": gains[0].least,
-            "most": gains[0].most,
+            "least": gains[0].efforts[1],
+            "most": gains[0].efforts[0],
             "gain in distribution": interval_text(gained(gains)[0][1]),
             "rank correlation": interval_text(correlate(gains, rank)),
             "Pearson's": interval_text(correlate(gains, pearson)),
@@ -190,7 +179,7 @@ def increases(studies: Studies[Shift]) -> list[Block]:
         {
             "study": study,
             "arm": arm.arm,
-            "FLOPs": count_text(arm.budget),
+            "FLOPs": count_text(arm.runs[0].planned.budget),
             "metric": what,
             "axis": decay.axis,
             "in distribution (severity 0)": interval_text(decay.worse[0]),

@@ -41,17 +41,12 @@ class Gain:
     places: tuple[Place, ...]
     """Severity 0 once."""
     ends: tuple[tuple[Evaluation, Evaluation], ...]
-    """Most and least thinking at each place."""
+    """Most and least thinking at each place: the dearest and the cheapest effort in distribution."""
 
     @property
-    def most(self) -> str:
-        """Dearest effort, by counted FLOPs per answer in distribution."""
-        return self.ends[0][0].effort
-
-    @property
-    def least(self) -> str:
-        """Cheapest effort, likewise."""
-        return self.ends[0][1].effort
+    def efforts(self) -> tuple[str, str]:
+        """Most and least, by name."""
+        return self.ends[0][0].effort, self.ends[0][1].effort
 
     @property
     def sign(self) -> int:
@@ -149,11 +144,9 @@ def correlate(gains: Sequence[Gain], coefficient: Callable[[Array, Array], Array
             np.stack([outcomes([gain.ends[k][i] for gain in having]) for i in (0, 1)])
             for k in range(len(severity_K))
         ]
-
-        def correlation(means_KDSB: Array) -> Array:
-            return coefficient(severity_K, means_KDSB[:, 0] - means_KDSB[:, 1])
-
-        e = over_seeds_of_means(correlation, sets_KDSP)
+        e = over_seeds_of_means(
+            lambda x_KDSB: coefficient(severity_K, x_KDSB[:, 0] - x_KDSB[:, 1]), sets_KDSP
+        )
         slope = over_seeds_and_sets([most - least for most, least in sets_KDSP], weights_K)
     else:
         e = over_seeds(np.array([float(coefficient(severity_K, gain.gain_K)) for gain in having]))

@@ -4,35 +4,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from compare.analysis.base import Analysis, LookOf
-from compare.analysis.blocks import Block
+from compare.analysis.base import Analysis, LookOf, Studies
+from compare.analysis.blocks import Block, Figures
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft, Finding
 from compare.analysis.paired import unequal_cost
 from compare.analysis.quantity import BASELINE
 from compare.analysis.text import count_text
-from compare.analysis.thinking.measure import (
-    OVERLAP,
-    Curve,
-    Ladder,
-    Place,
-    Thinking,
-    efforts_of,
-    estimate_of,
-    ladders,
-    measure,
-    shared_range,
-)
-from compare.analysis.thinking.quantities import CHEAPEST
-from compare.analysis.thinking.section import blocks
+from compare.analysis.thinking import measure, section
+from compare.analysis.thinking.chain import chain_pairs
+from compare.analysis.thinking.figures import ladder_figure
+from compare.analysis.thinking.measure import OVERLAP, Curve, Ladder, Place, Thinking
+from compare.analysis.thinking.quantities import CHEAPEST, QUANTITIES
 from compare.store.manifest import Contrast
 
 
 class ThinkingAnalysis(Analysis[Thinking]):
     """Ways to answer stand in every report; they are compared where a contrast of the experiment asks."""
 
+    title = "Thinking longer"
+    anchor = "thinking"
+    nothing = "No finished run of this study was evaluated."
+    beware = section.BEWARE
+
     def measure(self, cohort: Cohort) -> Thinking | None:
-        return measure(cohort)
+        return measure.measure(cohort)
 
     def compare(self, cohort: Cohort, measured: Thinking | None, contrast: Contrast) -> Draft:
         """Under shift without an axis, along the first one measured."""
@@ -74,10 +70,30 @@ class ThinkingAnalysis(Analysis[Thinking]):
             ]
         return out
 
-    def section(
-        self, studies: Sequence[tuple[Cohort, Thinking | None]], findings: Sequence[Finding], look: LookOf
+    def shown(self, studies: Studies[Thinking]) -> Studies[Thinking]:
+        """With the chains, which only all studies together tell."""
+        pairs = chain_pairs([cohort for cohort, _ in studies])
+        chains = {cohort.study: tuple(p for p in pairs if p.plain == cohort.study) for cohort, _ in studies}
+        return [
+            (cohort, measured and replace(measured, chains=chains[cohort.study]))
+            for cohort, measured in studies
+            if {c.quantity for c in cohort.manifest.contrasts} & QUANTITIES.keys()
+        ]
+
+    def part(
+        self, cohort: Cohort, measured: Thinking, findings: Sequence[Finding], look: LookOf
     ) -> list[Block]:
-        return blocks(studies, findings, look)
+        figures = (ladder_figure(cohort.study, measured, place, look) for place in measured.places)
+        return [
+            *section.answers(measured, findings),
+            Figures(figures=tuple(figures)),
+            *section.gains(cohort.study, measured),
+            *(block for pair in measured.chains for block in section.chains(pair)),
+        ]
+
+    def section(self, studies: Studies[Thinking], findings: Sequence[Finding], look: LookOf) -> list[Block]:
+        """Curves of every study if a contrast of the experiment asks for them, then every way to answer."""
+        return [*super().section(studies, findings, look), *section.ways(studies)]
 
 
 def named(arm: str, severity: int, axis: str = "") -> str:
@@ -100,13 +116,15 @@ def _own(blank: Draft, arm: str, curve: Curve | None) -> Draft:
 
 def _against(blank: Draft, cohort: Cohort, arms: tuple[str, str], metric: str, place: Place) -> Draft:
     """Difference of gains, or mean advantage at equal FLOPs per answer, of two arms."""
-    matched = cohort.match(*((arm, lambda run: efforts_of(run, metric, place) or None) for arm in arms))
+    matched = cohort.match(
+        *((arm, lambda run: measure.efforts_of(run, metric, place) or None) for arm in arms)
+    )
     if isinstance(matched, str):
         return replace(blank, caveats=(matched,))
     sides: list[list[Ladder]] = []
     for arm in arms:
         # A loss's best effort is chosen on all of the arm's other seeds, paired or not.
-        own, reasons = ladders([r for r in cohort.of(arm) if r.rung == matched.rung], metric, place)
+        own, reasons = measure.ladders([r for r in cohort.of(arm) if r.rung == matched.rung], metric, place)
         if reasons:
             return replace(blank, caveats=tuple(f"{arm}: {reason}" for reason in reasons))
         sides.append([ladder for ladder in own if ladder.run.planned.seed in matched.seeds])
@@ -118,14 +136,14 @@ def _against(blank: Draft, cohort: Cohort, arms: tuple[str, str], metric: str, p
         mine, theirs = (fmean(ladder.chosen_flops for ladder in side) for side in sides)
         caveats = unequal_cost(mine, theirs)
     else:
-        spans = [span for pair in pairs if (span := shared_range(*pair)) is not None]
+        spans = [span for pair in pairs if (span := measure.shared_range(*pair)) is not None]
         if len(spans) < len(pairs):
             return replace(blank, caveats=(_apart(sides),))
         rows = [a.mean_P(*s) - b.mean_P(*s) for (a, b), s in zip(pairs, spans, strict=True)]
         low, high = max(span[0] for span in spans), min(span[1] for span in spans)
         caveats = (f"shared range {count_text(low)} to {count_text(high)} FLOPs per answer",)
     caveats = matched.caveats + caveats
-    return replace(blank, estimate=estimate_of(rows), caveats=caveats, records=matched.cells)
+    return replace(blank, estimate=measure.estimate_of(rows), caveats=caveats, records=matched.cells)
 
 
 def _apart(sides: Sequence[Sequence[Ladder]]) -> str:

@@ -7,14 +7,12 @@ chain's tokens are in the counted FLOPs per answer.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import fmean
-from typing import Any
 
 from compare.analysis.cohort import Cohort, Look
 from compare.analysis.paired import difference
-from compare.analysis.thinking.measure import Place
 from compare.stats.intervals import Estimate
-from compare.store.evidence import Run
 from compare.store.record import Evaluation
 
 
@@ -24,7 +22,8 @@ class ChainRow:
 
     arm: str
     budget: float
-    place: Place
+    place: tuple[str, int]
+    """Axis and severity."""
     without: float
     """Share of exact answers of the study with answers only, mean over seeds."""
     with_chain: float
@@ -46,24 +45,15 @@ class ChainPair:
     rows: tuple[ChainRow, ...]
 
 
-def chain_pairs(cohorts: Sequence[Cohort]) -> tuple[ChainPair, ...]:
+def chain_pairs(cohorts: Sequence[Cohort]) -> list[ChainPair]:
     """Every pair of studies whose tasks differ in the chain alone, and which have an arm in common."""
-    forms = [(cohort, _form(cohort.runs)) for cohort in cohorts if cohort.runs]
+    tasks = [(cohort, cohort.runs[0].record.config.get("task", {})) for cohort in cohorts if cohort.runs]
     pairs: list[ChainPair] = []
-    for plain, form in forms:
-        for chain, other in forms:
-            if form and other and (form[0], form[1], other[1]) == (other[0], False, True):
-                rows = tuple(row for arm in plain.arms for row in _rows(arm, plain, chain))
-                pairs += [ChainPair(plain=plain.study, chain=chain.study, rows=rows)] if rows else []
-    return tuple(pairs)
-
-
-def _form(runs: tuple[Run, ...]) -> tuple[dict[str, Any], bool] | None:
-    """The task's settings without its name, and whether it has a chain; none if it knows no such thing."""
-    task = runs[0].record.config.get("task", {})
-    if "chain" not in task:
-        return None
-    return {k: v for k, v in task.items() if k not in ("name", "chain")}, bool(task["chain"])
+    for (plain, task), (chain, other) in product(tasks, tasks):
+        if not task.get("chain", True) and {**task, "name": "", "chain": True} == {**other, "name": ""}:
+            rows = tuple(row for arm in plain.arms for row in _rows(arm, plain, chain))
+            pairs += [ChainPair(plain=plain.study, chain=chain.study, rows=rows)] if rows else []
+    return pairs
 
 
 def _look(cohort: Cohort, axis: str, severity: int) -> Look[Evaluation]:

@@ -7,11 +7,6 @@ from compare.analysis.drawing import Figure, draw_figure
 from compare.analysis.thinking.measure import Place, Thinking
 
 
-def of_thinking(name: str, thinking: Thinking, look: LookOf) -> list[Figure]:
-    """One figure for each set of problems."""
-    return [ladder_figure(name, thinking, place, look) for place in thinking.places]
-
-
 def ladder_figure(name: str, thinking: Thinking, place: Place, look: LookOf) -> Figure:
     """Every effort as a point; the line is the curve that arms are compared on; oracles dashed."""
     axis, severity = place
@@ -22,7 +17,7 @@ def ladder_figure(name: str, thinking: Thinking, place: Place, look: LookOf) -> 
         for curve in curves:
             colour, marker = look[curve.arm]
             points = [(way.flops, way.value.value) for way in curve.deployable]
-            ax.plot(*zip(*points, strict=True), color=colour, ls="none", marker=marker, ms=4, alpha=0.6)
+            ax.plot(*zip(*points, strict=True), marker, color=colour, markersize=4, alpha=0.6)
             if curve.ladders:
                 flops_E, score_E = curve.line
                 ax.plot(flops_E, sign * score_E, color=colour)
@@ -30,16 +25,9 @@ def ladder_figure(name: str, thinking: Thinking, place: Place, look: LookOf) -> 
             ax.plot([], [], color=colour, marker=marker, markersize=5, label=curve.arm)
             oracles = [(way.flops, way.value.value) for way in curve.ways if not way.deployable]
             if oracles:
-                ax.plot(
-                    *zip(*points[:1], *oracles, strict=True),
-                    color=colour,
-                    linestyle="--",
-                    linewidth=1,
-                    marker=marker,
-                    markersize=6,
-                    markerfacecolor="none",
-                    label=f"{curve.arm}, oracle",
-                )
+                hollow = {"marker": marker, "markersize": 6, "markerfacecolor": "none"}
+                x, y = zip(*points[:1], *oracles, strict=True)
+                ax.plot(x, y, "--", color=colour, linewidth=1, label=f"{curve.arm}, oracle", **hollow)
         ax.set_xscale("log")
         if thinking.metric == "exact":
             ax.set_ylim(-0.03, 1.03)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from arena.effort import SAMPLE, Effort
 from compare.analysis.cohort import Cohort
 from compare.analysis.paired import level, outcomes
+from compare.analysis.thinking.chain import ChainPair
 from compare.analysis.thinking.quantities import QUANTITIES
 from compare.stats.crossed import over_seeds_and_problems
 from compare.stats.intervals import Array, Estimate, over_seeds
@@ -50,8 +51,6 @@ class Ladder:
     """
 
     run: Run
-    efforts: tuple[str, ...]
-    flops_E: Array
     scores_EP: Array
     """1 for a right answer, 0 for a wrong one; or minus the loss, in one column."""
     levels: Array
@@ -60,11 +59,8 @@ class Ladder:
     """Score at each level: that of the effort chosen elsewhere among those of at most this cost."""
     chosen: tuple[str, ...]
     """The effort chosen at the last level, once for each part of the problems that it is scored on."""
-
-    @property
-    def chosen_flops(self) -> float:
-        """FLOPs per answer of the efforts chosen at the last level, mean over the parts."""
-        return float(np.mean([self.flops_E[self.efforts.index(effort)] for effort in self.chosen]))
+    chosen_flops: float
+    """FLOPs per answer of these efforts, mean over the parts."""
 
     @property
     def gain_P(self) -> Array:
@@ -169,6 +165,8 @@ class Thinking:
     """`exact` where answers can be verified, else `loss`."""
     curves: tuple[Curve, ...]
     """By place; empty if no contrast of the experiment asks for them."""
+    chains: tuple[ChainPair, ...] = ()
+    """Studies that add a chain to this one's task; known once all studies are."""
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -287,19 +285,18 @@ def _ladder(
     flops_E = np.array([e.flops for e in evaluations])
     lasts = np.flatnonzero(np.append(flops_E[1:] > flops_E[:-1] * (1 + EQUAL), True))
     best_EP = np.zeros((len(lasts), scores_EP.shape[1]))
-    chosen: list[str] = []
+    chosen: list[int] = []
     for mask_P, elsewhere_E in parts:
         picks = [int(np.argmax(elsewhere_E[: last + 1])) for last in lasts]
         best_EP[:, mask_P] = scores_EP[picks][:, mask_P]
-        chosen.append(evaluations[picks[-1]].effort)
+        chosen.append(picks[-1])
     return Ladder(
         run=run,
-        efforts=tuple(e.effort for e in evaluations),
-        flops_E=flops_E,
         scores_EP=scores_EP,
         levels=flops_E[lasts],
         best_EP=best_EP,
-        chosen=tuple(chosen),
+        chosen=tuple(evaluations[pick].effort for pick in chosen),
+        chosen_flops=float(flops_E[chosen].mean()),
     )
 
 

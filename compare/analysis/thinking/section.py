@@ -2,27 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from compare.analysis.base import LookOf
-from compare.analysis.blocks import (
-    Block,
-    Callout,
-    Figures,
-    Heading,
-    Inline,
-    Listing,
-    Mark,
-    Prose,
-    Table,
-    table,
-)
-from compare.analysis.cohort import Cohort
-from compare.analysis.findings import Finding, grounds, word
+from compare.analysis.base import Studies
+from compare.analysis.blocks import Block, Callout, Heading, Mark, Prose, table
+from compare.analysis.findings import Finding, grounds, word, words
 from compare.analysis.paired import complement
-from compare.analysis.text import count_text, fixed, grouped, interval_text
-from compare.analysis.thinking.chain import ChainPair, chain_pairs
-from compare.analysis.thinking.figures import of_thinking
-from compare.analysis.thinking.measure import Curve, Thinking
-from compare.analysis.thinking.quantities import CHEAPEST, QUANTITIES
+from compare.analysis.text import count_text, fixed, interval_text, sentences
+from compare.analysis.thinking.chain import ChainPair
+from compare.analysis.thinking.measure import Place, Thinking
+from compare.analysis.thinking.quantities import CHEAPEST
 from compare.stats.intervals import LEVEL
 
 BEWARE = (
@@ -40,101 +27,53 @@ BEWARE = (
     "ladder.",
 )
 
-OWN = {
-    "ahead": "gains",
-    "behind": "loses",
-    "equivalent": "gains nothing beyond the margin",
-    "undecided": "undecided",
-}
-MORE = {
-    "ahead": "gains more",
-    "behind": "gains less",
-    "equivalent": "gains as much",
-    "undecided": "undecided",
-}
-BETTER = {"ahead": "better", "behind": "worse", "equivalent": "as good", "undecided": "undecided"}
+OWN = words("gains", "loses", "gains nothing beyond the margin")
+MORE = words("gains more", "gains less", "gains as much")
+BETTER = words("better", "worse", "as good")
 
 
-def blocks(
-    studies: Sequence[tuple[Cohort, Thinking | None]], findings: Sequence[Finding], look: LookOf
-) -> list[Block]:
-    """Curves of every study if a contrast of the experiment asks for them, then every way to answer."""
-    out: list[Block] = []
-    if any({c.quantity for c in cohort.manifest.contrasts} & QUANTITIES.keys() for cohort, _ in studies):
-        out.append(Heading(text="Thinking longer", level=2, anchor="thinking"))
-        chains = chain_pairs([cohort for cohort, _ in studies])
-        for cohort, thinking in studies:
-            out.append(Heading(text=cohort.study))
-            own = [f for f in findings if f.study == cohort.study]
-            pairs = [pair for pair in chains if pair.plain == cohort.study]
-            if thinking is None:
-                out.append(Prose(text="No finished run of this study was evaluated."))
-            else:
-                out += answers(thinking, own, pairs)
-                out.append(Figures(figures=tuple(of_thinking(cohort.study, thinking, look))))
-                out += _gains(cohort.study, thinking)
-                out += [block for pair in pairs for block in _chains(pair)]
-        out.append(Listing(items=BEWARE, soft=True))
-    return out + _ways(studies)
-
-
-def answers(thinking: Thinking, findings: list[Finding], chains: Sequence[ChainPair]) -> list[Callout]:
+def answers(thinking: Thinking, findings: Sequence[Finding]) -> list[Callout]:
     """Every question, in the order in which a reader asks them."""
     gains = [f for f in findings if f.quantity == "thinking_gain" and f.baseline == CHEAPEST]
     against = [f for f in findings if f.quantity == "thinking_gain" and f.baseline != CHEAPEST]
     areas = [f for f in findings if f.quantity == "thinking_area"]
-    return [
-        Callout(
-            question="Who gains from thinking longer?",
-            answer=_own(gains),
-            grounds=grounds(f for f in gains if f.primary),
+    own = sentences(
+        ("Over its own cheapest effort, an arm", f"{f.arm} {f.value_text}", word(f, OWN))
+        for f in gains
+        if f.estimate is not None
+    )
+    bounds = "; ".join(
+        f"{_placed(curve.arm, curve.place)} {fixed(curve.oracle_gain.value, 3, sign=True)}"
+        for curve in thinking.curves
+        if curve.oracle_gain is not None
+    )
+    bound = f"Over its cheapest effort, with the most samples: {bounds}. A bound, no way to answer."
+    told = (
+        ("Who gains from thinking longer?", own or "No arm has more than one way to answer.", gains),
+        ("Who gains more?", _against(against, MORE) or "No contrast asked for it.", against),
+        (
+            "Who answers better at equal FLOPs per answer?",
+            _against(areas, BETTER) or "No two arms were compared.",
+            areas,
         ),
-        Callout(
-            question="Who gains more?",
-            answer=_against(against, MORE) or "No contrast asked for it.",
-            grounds=grounds(against),
-        ),
-        Callout(
-            question="Who answers better at equal FLOPs per answer?",
-            answer=_against(areas, BETTER) or "No two arms were compared.",
-            grounds=grounds(f for f in areas if f.primary),
-        ),
-        Callout(question="What would a perfect choice among samples gain?", answer=_oracle(thinking)),
-        *(_chain(pair) for pair in chains),
+        ("What would a perfect choice among samples gain?", bound if bounds else "No arm was asked.", []),
+    )
+    callouts = [
+        Callout(question=question, answer=answer, grounds=grounds(f for f in rest if f.primary))
+        for question, answer, rest in told
     ]
+    return callouts + [_chain(pair) for pair in thinking.chains]
 
 
-def _own(findings: list[Finding]) -> str:
-    """Gains of arms over their own cheapest effort."""
-    pairs = [(f"{f.arm} {f.value_text}", OWN[f.verdict]) for f in findings if f.estimate is not None]
-    if not pairs:
-        return "No arm has more than one way to answer."
-    return f"Over its own cheapest effort, an arm: {grouped(pairs)}"
+def _against(findings: Sequence[Finding], called: Mapping[str, str]) -> str:
+    return sentences(
+        (f"Against {f.baseline}", f.arm if f.estimate is None else f"{f.arm} {f.value_text}", word(f, called))
+        for f in findings
+    )
 
 
-def _against(findings: list[Finding], words: Mapping[str, str]) -> str:
-    parts: list[str] = []
-    for baseline in dict.fromkeys(f.baseline for f in findings):
-        theirs = [f for f in findings if f.baseline == baseline]
-        names = [f.arm if f.estimate is None else f"{f.arm} {f.value_text}" for f in theirs]
-        pairs = list(zip(names, (word(f, words) for f in theirs), strict=True))
-        parts.append(f"Against {baseline}: {grouped(pairs)}")
-    return " ".join(parts)
-
-
-def _placed(arm: str, severity: int) -> str:
-    return f"{arm} at severity {severity}" if severity else arm
-
-
-def _oracle(thinking: Thinking) -> str:
-    parts = [
-        f"{_placed(c.arm, c.place[1])} {fixed(c.oracle_gain.value, 3, sign=True)}"
-        for c in thinking.curves
-        if c.oracle_gain is not None
-    ]
-    if not parts:
-        return "No arm was asked."
-    return f"Over its cheapest effort, with the most samples: {'; '.join(parts)}. A bound, no way to answer."
+def _placed(arm: str, place: Place) -> str:
+    return f"{arm} at severity {place[1]}" if place[1] else arm
 
 
 def _chain(pair: ChainPair) -> Callout:
@@ -143,7 +82,7 @@ def _chain(pair: ChainPair) -> Callout:
     for row in pair.rows:
         value, low, high = (fixed(x, 3, sign=True) for x in (row.gain.value, row.gain.low, row.gain.high))
         parts.append(
-            f"{_placed(row.arm, row.place[1])} {value}, {LEVEL:.0%} interval [{low}, {high}], at "
+            f"{_placed(row.arm, row.place)} {value}, {LEVEL:.0%} interval [{low}, {high}], at "
             f"{row.flops_with / row.flops_without:.1f} times the FLOPs per answer"
         )
     return Callout(
@@ -152,34 +91,33 @@ def _chain(pair: ChainPair) -> Callout:
     )
 
 
-def _gains(study: str, thinking: Thinking) -> list[Table]:
+def gains(study: str, thinking: Thinking) -> Sequence[Block]:
     unit = "exact answers" if thinking.metric == "exact" else "nats"
     caption = f"Gains over the cheapest effort, in {unit}; above zero is better. Means with 95% intervals."
-    rows = [_gain(curve) for curve in thinking.curves if curve.deployable]
+    rows = [
+        {
+            "arm": Mark(curve.arm, curve.cells),
+            "axis": curve.place[0],
+            "severity": curve.place[1],
+            "cheapest": own[0].effort,
+            "FLOPs per answer, cheapest": count_text(own[0].flops),
+            "value, cheapest": interval_text(own[0].value),
+            "dearest": own[-1].effort,
+            "FLOPs per answer, dearest": count_text(own[-1].flops),
+            "value, dearest": interval_text(own[-1].value),
+            "chosen as best": curve.chosen if curve.gain else "–",
+            "gain of the best, cross-fitted": interval_text(curve.gain),
+            "gain of the dearest": interval_text(curve.dearest_gain),
+            "gain of an oracle": interval_text(curve.oracle_gain),
+            "remarks": "; ".join(curve.reasons),
+        }
+        for curve in thinking.curves
+        if (own := curve.deployable)
+    ]
     return table(f"Gains from thinking, {study}", rows, caption, wrap=("chosen as best", "remarks"))
 
 
-def _gain(curve: Curve) -> dict[str, Inline]:
-    cheapest, dearest = curve.deployable[0], curve.deployable[-1]
-    return {
-        "arm": Mark(curve.arm, curve.cells),
-        "axis": curve.place[0],
-        "severity": curve.place[1],
-        "cheapest": cheapest.effort,
-        "FLOPs per answer, cheapest": count_text(cheapest.flops),
-        "value, cheapest": interval_text(cheapest.value),
-        "dearest": dearest.effort,
-        "FLOPs per answer, dearest": count_text(dearest.flops),
-        "value, dearest": interval_text(dearest.value),
-        "chosen as best": curve.chosen if curve.gain else "–",
-        "gain of the best, cross-fitted": interval_text(curve.gain),
-        "gain of the dearest": interval_text(curve.dearest_gain),
-        "gain of an oracle": interval_text(curve.oracle_gain),
-        "remarks": "; ".join(curve.reasons),
-    }
-
-
-def _chains(pair: ChainPair) -> list[Table]:
+def chains(pair: ChainPair) -> Sequence[Block]:
     caption = (
         f"The same problems without a chain ({pair.plain}) and with one ({pair.chain}), each arm trained on "
         "that supervision at the same training compute and answering in its default way. Exploratory."
@@ -201,14 +139,9 @@ def _chains(pair: ChainPair) -> list[Table]:
     return table(f"Chains, {pair.chain}", rows, caption)
 
 
-def _ways(studies: Sequence[tuple[Cohort, Thinking | None]]) -> list[Block]:
+def ways(studies: Studies[Thinking]) -> list[Block]:
     """Every way to answer of the arms that have two or more, each arm at its own largest budget or rung."""
-    every = [
-        (cohort.study, way) for cohort, thinking in studies if thinking is not None for way in thinking.ways
-    ]
-    efforts: dict[tuple[str, str, str], set[str]] = {}
-    for study, way in every:
-        efforts.setdefault((study, way.arm, way.metric), set()).add(way.effort)
+    every = [(cohort.study, thinking.ways) for cohort, thinking in studies if thinking is not None]
     rows = [
         {
             "study": study,
@@ -222,8 +155,9 @@ def _ways(studies: Sequence[tuple[Cohort, Thinking | None]]) -> list[Block]:
             "value": interval_text(way.value if way.metric == "loss" else complement(way.value)),
             "n": Mark(way.value.n, way.cells),
         }
-        for study, way in every
-        if len(efforts[study, way.arm, way.metric]) > 1
+        for study, own in every
+        for way in own
+        if len({other.effort for other in own if (other.arm, other.metric) == (way.arm, way.metric)}) > 1
     ]
     text = (
         f"At each arm's largest {studies[0][0].point}. Counted FLOPs per answer, all samples in. An oracle "

@@ -21,9 +21,9 @@ from compare.analysis.shift.thinking_gain import (
     rank,
     uncorrelated,
 )
+from compare.calibrate import builders
 from compare.stats.intervals import over_seeds
 from compare.store.evidence import Run
-from tests.compare.planted import scaling
 from tests.compare.planted import shift as planted
 
 
@@ -67,7 +67,7 @@ def test_a_slope_by_hand() -> None:
     """Errors 0, .1, .4: centred severities -1, 0, 1, so (.4 - 0) / 2 = .2 answers lost a severity."""
     runs = [planted.exact_run("transformer", 0, {"element": (1.0, 0.9, 0.6)})]
     (only,) = tracks(runs, "exact")
-    assert slope_weights(only.severities) @ only.worse_K == pytest.approx(0.2)
+    assert slope_weights((0, 1, 2)) @ only.worse_K == pytest.approx(0.2)
     assert only.retained == pytest.approx(0.75)
 
 
@@ -258,7 +258,7 @@ def thought(
             if metric == "exact":
                 e = planted.answered(share, axis, severity, seed, flops=cost)
             else:
-                e = scaling.evaluation("loss", 2 - share, axis=axis, severity=severity, flops=cost)
+                e = builders.loss(2 - share, axis=axis, severity=severity, flops=cost)
             evaluations.append(replace(e, effort=effort))
     return planted.run("ebt_s1", seed, evaluations)
 

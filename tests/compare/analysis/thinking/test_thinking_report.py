@@ -8,6 +8,7 @@ import pytest
 from compare.analysis.base import Results
 from compare.analysis.blocks import Block, Callout, Heading, Table, figures_of
 from compare.analysis.thinking.chain import ChainPair, chain_pairs
+from compare.calibrate import builders
 from compare.report import build
 from compare.store import manifest
 from compare.store.evidence import Run
@@ -105,7 +106,7 @@ def test_an_experiment_that_asks_for_no_thinking_has_no_such_section(tmp_path: P
 
 def test_a_store_without_finished_runs_still_gives_a_page(tmp_path: Path) -> None:
     cells = tuple(planted.planned(arm, 0) for arm in planted.LADDERS)
-    manifest.dump(tmp_path, scaling.manifest(cells, contrasts=planted.CONTRASTS, name="thinking"))
+    manifest.dump(tmp_path, builders.manifest(cells, planted.CONTRASTS, name="thinking"))
     text = visible(build(tmp_path, "thinking").read_text(encoding="utf-8"))
     assert "No finished run of this study was evaluated." in text
     assert "could not be measured (no finished run was evaluated;" in text
