@@ -54,12 +54,6 @@ def costs(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     return found, {name: round(value, 3) for name, value in seconds.items()}
 
 
-class Silent:
-    """A display that nobody looks at."""
-
-    def put(self, what: object) -> None: ...
-
-
 def cell_costs(planned: Planned, store: Store) -> dict[str, float]:
     """Run a cell as a worker does; its wall time, and the shares outside of its work."""
     inside = [0.0]
@@ -75,7 +69,9 @@ def cell_costs(planned: Planned, store: Store) -> dict[str, float]:
     Strategy.training_step = timed
     try:
         begun = time.perf_counter()
-        outcome = pool._claim_and_run(planned, store, "benchmark", Logger(name="none"), None)
+        outcome = pool._claim_and_run(
+            planned, store, "benchmark", Logger(name="none"), None, lambda what: None
+        )
         wall = time.perf_counter() - begun
     finally:
         Strategy.training_step = step
@@ -93,7 +89,6 @@ def cell_costs(planned: Planned, store: Store) -> dict[str, float]:
 
 def main(cells: int = 10_000, flops: float = 3e10) -> None:
     """Measure, print a line each, and the JSON."""
-    pool._progress = Silent()
     console = Console()
     torch.set_num_threads(1)
     register()

@@ -77,15 +77,10 @@ def forked(body: Callable[[], object]) -> int:
 def work(plan: list[Planned], root: Path) -> None:
     """Body of a worker: run what is not done and not claimed, until all is done."""
     store = Store(root)
-
-    class Nobody:
-        def put(self, what: object) -> None: ...
-
-    pool._progress = Nobody()
     while left := [p for p in plan if store.record(p.identity) is None]:
         for planned in left:
             stop.leave_if_asked()
-            pool._claim_and_run(planned, store, "c", NO_LOG, None)
+            pool._claim_and_run(planned, store, "c", NO_LOG, None, lambda what: None)
         time.sleep(0.01)
 
 

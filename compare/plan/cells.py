@@ -10,7 +10,7 @@ from compare.folders import conf_folder
 from compare.plan.checks import check_experiment, check_search
 from compare.plan.config import Request, Root
 from compare.plan.families import check, family, validate
-from compare.plan.grid import cell_of, key_of, passed_on, points_of
+from compare.plan.grid import Point, cell_of, key_of, passed_on, points_of
 from compare.plan.planned import Planned, identities
 from compare.plan.tuned import apply, folder_of, in_words
 from compare.store.manifest import AXES
@@ -34,16 +34,16 @@ def expand(request: Request) -> list[Planned]:
         by_hand = set(map(key_of, request.overrides))
         reshaped = any(key.startswith("size.") and key != "size.lr" for key in by_hand)
         cell, tuned = apply(cell_of(root, root.seed), None if reshaped else folder, by_hand)
-        planned = _planned("cells", cell, [root.seed], tasks)
-        return [dataclasses.replace(p, settings=tuned and in_words(p.study, cell, tuned)) for p in planned]
+        point = Point(cell=cell, rung=0, settings=tuned and in_words("cells", cell, tuned))
+        return _planned("cells", point, [root.seed], tasks)
     seeds = root.experiment.seeds
     if root.experiment.search is not None or not root.experiment.tuned:
         folder = None
     planned = [
-        dataclasses.replace(p, rung=point.rung, trial=point.trial, settings=point.settings)
+        p
         for name, study in root.experiment.studies.items()
         for point in points_of(name, study, root.experiment, passed_on(request.overrides), folder)
-        for p in _planned(name, point.cell, seeds, tasks)
+        for p in _planned(name, point, seeds, tasks)
     ]
     count = Counter(p.identity for p in planned)
     twice = next((p for p in planned if count[p.identity] > 1), None)
@@ -87,8 +87,9 @@ def expected_flops(cell: Cell, task: Task) -> float:
     return min(cell.budget.flops, steps * family(cell).step_flops(cell, task))
 
 
-def _planned(study: str, cell: Cell, seeds: list[int], tasks: dict[TaskConfig, Task]) -> list[Planned]:
-    """The cell under each seed. What no seed changes is worked out once: a study may have thousands."""
+def _planned(study: str, point: Point, seeds: list[int], tasks: dict[TaskConfig, Task]) -> list[Planned]:
+    """A point under each seed. What no seed changes is worked out once: a study may have thousands."""
+    cell = point.cell
     cells = [dataclasses.replace(cell, seed=seed) for seed in seeds]
     if cell.task not in tasks:
         validate(cell)
@@ -108,6 +109,9 @@ def _planned(study: str, cell: Cell, seeds: list[int], tasks: dict[TaskConfig, T
             parameters=total,
             non_embedding=inner,
             flops=flops,
+            rung=point.rung,
+            trial=point.trial,
+            settings=point.settings,
         )
         for seeded, name in zip(cells, identities(cell, data, seeds), strict=True)
     ]

@@ -5,13 +5,11 @@ import dataclasses
 import math
 import multiprocessing
 import os
-import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -22,41 +20,50 @@ from compare.run.outcome import Outcome, blank_record, outcome_of
 from compare.store.claims import SNAPSHOT, Store, mark_retry, retried_by_a_living
 from compare.store.record import Glance
 
+Tell = Callable[[float | str], None]
+"""Hears of a running cell: the FLOPs spent so far, or a line worth showing."""
+
 RETRY_AFTER = 2.0
 """Seconds before a cell that another process runs is looked at again."""
 DEATHS = 3
 """Workers that may die on a cell without getting it any further, before it counts as failed."""
 
 
-_progress: Any = None
-
-
-def _start_worker(channel: Any, threads: int) -> None:
-    global _progress
-    _progress = channel
+def _serve(pipe: Connection, threads: int) -> None:
+    """What a worker process does: cell after cell, until nobody is at the other end of its pipe."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     stop.listen()
     threading.Thread(target=stop.leave_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError):
+        while True:
+            work, *arguments = pipe.recv()
+            pipe.send(work(*arguments, pipe.send))
 
 
-def _work(planned: Planned, root: str, commit: str, logger: Logger, failed: Glance | None) -> Outcome:
-    """Body of a worker: claim a cell, run it, say how it went.
+def _work(
+    planned: Planned, root: str, commit: str, logger: Logger, failed: Glance | None, tell: Tell
+) -> Outcome:
+    """Claim a cell, run it, say how it went.
 
     Args:
         failed: the record to run it again for; any other was written since then and is its result.
     """
     try:
-        return _claim_and_run(planned, Store(root), commit, logger, failed)
+        return _claim_and_run(planned, Store(root), commit, logger, failed, tell)
     except (stop.Stopped, SystemExit):  # the latter is Lightning's, if it heard of the request first
         return Outcome(planned=planned, status="stopped")
     except stop.Lost as error:
         return Outcome(planned=planned, status="died", reason=str(error))
+    except Exception as error:
+        # The cell's own errors are in its record; this one kept the record from being written.
+        reason = f"{type(error).__name__}: {error}; no record was written, the same command goes on with it"
+        return Outcome(planned=planned, status="failed", reason=reason)
 
 
 def _claim_and_run(
-    planned: Planned, store: Store, commit: str, logger: Logger, failed: Glance | None
+    planned: Planned, store: Store, commit: str, logger: Logger, failed: Glance | None, tell: Tell
 ) -> Outcome:
     with store.claim(planned.identity) as ours:
         if not ours:
@@ -70,9 +77,7 @@ def _claim_and_run(
         if record is None or retry:
             from compare.run.cell import run_cell
 
-            record = run_cell(
-                planned, store, commit, logger, lambda what: _progress.put((planned.identity, what))
-            )
+            record = run_cell(planned, store, commit, logger, tell)
             if retry:
                 mark_retry(store, planned.identity)
     return outcome_of(planned, record)
@@ -91,7 +96,7 @@ def workers_by_default(threads: int) -> int:
 
 
 class _Lane:
-    """One worker process and its channel: when it dies, it is known which cell it was on."""
+    """One worker process and the pipe to it: when it dies, it is known which cell it was on."""
 
     def __init__(self, threads: int) -> None:
         # Within a job of joblib the default is joblib's own, of which a fresh interpreter has not heard.
@@ -99,42 +104,46 @@ class _Lane:
             multiprocessing.set_start_method("spawn", force=True)
         self._context, self._threads = multiprocessing.get_context("spawn"), threads
         self.planned: Planned | None = None
-        self.future: Future[Outcome] | None = None
+        """The cell that it is on."""
         self.start()
 
     def start(self) -> None:
-        """Start a fresh worker, with a channel that no dead one can have locked."""
-        with stop.deaf_children():  # a first channel starts a process that keeps track of them
-            self.channel: Any = self._context.Queue()
-        self.executor = ProcessPoolExecutor(
-            1, self._context, initializer=_start_worker, initargs=(self.channel, self._threads)
-        )
+        """Start a fresh worker."""
+        self.pipe, theirs = self._context.Pipe()
+        self.process = self._context.Process(target=_serve, args=(theirs, self._threads))
+        with stop.deaf_children():
+            self.process.start()
+        theirs.close()
 
     def submit(self, planned: Planned, *arguments: Any) -> None:
         """Put a cell on this lane; a worker that died while idle is replaced first."""
-        with stop.deaf_children():
-            try:
-                self.future = self.executor.submit(_work, planned, *arguments)
-            except BrokenProcessPool:
-                self.start()
-                self.future = self.executor.submit(_work, planned, *arguments)
+        try:
+            self.pipe.send((_work, planned, *arguments))
+        except OSError:
+            self.start()
+            self.pipe.send((_work, planned, *arguments))
         self.planned = planned
 
+    def hear(self, told: Callable[[str, float | str], None]) -> Outcome | None:
+        """Pass on what the worker has said; how its cell ended, if it has. A worker that died is replaced."""
+        while self.planned is not None:
+            try:
+                if not self.pipe.poll():
+                    return None
+                what = self.pipe.recv()
+            except (EOFError, OSError):
+                self.start()
+                what = Outcome(planned=self.planned, status="died", reason="its worker process died")
+            if isinstance(what, Outcome):
+                self.planned = None
+                return what
+            told(self.planned.identity, what)
+        return None
+
     def replace(self) -> None:
-        """A fresh worker for one that was asked to stop."""
-        self.executor.shutdown(wait=False)
+        """A fresh worker for one that was asked to stop, which leaves."""
+        self.pipe.close()
         self.start()
-
-    def ask_to_stop(self) -> None:
-        """The worker saves its cell after the step it is in, and leaves it."""
-        for process in list((self.executor._processes or {}).values()):
-            process.terminate()
-
-    def kill(self) -> None:
-        """End the worker now, whatever it does."""
-        for process in list((self.executor._processes or {}).values()):
-            process.kill()
-        self.executor.shutdown(wait=False, cancel_futures=True)
 
 
 def run(
@@ -171,29 +180,22 @@ def run(
     with stop.Asked() as asked:
         lanes = [_Lane(plan[0].cell.trainer.threads) for _ in range(workers)]
         try:
-            while waiting or any(lane.future for lane in lanes):
+            while waiting or any(lane.planned for lane in lanes):
                 if asked.number and not passed_on:
                     passed_on = True
                     waiting.clear()
                     for lane in lanes:
-                        lane.ask_to_stop()
+                        lane.process.terminate()  # it saves its cell after the step it is in, and leaves it
                 for lane in lanes:
-                    planned = _next(waiting, not_before) if lane.future is None else None
+                    planned = _next(waiting, not_before) if lane.planned is None else None
                     if planned is not None:
                         lane.submit(planned, str(store.root), commit, logger, again.get(planned.identity))
-                futures = [lane.future for lane in lanes if lane.future is not None]
-                if futures:
-                    wait(futures, timeout=0.25, return_when=FIRST_COMPLETED)
-                else:
-                    time.sleep(0.25)
+                wait([lane.pipe for lane in lanes if lane.planned is not None], timeout=0.25)
                 for lane in lanes:
-                    with contextlib.suppress(queue.Empty):
-                        while True:
-                            told(*lane.channel.get_nowait())
-                    if lane.future is None or not lane.future.done():
+                    outcome = lane.hear(told)
+                    if outcome is None:
                         continue
-                    outcome = _outcome(lane)
-                    identity, lane.future = outcome.planned.identity, None
+                    identity = outcome.planned.identity
                     if outcome.status == "died" and not asked.number and deaths.too_many(identity):
                         outcome = _record_death(outcome, store, commit)
                     if outcome.status in ("done", "failed"):
@@ -210,10 +212,11 @@ def run(
                     waiting.append(outcome.planned)
         except BaseException:
             for lane in lanes:
-                lane.kill()
+                lane.process.kill()
             raise
         for lane in lanes:
-            lane.executor.shutdown()
+            lane.pipe.close()
+            lane.process.join()
         if asked.number:
             raise stop.Interrupted(asked.number, len(outcomes), saved)
     return outcomes
@@ -244,22 +247,6 @@ def _next(waiting: deque[Planned], not_before: dict[str, float]) -> Planned | No
             return planned
         waiting.append(planned)
     return None
-
-
-def _outcome(lane: _Lane) -> Outcome:
-    """How the lane's cell ended; a worker that died is replaced."""
-    assert lane.future is not None
-    assert lane.planned is not None
-    planned = lane.planned
-    try:
-        return lane.future.result()
-    except BrokenProcessPool:
-        lane.start()
-        return Outcome(planned=planned, status="died", reason="its worker process died")
-    except Exception as error:
-        # The cell's own errors are in its record; this one kept the record from being written.
-        reason = f"{type(error).__name__}: {error}; no record was written, the same command goes on with it"
-        return Outcome(planned=planned, status="failed", reason=reason)
 
 
 def _record_death(died: Outcome, store: Store, commit: str) -> Outcome:

@@ -191,9 +191,9 @@ def test_a_failed_record_that_another_wrote_is_not_run_again(tmp_path, monkeypat
 
     monkeypatch.setattr("compare.run.cell.run_cell", run)
     for seen, count in ((None, 0), (first, 1), (first, 1), (second, 1)):
-        outcome = kills.pool._claim_and_run(planned, store, "c", kills.NO_LOG, seen)
+        outcome = kills.pool._claim_and_run(planned, store, "c", kills.NO_LOG, seen, print)
         assert (outcome.status, len(runs)) == ("failed", count)
     # That command has ended: who asks for it now gets another run.
     (store.folder(planned.identity) / "retry.json").unlink()
-    kills.pool._claim_and_run(planned, store, "c", kills.NO_LOG, second)
+    kills.pool._claim_and_run(planned, store, "c", kills.NO_LOG, second, print)
     assert len(runs) == 2

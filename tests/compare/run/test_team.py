@@ -232,7 +232,7 @@ def test_a_cell_that_loses_a_process_counts_as_a_death(monkeypatch) -> None:
 
     monkeypatch.setattr(pool, "_claim_and_run", lose)
     planned = plan(ARMS["ebt_s1"], 2)
-    outcome = pool._work(planned, "runs", "c", Logger(name="none"), None)
+    outcome = pool._work(planned, "runs", "c", Logger(name="none"), None, lambda what: None)
     assert (outcome.status, outcome.reason) == ("died", "process 1 of 2 ended by signal 9")
 
 
