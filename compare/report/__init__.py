@@ -8,11 +8,18 @@ from pathlib import Path
 
 
 def build(store: Path, name: str, *, progress: Callable[[str], None] | None = None) -> Path:
-    """Write `<store>/reports/<name>/` and return its page; see compare/report/page.py.
+    """Write `<store>/reports/<name>/` and return the path of its page.
+
+    Args:
+        store: folder with `cells/` and `experiments/`.
+        progress: called with a line on what is being done.
 
     Raises:
         compare.store.manifest.ManifestError: the store has no such experiment, or its manifest is unreadable.
     """
-    from compare.report.page import compose  # Here, so that importing the harness stays light.
+    # Here, so that importing the harness stays light.
+    from compare.report.page import write
+    from compare.store.evidence import collect
+    from compare.store.manifest import load
 
-    return compose(store, name, progress=progress)
+    return write(collect(store, load(store, name), progress), store, progress=progress)

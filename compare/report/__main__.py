@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 SETTINGS = {"name": "", "out": "", "to": "page", "share": "false", "project": "", "entity": ""}
@@ -85,51 +86,42 @@ def _read(given: list[str]) -> tuple[list[Path], dict[str, str]]:
     return stores, settings
 
 
-def _build(stores: list[Path], settings: dict[str, str]) -> int:
+def _names(store: Path) -> set[str]:
+    """Experiments of a store."""
     from compare.store import manifest
+
+    if names := manifest.names(store):
+        return set(names)
+    raise BadRequest(f"RUNS={store}: no experiments/*.json in it; give the store itself")
+
+
+def _build(stores: list[Path], settings: dict[str, str]) -> int:
+    from compare.report.publish import Unpublished, publish
     from compare.store.combine import combine
     from compare.store.manifest import ManifestError
 
-    for store in stores:
-        if not manifest.names(store):
-            raise BadRequest(f"RUNS={store}: no experiments/*.json in it; give the store itself")
-    names = [settings["name"]] if settings["name"] else sorted({n for s in stores for n in manifest.names(s)})
+    every = sorted(set().union(*map(_names, stores)))
     together = len(stores) > 1 or bool(settings["out"])
     home = Path(settings["out"] or "combined") if together else stores[0]
     if together and any(home.exists() and home.samefile(store) for store in stores):
         raise BadRequest(f"out={home}: is one of the stores that are combined; give another folder")
     status = 0
-    for name in names:
+    for name in [settings["name"]] if settings["name"] else every:
         try:
             if together:
-                _say(name, combine(stores, name, home).remarks)
-            page = _progress(name, lambda tell, name=name: _page(home, name, tell))
-        except ManifestError as error:
+                _tell(name, combine(stores, name, home).remarks)
+            print(_progress(name, lambda tell, name=name: _page(home, name, tell)))
+            if settings["to"] == "wandb":
+                where = {key: settings[key] for key in ("project", "entity")}
+                print(publish(home, name, share=settings["share"] == "true", **where))
+        except (ManifestError, Unpublished) as error:
             print(error, file=sys.stderr)
             status = 2
-            continue
-        print(page)
-        if settings["to"] == "wandb":
-            from compare.report.publish import Unpublished, publish
-
-            try:
-                link = publish(
-                    home,
-                    name,
-                    project=settings["project"],
-                    entity=settings["entity"],
-                    share=settings["share"] == "true",
-                )
-            except Unpublished as error:
-                print(error, file=sys.stderr)
-                status = 2
-                continue
-            print(link)
     return status
 
 
-def _say(name: str, remarks: tuple[str, ...]) -> None:
-    """The first few remarks; the report holds them all."""
+def _tell(name: str, remarks: tuple[str, ...]) -> None:
+    """Print the first few remarks; the report holds them all."""
     for line in remarks[:SHOWN]:
         print(f"{name}: {line}", file=sys.stderr)
     if len(remarks) > SHOWN:
@@ -149,24 +141,15 @@ def _page(store: Path, name: str, tell: Callable[[str], None]) -> Path:
     return write(evidence, store, progress=tell)
 
 
-def _diff(given: list[Path], settings: dict[str, str]) -> int:
+def _diff(paths: list[Path], settings: dict[str, str]) -> int:
     from compare.report.diff import diff
-    from compare.store import manifest
 
-    if len(given) != 2:
-        raise BadRequest(f"--diff: compares two studies, {len(given)} given; give --diff A B")
-    sides: list[tuple[Path, set[str]]] = []
-    for path in given:
-        store, names = (
-            (path, set(manifest.names(path))) if path.is_dir() else (path.parent.parent, {path.stem})
-        )
-        if not names:
-            raise BadRequest(f"RUNS={path}: no experiments/*.json in it; give the store itself")
-        sides.append((store, {settings["name"]} if settings["name"] and path.is_dir() else names))
-    (a, ours), (b, theirs) = sides
+    if len(paths) != 2:
+        raise BadRequest(f"--diff: compares two studies, {len(paths)} given; give --diff A B")
+    (a, ours), (b, theirs) = (_side(path, settings["name"]) for path in paths)
     pairs = [(name, name) for name in sorted(ours & theirs)]
     if not pairs and len(ours) == len(theirs) == 1:
-        pairs = [(next(iter(ours)), next(iter(theirs)))]
+        pairs = [(*ours, *theirs)]
     if not pairs:
         raise BadRequest(
             f"--diff: no experiment is in both ({', '.join(sorted(ours))}; {', '.join(sorted(theirs))}); "
@@ -174,12 +157,17 @@ def _diff(given: list[Path], settings: dict[str, str]) -> int:
         )
     for one, two in pairs:
         folder = Path(settings["out"] or "diff") / (one if one == two else f"{one}-{two}")
-        print(
-            _progress(
-                one, lambda tell, one=one, two=two, f=folder: diff((a, one), (b, two), f, progress=tell)
-            )
-        )
+        work = partial(diff, (a, one), (b, two), folder)
+        print(_progress(one, lambda tell, work=work: work(progress=tell)))
     return 0
+
+
+def _side(path: Path, name: str) -> tuple[Path, set[str]]:
+    """A store and experiments of it: the one whose manifest the path is, or that of the name, or all."""
+    if not path.is_dir():
+        return path.parent.parent, {path.stem}
+    names = _names(path)
+    return path, {name} if name else names
 
 
 def _progress(name: str, work: Callable[[Callable[[str], None]], Path]) -> Path:

@@ -54,14 +54,6 @@ class Pair:
         return not (a.low <= b.estimate <= a.high) and not (b.low <= a.estimate <= b.high)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Otherwise:
-    """A cell with another result in B than in A."""
-
-    planned: PlannedCell
-    differences: str
-
-
 def diff(
     a: tuple[Path, str],
     b: tuple[Path, str],
@@ -179,12 +171,11 @@ def _records(evidence: Evidence) -> dict[str, Record]:
     return {run.planned.cell: run.record for run in evidence.runs}
 
 
-def _otherwise(a: Evidence, b: Evidence) -> list[Otherwise]:
-    """Cells that both finished, and whose results differ though their identity is one."""
-    theirs = _records(b)
-    rows = {}
+def _otherwise(a: Evidence, b: Evidence) -> list[tuple[PlannedCell, str]]:
+    """Cells that both finished, and how their results differ though their identity is one."""
+    theirs, rows = _records(b), dict[str, tuple[PlannedCell, str]]()
     for run in a.runs:
         cell = run.planned.cell
         if cell in theirs and (differences := difference(run.record, theirs[cell])):
-            rows[cell] = Otherwise(planned=run.planned, differences=differences)
+            rows[cell] = run.planned, differences
     return list(rows.values())

@@ -4,6 +4,7 @@ The analyses write their sections as blocks; the frame around them (the answer, 
 here and in page.html.j2 and page.md.j2.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +21,7 @@ from compare.folders import conf_folder
 from compare.report import glossary
 from compare.report.render import render
 from compare.stats.intervals import VERDICTS
-from compare.store import manifest as manifests
-from compare.store.evidence import Evidence, collect
+from compare.store.evidence import Evidence
 from compare.store.files import write_atomically
 from compare.store.manifest import PlannedCell
 from compare.store.record import Record
@@ -68,21 +68,11 @@ class CellRow:
         return ", ".join(f"{e.metric} {e.value:.4g} ({e.effort})" for e in final)
 
 
-def compose(store: Path, name: str, *, progress: Callable[[str], None] | None = None) -> Path:
-    """Write the report of experiment `name` and return the path of its page.
-
-    Args:
-        store: folder with `cells/` and `experiments/`.
-        progress: called with a line on what is being done.
-
-    Raises:
-        compare.store.manifest.ManifestError: the store has no such experiment, or its manifest is unreadable.
-    """
-    return write(collect(store, manifests.load(store, name), progress), store, progress=progress)
-
-
 def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | None = None) -> Path:
-    """The same, of what has been read from the store. Of a search's trials the chosen ones are analysed."""
+    """Write the report of what has been read from the store and return the path of its page.
+
+    Of a search's trials the chosen ones are analysed.
+    """
     everything, evidence = evidence, chosen_alone(evidence)
     results = analyse(evidence, progress=progress)
     if progress is not None:
@@ -199,13 +189,11 @@ def _findings_table(label: str, findings: list[Finding]) -> Block:
 
 def _cells(evidence: Evidence) -> list[CellRow]:
     """Every planned cell, in the plan's order, whatever became of it."""
-    results: dict[tuple[str, str], tuple[str, Record | None]] = {}
-    for run in evidence.runs:
-        results[run.planned.study, run.planned.cell] = ("done", run.record)
-    for trouble in evidence.troubles:
-        results[trouble.planned.study, trouble.planned.cell] = (trouble.kind, trouble.record)
-    rows: list[CellRow] = []
-    seen: set[str] = set()
+    results: dict[tuple[str, str], tuple[str, Record | None]] = {
+        (run.planned.study, run.planned.cell): ("done", run.record) for run in evidence.runs
+    }
+    results |= {(t.planned.study, t.planned.cell): (t.kind, t.record) for t in evidence.troubles}
+    rows, seen = list[CellRow](), set[str]()
     for planned in evidence.manifest.cells:
         status, record = results[planned.study, planned.cell]
         anchor = planned.cell not in seen
@@ -216,13 +204,11 @@ def _cells(evidence: Evidence) -> list[CellRow]:
 
 def _environments(records: list[Record]) -> list[tuple[str, str]]:
     """Each key of the runs' environments with every value it took; more than one is worth seeing."""
-    values: dict[str, list[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for record in records:
         for key, value in record.environment.items():
-            values.setdefault(key, []).append(without_paths(str(value)))
-    return [(key, _spread(texts)) for key, texts in sorted(values.items())]
-
-
-def _spread(texts: list[str]) -> str:
-    counts = sorted((text, texts.count(text)) for text in set(texts))
-    return ", ".join(text if len(counts) == 1 else f"{text} ({count} cells)" for text, count in counts)
+            counts.setdefault(key, Counter())[without_paths(str(value))] += 1
+    return [
+        (key, ", ".join(text if len(of) == 1 else f"{text} ({n} cells)" for text, n in sorted(of.items())))
+        for key, of in sorted(counts.items())
+    ]

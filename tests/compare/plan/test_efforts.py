@@ -1,5 +1,6 @@
 """Contrasts between ways to answer, on problems that both were measured on, and their table."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,14 @@ import numpy as np
 import pytest
 
 from compare.analysis.analyse import analyse
-from compare.analysis.scaling.measure import Results
+from compare.analysis.base import Results
+from compare.analysis.blocks import Table
+from compare.calibrate import builders
 from compare.report import build
 from compare.store.evidence import collect
 from compare.store.manifest import Contrast, ManifestError, PlannedCell, dump, load
 from tests.compare.planted import scaling
+from tests.compare.reading import of_kind, section_of
 
 ARM, OTHER = "ebt_verifier", "transformer"
 CHOICES = {
@@ -47,22 +51,19 @@ def results(path: Path, *contrasts: Contrast, inner: int = 200_000, seeds: int =
         for a in (OTHER, ARM)
         for s in range(seeds)
     )
-    dump(path, scaling.manifest(cells, contrasts=contrasts, name="selection"))
+    dump(path, builders.manifest(cells, contrasts, name="selection"))
     for cell in cells:
         luck = rng.random(200)
-        evaluations = [scaling.evaluation("loss", 0.3, axis="digits")]
+        evaluations = [builders.loss(0.3, axis="digits")]
         for severity in (0, 1):
             for effort, share in RIGHT.items():
                 if cell.arm == OTHER and effort != "greedy":
                     continue
-                bits = "".join("1" if draw < share * (1 - 0.6 * severity) else "0" for draw in luck)
-                base = scaling.exact(0.5, rng, severity=severity)
-                value = bits.count("1") / 200
-                evaluations.append(
-                    replace(base, effort=effort, outcomes=bits, value=value, sd=0.5, flops=1e6 * len(effort))
-                )
+                right = luck < share * (1 - 0.6 * severity)
+                flops = 1e6 * len(effort)
+                evaluations.append(builders.exact(right, severity=severity, effort=effort, flops=flops))
         parameters = {"total": 300_000, "non_embedding": inner if cell.arm == ARM else 98_304}
-        scaling.write(path, scaling.record(cell, tuple(evaluations), parameters=parameters))
+        builders.write(path, builders.record(cell, tuple(evaluations), parameters=parameters))
     return analyse(collect(path, load(path, "selection")), draws=50)
 
 
@@ -113,9 +114,12 @@ def test_an_effort_that_was_not_measured_gives_no_number(tmp_path):
 
 def test_the_report_lists_every_way_to_answer_and_marks_the_oracle(tmp_path):
     found = results(tmp_path, *CHOICES.values())
-    rows = found.studies[0].efforts
-    assert {(r.arm, r.effort, r.severity) for r in rows} == {(ARM, e, s) for e in RIGHT for s in (0, 1)}
-    assert {r.effort for r in rows if not r.deployable} == {"oracle@16"}
+    ways = found.studies[0].measured["thinking"].ways
+    assert {w.effort for w in ways if not w.deployable} == {"oracle@16"}
+    table = list(of_kind(Table, section_of(found, "thinking")))[-1]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    shown = [(r["arm"], r["effort"].removesuffix(" (oracle)"), r["severity"]) for r in rows]
+    assert sorted(shown) == sorted((ARM, e, s) for e in RIGHT for s in (0, 1))
     text = (build(tmp_path, "selection").parent / "report.md").read_text()
     assert "oracle@16 (oracle)" in text
     assert "energy@16 (oracle)" not in text
@@ -125,7 +129,7 @@ def test_the_report_lists_every_way_to_answer_and_marks_the_oracle(tmp_path):
     ("changes", "message"),
     [
         ({"baseline_effort": "energy@16"}, "name another, or another effort"),
-        ({"quantity": "exponent"}, "effort, baseline_effort and severity go with final_error"),
+        ({"quantity": "exponent"}, "effort and baseline_effort go with .*final_error"),
         ({"severity": -1}, "severity -1"),
     ],
 )
@@ -151,11 +155,10 @@ def test_a_loss_is_compared_between_efforts_and_shifts_too(tmp_path):
         margin=0.02,
         severity=1,
     )
-    dump(tmp_path, scaling.manifest(cells, contrasts=(contrast,), name="thinking"))
+    dump(tmp_path, builders.manifest(cells, (contrast,), name="thinking"))
     for i, cell in enumerate(cells):
         evaluations = tuple(
-            scaling.evaluation(
-                "loss",
+            builders.loss(
                 value + 0.01 * i + severity,
                 axis="domain",
                 effort=effort,
@@ -165,10 +168,10 @@ def test_a_loss_is_compared_between_efforts_and_shifts_too(tmp_path):
             for severity in (0, 1)
             for effort, value in loss.items()
         )
-        scaling.write(tmp_path, scaling.record(cell, evaluations))
+        builders.write(tmp_path, builders.record(cell, evaluations))
     found = analyse(collect(tmp_path, load(tmp_path, "thinking")), draws=50)
     assert found.findings[0].estimate == pytest.approx(-0.25)
-    rows = {(r.effort, r.severity): r for r in found.studies[0].efforts}
+    rows = {(way.effort, way.place[1]): way for way in found.studies[0].measured["thinking"].ways}
     assert rows["think_8", 1].value.value == pytest.approx(2.76)
     assert rows["think_8", 1].metric == "loss"
 
@@ -176,8 +179,6 @@ def test_a_loss_is_compared_between_efforts_and_shifts_too(tmp_path):
 def test_a_manifest_older_than_efforts_is_read(tmp_path):
     cells = scaling.plan()
     path = dump(tmp_path, scaling.manifest(cells))
-    import json
-
     raw = json.loads(path.read_text())
     for contrast in raw["contrasts"]:
         for key in ("effort", "baseline_effort", "severity"):
