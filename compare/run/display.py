@@ -60,7 +60,7 @@ class Display:
         self.labels = {p.identity: p.listed.label for p in plan}
         self.share: dict[str, float] = {}
         self.began = self.told = self.newest = time.monotonic()
-        self.count, self.failed = 0, 0
+        self.count = 0
         self.live = console.is_terminal
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -94,7 +94,7 @@ class Display:
         self.share[identity] = min(1.0, flops / self.flops[identity])
         if self.live:
             self.progress.update(self.task, flops=self._flops(), left=self._left())
-        elif time.monotonic() - self.told > PLAIN_EVERY:
+        elif self._due:
             self._line(f"{len(self.share) - self.count} cells running")
 
     def said(self, identity: str, news: str) -> None:
@@ -105,11 +105,7 @@ class Display:
         if not isinstance(news, Notice) and time.monotonic() - self.newest <= PLAIN_EVERY:
             return
         self.newest = time.monotonic()
-        line = f"{self.labels[identity]}: {news}"
-        if self.live:
-            self.console.print(line, markup=False, highlight=False)
-        else:
-            self._line(line)
+        self._line(f"{self.labels[identity]}: {news}")
 
     def ended(self, outcome: Outcome) -> None:
         """A cell has ended."""
@@ -117,21 +113,26 @@ class Display:
         self.share[identity] = 1.0
         self.count += 1
         failed = outcome.status == "failed"
-        self.failed += failed
         text = outcome.reason if failed else outcome.headline
         took = seconds_text(outcome.seconds)
         line = f"{self.labels[identity]}: {'FAILED ' if failed else ''}{text} ({took})"
         if self.live:
-            if failed:
-                self.console.print(line, markup=False, highlight=False)
             self.progress.update(self.task, advance=1, flops=self._flops(), left=self._left())
-        elif failed or self.count == len(self.flops) or time.monotonic() - self.told > PLAIN_EVERY:
+        shown = not self.live and (self.count == len(self.flops) or self._due)
+        if failed or shown:
             self._line(line)
 
+    @property
+    def _due(self) -> bool:
+        """Whether the last plain line is old enough for another."""
+        return time.monotonic() - self.told > PLAIN_EVERY
+
     def _line(self, news: str) -> None:
+        """Print a line; where no bar shows the numbers, with them."""
         self.told = time.monotonic()
-        numbers = f"[{self.count}/{len(self.flops)}] {self._flops()}  {self._left()}"
-        self.console.print(f"{numbers} · {news}", markup=False, highlight=False, soft_wrap=True)
+        numbers = f"[{self.count}/{len(self.flops)}] {self._flops()}  {self._left()} · "
+        line = news if self.live else numbers + news
+        self.console.print(line, markup=False, highlight=False, soft_wrap=not self.live)
 
     def _flops(self) -> str:
         spent = sum(self.flops[i] * share for i, share in self.share.items())
