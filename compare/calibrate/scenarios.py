@@ -45,7 +45,7 @@ def covering(seeds: int) -> Scenario:
             planted.study(arm, baseline, tuple(truth), rng, seeds=seeds), draws=draws, variants=FITTED
         )
         yield from _covered(results.findings, truth, seeds)
-        ceiling = results.studies[0].measured["scaling"].ceilings[planted.ARM]
+        ceiling = results.studies[0].measured["scaling"].accuracy[planted.ARM].ceiling
         yield (
             f"interval of the sigmoid's ceiling, {seeds} seeds",
             COVERAGE,

@@ -1,8 +1,8 @@
-"""Seeds and problems crossed: intervals of what several runs are measured by on the same held-out problems.
+"""Seeds and problems crossed: intervals of what several runs measure on the same held-out problems.
 
-A mean over seeds alone knows nothing of other problems: where the seeds share theirs, what these happen to be
-is in every run alike and in no spread between runs. Three forms, for a mean, a weighted sum of means of
-several sets of problems, and any other function of such means.
+The spread between seeds does not show how other problems would have changed a mean: seeds that share their
+problems share what is special about them. There are three forms: a mean, a weighted sum of means over several
+sets of problems, and any other function of such means.
 
 Shapes (suffixes): S seeds, P problems, K sets of problems, D quantities measured on the same set, B draws.
 """
@@ -42,7 +42,7 @@ def over_seeds_and_sets(sets_KSP: Sequence[Array], weights_K: Array) -> Estimate
     at most 4 (docs/ood.md).
 
     Args:
-        sets_KSP: one (S, P) array a set; P may differ between sets.
+        sets_KSP: one (S, P) array per set; P may differ between sets.
     """
     pairs = list(zip(weights_K, sets_KSP, strict=True))
     rows_S = np.sum([w * each.mean(axis=1) for w, each in pairs], axis=0)
@@ -73,14 +73,15 @@ def _residual(differences_SP: Array) -> float:
 def over_seeds_of_means(statistic: Callable[[Array], Array], sets_KDSP: Sequence[Array]) -> Estimate:
     """Mean over seeds of a function of means over problems, every set of problems shared by the seeds.
 
-    Problems redrawn alike for all seeds scatter the mean by problems + residual / S, redrawn for each seed
-    apart by (problems + residual) / S: S / (S - 1) of the difference is what problems add to the variance of
-    the values over the seeds, which has the residual (as in `over_seeds_and_sets`, where there is a formula).
-    Degrees of freedom are the seeds'. The same numbers give the same interval.
+    Problems are redrawn twice. Drawn alike for all seeds, they scatter the mean by problems + residual / S;
+    drawn for each seed separately, by (problems + residual) / S. So S / (S - 1) of the difference is what
+    problems add. The variance over seeds, to which it is added, already holds the residual (as in
+    `over_seeds_and_sets`, where there is a formula). Degrees of freedom are the seeds'. The generator is
+    seeded, so the same numbers give the same interval.
 
     Args:
         statistic: means (K, D, S, B) to values (S, B); not a number where a draw has none.
-        sets_KDSP: one (D, S, P) array a set; P may differ between sets.
+        sets_KDSP: one (D, S, P) array per set; P may differ between sets.
     """
     values_S = statistic(np.stack([each.mean(axis=-1) for each in sets_KDSP])[..., None])[:, 0]
     S = len(values_S)

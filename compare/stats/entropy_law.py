@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import Polynomial
 
 from compare.stats.intervals import Array, Estimate, percentile_interval
 from compare.stats.rl_history import Trace, Unfit
@@ -22,19 +23,8 @@ ROWS_NEEDED = 5
 """A line through fewer noisy rows has hardly a degree of freedom to judge its error by."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """reward = slope * feature + intercept, by least squares."""
-
-    slope: float
-    intercept: float
-
-    def __call__(self, feature_T: Array) -> Array:
-        return self.slope * feature_T + self.intercept
-
-
-def fit_line(feature_T: Array, reward_T: Array) -> Line:
-    """Least squares.
+def fit_line(feature_T: Array, reward_T: Array) -> Polynomial:
+    """reward = intercept + slope * feature, by least squares.
 
     Raises:
         Unfit: too few rows, or a feature or reward that does not vary.
@@ -46,7 +36,7 @@ def fit_line(feature_T: Array, reward_T: Array) -> Line:
             raise Unfit(f"{name} is constant where the law is fitted")
     centred_T = feature_T - feature_T.mean()
     slope = float(centred_T @ reward_T / (centred_T @ centred_T))
-    return Line(slope=slope, intercept=float(reward_T.mean() - slope * feature_T.mean()))
+    return Polynomial([float(reward_T.mean() - slope * feature_T.mean()), slope])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +61,8 @@ def fit_law(seen: Trace) -> Law:
     Raises:
         Unfit: see `fit_line`.
     """
-    line = fit_line(np.exp(seen.entropy_T), seen.reward_T)
-    return Law(a=-line.slope, b=line.intercept)
+    intercept, slope = fit_line(np.exp(seen.entropy_T), seen.reward_T).coef
+    return Law(a=-float(slope), b=float(intercept))
 
 
 def bootstrap_ceilings(law: Law, seen: Trace, draws: int, rng: np.random.Generator) -> Array:

@@ -31,13 +31,19 @@ VERDICTS = ("ahead", "behind", "equivalent", "undecided")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A number with what is known about its error."""
+class Interval:
+    """A number with its 95% interval."""
 
     value: float
     low: float
-    """Lower end of the 95% interval; minus infinity where the runs leave it open."""
+    """Lower end; minus infinity where the runs leave it open."""
     high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Interval):
+    """A number with what is known about its error."""
+
     p: float
     """Two-sided p-value against zero."""
     n: int
@@ -48,19 +54,8 @@ class Estimate:
     """Degrees of freedom of the interval; 0 where none were counted."""
 
 
-def inflate(values_N: Array, strata_N: NDArray[np.int64]) -> Array:
-    """Deviations from the stratum mean times sqrt(n / (n - 1)), mean kept.
-
-    The mean of n draws with replacement has variance (n - 1)/n * s^2/n; the factor undoes the first
-    fraction, which at n = 3 would cost a third of the variance (Davison & Hinkley 1997, section 2.7).
-    """
-    out = values_N.astype(float).copy()
-    for stratum in np.unique(strata_N):
-        inside = strata_N == stratum
-        n, mean = int(inside.sum()), values_N[inside].mean()
-        if n > 1:
-            out[inside] = mean + (values_N[inside] - mean) * math.sqrt(n / (n - 1))
-    return out
+UNMEASURED = Estimate(value=0.0, low=-math.inf, high=math.inf, p=1.0, n=0, single_run=False)
+"""Stands for a comparison that could not be made."""
 
 
 def resample(
@@ -75,12 +70,9 @@ def resample(
     A stratum of one run has no spread of its own; it borrows the deviations of its group (the arm's
     other budgets), or of all if that has none either.
     """
-    means_N, deviations_N = _spread(values_N, strata_N)
-    pools = _pools(strata_N, groups_N)
-    out = np.empty((draws, len(values_N)))
-    for i, stratum in enumerate(strata_N):
-        out[:, i] = means_N[i] + deviations_N[rng.choice(pools[stratum], size=draws)]
-    return out
+    means_N, deviations_N, pools = _spread(values_N, strata_N, groups_N)
+    drawn = [deviations_N[rng.choice(pool, size=draws)] for pool in pools]
+    return means_N + np.stack(drawn, axis=1)
 
 
 def flip(
@@ -102,31 +94,34 @@ def flip(
     Args:
         centre_N: the fitted values.
     """
-    _, deviations_N = _spread(values_N, strata_N)
-    pools = _pools(strata_N, groups_N)
+    _, deviations_N, pools = _spread(values_N, strata_N, groups_N)
     out = rng.choice(np.array([-1.0, 1.0]), size=(draws, len(values_N)))
-    for i, stratum in enumerate(strata_N):
-        own = np.count_nonzero(strata_N == stratum) > 1
-        out[:, i] *= deviations_N[i] if own else deviations_N[rng.choice(pools[stratum], size=draws)]
+    for i, pool in enumerate(pools):
+        lone = np.count_nonzero(strata_N == strata_N[i]) == 1
+        out[:, i] *= deviations_N[rng.choice(pool, size=draws)] if lone else deviations_N[i]
     return centre_N + out
 
 
-def _spread(values_N: Array, strata_N: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Each run's stratum mean, and its inflated deviation from it."""
+def _spread(
+    values_N: Array, strata_N: NDArray[np.int64], groups_N: NDArray[np.int64]
+) -> tuple[Array, Array, list[NDArray[np.int64]]]:
+    """Each run's stratum mean, its inflated deviation from it, and the runs whose deviations it is given.
+
+    The mean of n draws with replacement has variance (n - 1)/n * s^2/n; the factor sqrt(n / (n - 1)) undoes
+    the first fraction, which at n = 3 would cost a third of the variance (Davison & Hinkley 1997, section
+    2.7). Deviations are those of the stratum; for a lone run those of its group, or of all.
+    """
+    sizes_N = np.array([(strata_N == stratum).sum() for stratum in strata_N])
     means_N = np.array([values_N[strata_N == stratum].mean() for stratum in strata_N])
-    return means_N, inflate(values_N, strata_N) - means_N
-
-
-def _pools(strata_N: NDArray[np.int64], groups_N: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
-    """Whose deviations a stratum's runs are given: its own; for a lone run those of its group, or of all."""
-    repeated_N = np.array([(strata_N == stratum).sum() > 1 for stratum in strata_N])
-    pools = {}
-    for stratum in np.unique(strata_N):
-        inside = np.flatnonzero(strata_N == stratum)
-        group = np.flatnonzero(repeated_N & (groups_N == groups_N[inside[0]]))
-        borrowed = group if len(group) else np.flatnonzero(repeated_N)
-        pools[int(stratum)] = borrowed if len(inside) == 1 and len(borrowed) else inside
-    return pools
+    factors_N = np.sqrt(sizes_N / np.maximum(sizes_N - 1, 1))
+    inflated_N = means_N + (values_N - means_N) * factors_N
+    pools = []
+    for stratum, size, group in zip(strata_N, sizes_N, groups_N, strict=True):
+        choices = [strata_N == stratum]
+        if size == 1:
+            choices = [(sizes_N > 1) & (groups_N == group), sizes_N > 1, *choices]
+        pools.append(np.flatnonzero(next(runs_N for runs_N in choices if runs_N.any())))
+    return means_N, inflated_N - means_N, pools
 
 
 def satterthwaite(weights_K: Array, sizes_K: NDArray[np.int64]) -> float:
@@ -147,7 +142,7 @@ def satterthwaite(weights_K: Array, sizes_K: NDArray[np.int64]) -> float:
     return float(min(1 / (shares_K**2 / degrees_K).sum(), own.sum()))
 
 
-def percentile_interval(samples_B: Array, degrees: float, level: float = LEVEL) -> tuple[float, float]:
+def percentile_interval(samples_B: Array, degrees: float) -> tuple[float, float]:
     """Bootstrap interval at the percentiles that Student's t with `degrees` would call for.
 
     The whole line if there are no degrees of freedom: nothing was repeated. With so few degrees that draws
@@ -155,7 +150,7 @@ def percentile_interval(samples_B: Array, degrees: float, level: float = LEVEL) 
     """
     if degrees < 1:
         return -math.inf, math.inf
-    t = float(special.stdtrit(degrees, (1 - level) / 2))
+    t = float(special.stdtrit(degrees, (1 - LEVEL) / 2))
     tail = float(special.ndtr(t))
     if tail * len(samples_B) < RESOLVED:
         centre, half = float(samples_B.mean()), -t * float(samples_B.std())
@@ -184,11 +179,23 @@ def bootstrap_p(value: float, samples_B: Array, degrees: float) -> float:
     return max(floor, min(1.0, 2 * float(special.stdtr(degrees, score))))
 
 
-def from_bootstrap(value: float, samples_B: Array, *, degrees: float, n: int) -> Estimate:
-    """Estimate of a fitted quantity from its bootstrap draws."""
-    low, high = percentile_interval(samples_B, degrees)
-    p = bootstrap_p(value, samples_B, degrees)
-    return Estimate(value=value, low=low, high=high, p=p, n=n, single_run=degrees < 1, degrees=degrees)
+def interval(rows_R: Array, degrees: float) -> Interval:
+    """A fit (row 0) with the interval of its bootstrap (the other rows)."""
+    low, high = percentile_interval(rows_R[1:], degrees)
+    return Interval(value=float(rows_R[0]), low=low, high=high)
+
+
+def exp_interval(rows_R: Array, degrees: float) -> Interval:
+    """The same for a quantity fitted as its logarithm."""
+    logs = interval(rows_R, degrees)
+    return Interval(**{end: float(np.exp(min(value, 700.0))) for end, value in vars(logs).items()})
+
+
+def from_bootstrap(rows_R: Array, *, degrees: float, n: int) -> Estimate:
+    """The same with a p-value."""
+    ends = vars(interval(rows_R, degrees))
+    p = bootstrap_p(ends["value"], rows_R[1:], degrees)
+    return Estimate(**ends, p=p, n=n, single_run=degrees < 1, degrees=degrees)
 
 
 def from_normal(value: float, variance: float, degrees: float, *, n: int) -> Estimate:

@@ -1,6 +1,6 @@
 """Scaling fits of loss against training compute.
 
-* `slopes`: the paper's reading, a straight line through log loss against log compute, one an arm.
+* `lines`: the paper's reading, a straight line through log loss against log compute, one per arm.
 * `PowerLaw`: L = E + A C^-alpha for all arms together, one E shared (or one each, or none), in log
   space by logsumexp with the summed Huber loss, as Hoffmann et al. 2022 (appendix D.3, delta 1e-3).
 
@@ -9,7 +9,7 @@ Bounded metrics have compare/stats/sigmoid.py instead.
 Every fit is one value of the parameters plus B bootstrap draws of them, kept in one array whose row
 0 is the fit itself; whatever is derived (multiplier, crossover, band) is derived for all rows.
 
-Shapes: A arms, N runs, R = 1 + B rows, G grid points. Compute is in FLOPs, loss in nats a token.
+Shapes: A arms, N runs, R = 1 + B rows, G grid points. Compute is in FLOPs, loss in nats per token.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compare.stats.intervals import flip, resample, satterthwaite
-from compare.stats.least_squares import Array, minimise
+from compare.stats.least_squares import Array, HuberFit
 
 DELTA = 1e-3
 """Huber's threshold on log loss (Hoffmann et al. 2022)."""
@@ -28,7 +28,7 @@ SPREAD = 1.2
 runs inform its variance. Measured by `python -m benchmarks.spread` (docs/calibration.md)."""
 
 BUDGETS_NEEDED = 3
-"""A power law has three parameters an arm; fewer budgets cannot tell it from anything."""
+"""A power law has three parameters per arm; fewer budgets cannot tell it from anything."""
 
 VARIANTS = ("shared", "free", "zero")
 """What the irreducible loss E is: one for all arms, one for each, or none."""
@@ -57,10 +57,13 @@ class Runs:
     """Number of the run's (arm, budget) stratum."""
     value_N: Array
 
+    def of(self, *names: str) -> NDArray[np.bool_]:
+        """Which runs are those of the named arms."""
+        return np.isin(self.arm_N, [self.arms.index(name) for name in names])
+
     def degrees(self, name: str) -> int:
         """Runs beyond one in each stratum of an arm: what is left to judge its spread by."""
-        inside = self.arm_N == self.arms.index(name)
-        return int(inside.sum()) - len(np.unique(self.stratum_N[inside]))
+        return int(self.of(name).sum()) - self.budgets(name)
 
     def effective_degrees(self, influence_N: Array) -> float:
         """Degrees of freedom of a quantity whose change with each run's value is given."""
@@ -69,39 +72,35 @@ class Runs:
 
     def budgets(self, name: str) -> int:
         """Budgets at which an arm was run."""
-        return len(np.unique(self.stratum_N[self.arm_N == self.arms.index(name)]))
+        return len(np.unique(self.stratum_N[self.of(name)]))
 
-    def span(self, name: str) -> tuple[float, float]:
-        """Smallest and largest compute of an arm, FLOPs."""
-        compute = self.compute_N[self.arm_N == self.arms.index(name)]
-        return float(compute.min()), float(compute.max())
+    def span(self, *names: str) -> tuple[float, float]:
+        """Smallest and largest compute that all of the named arms reach, FLOPs."""
+        spent = [self.compute_N[self.of(name)] for name in names]
+        return float(max(map(np.min, spent))), float(min(map(np.max, spent)))
 
     def fewest(self, *names: str) -> int:
         """Seeds in the thinnest stratum of the named arms."""
-        inside = np.isin(self.arm_N, [self.arms.index(name) for name in names])
-        return int(np.unique(self.stratum_N[inside], return_counts=True)[1].min())
+        return int(np.unique(self.stratum_N[self.of(*names)], return_counts=True)[1].min())
 
     def require_budgets(self) -> None:
         """Raise NotEnough unless every arm has BUDGETS_NEEDED."""
         for name in self.arms:
-            if self.budgets(name) < BUDGETS_NEEDED:
-                raise NotEnough(
-                    f"{name}: not enough budgets for a fit ({self.budgets(name)}, needed {BUDGETS_NEEDED})"
-                )
+            if (count := self.budgets(name)) < BUDGETS_NEEDED:
+                raise NotEnough(f"{name}: not enough budgets for a fit ({count}, needed {BUDGETS_NEEDED})")
 
 
 def gather(points: list[tuple[str, float, float, float]]) -> Runs:
     """Runs from (arm, budget, FLOPs spent, value), arms in order of appearance."""
-    arms = tuple(dict.fromkeys(arm for arm, _, _, _ in points))
-    keys = [(arm, budget) for arm, budget, _, _ in points]
-    order = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    stratum = np.array([order[key] for key in keys], dtype=np.int64)
-    spent = np.array([flops for _, _, flops, _ in points])
+    arms = tuple(dict.fromkeys(point[0] for point in points))
+    strata = list(dict.fromkeys(point[:2] for point in points))
+    stratum_N = np.array([strata.index(point[:2]) for point in points], dtype=np.int64)
+    spent_N = np.array([flops for _, _, flops, _ in points])
     return Runs(
         arms=arms,
-        arm_N=np.array([arms.index(arm) for arm, _ in keys], dtype=np.int64),
-        compute_N=np.array([spent[stratum == s].mean() for s in stratum]),
-        stratum_N=stratum,
+        arm_N=np.array([arms.index(point[0]) for point in points], dtype=np.int64),
+        compute_N=np.array([spent_N[stratum_N == stratum].mean() for stratum in stratum_N]),
+        stratum_N=stratum_N,
         value_N=np.array([value for _, _, _, value in points]),
     )
 
@@ -112,8 +111,35 @@ def bootstrap_rows(runs: Runs, values_N: Array, draws: int, rng: np.random.Gener
     return np.concatenate([values_N[None], drawn])
 
 
-def slopes(runs: Runs, draws: int, rng: np.random.Generator) -> Array:
-    """Least-squares slope of log loss against log compute, (R, A); the paper's scaling rate.
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """Least-squares slopes of log loss against log compute, the paper's scaling rate, for A arms."""
+
+    runs: Runs
+    slope_RA: Array
+
+    def slope(self, arm: str) -> Array:
+        """Slope of an arm (R,)."""
+        return self.slope_RA[:, self.runs.arms.index(arm)]
+
+    def degrees(self, *arms: str) -> float:
+        """Degrees of freedom of an arm's slope, or of the ratio of two; 0 as in `PowerLaw.degrees`."""
+        runs = self.runs
+        if not all(runs.degrees(arm) for arm in arms):
+            return 0.0
+        influence_N = np.zeros(len(runs.arm_N))
+        for arm in arms:
+            inside_N = runs.of(arm)
+            x = np.log(runs.compute_N[inside_N]) - np.log(runs.compute_N[inside_N]).mean()
+            # Relative change: that of a ratio is the difference of the two.
+            influence_N[inside_N] = x / (x @ x) / self.slope(arm)[0]
+        chosen_N = runs.of(*arms)
+        chosen = replace(runs, arm_N=runs.arm_N[chosen_N], stratum_N=runs.stratum_N[chosen_N])
+        return chosen.effective_degrees(influence_N[chosen_N])
+
+
+def lines(runs: Runs, draws: int, rng: np.random.Generator) -> Lines:
+    """A straight line per arm, with bootstrap refits.
 
     Raises:
         NotEnough: an arm with too few budgets.
@@ -121,29 +147,12 @@ def slopes(runs: Runs, draws: int, rng: np.random.Generator) -> Array:
     runs.require_budgets()
     y_RN = bootstrap_rows(runs, np.log(runs.value_N), draws, rng)
     x_N = np.log(runs.compute_N)
-    out = np.empty((len(y_RN), len(runs.arms)))
-    for arm in range(len(runs.arms)):
-        inside = runs.arm_N == arm
-        x = x_N[inside] - x_N[inside].mean()
-        out[:, arm] = y_RN[:, inside] @ x / (x @ x)
-    return out
-
-
-def slope_degrees(runs: Runs, slope_A: Array, *arms: str) -> float:
-    """Degrees of freedom of an arm's slope, or of the ratio of two; 0 as in `PowerLaw.degrees`."""
-    if not all(runs.degrees(arm) for arm in arms):
-        return 0.0
-    influence_N = np.zeros(len(runs.arm_N))
-    for arm in arms:
-        i = runs.arms.index(arm)
-        inside = runs.arm_N == i
-        x = np.log(runs.compute_N[inside]) - np.log(runs.compute_N[inside]).mean()
-        # Relative change: that of a ratio is the difference of the two.
-        influence_N[inside] = x / (x @ x) / slope_A[i]
-    chosen = np.isin(runs.arm_N, [runs.arms.index(arm) for arm in arms])
-    return replace(runs, arm_N=runs.arm_N[chosen], stratum_N=runs.stratum_N[chosen]).effective_degrees(
-        influence_N[chosen]
-    )
+    slope_RA = np.empty((len(y_RN), len(runs.arms)))
+    for i, arm in enumerate(runs.arms):
+        inside_N = runs.of(arm)
+        x = x_N[inside_N] - x_N[inside_N].mean()
+        slope_RA[:, i] = y_RN[:, inside_N] @ x / (x @ x)
+    return Lines(runs=runs, slope_RA=slope_RA)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,8 +187,7 @@ class PowerLaw:
         moves_BP, moved_B = self.theta_RP[1:] - self.theta_RP[0], rows_R[1:] - rows_R[0]
         finite = np.isfinite(moved_B)
         gradient_P = np.linalg.lstsq(moves_BP[finite], moved_B[finite], rcond=None)[0]
-        named = np.isin(self.runs.arm_N, [self.runs.arms.index(arm) for arm in arms])
-        most = SPREAD * float(np.sqrt(named.sum()))
+        most = SPREAD * float(np.sqrt(self.runs.of(*arms).sum()))
         return min(self.runs.effective_degrees(gradient_P @ self.influence_PN), most)
 
     def log_loss(self, arm: str, compute_G: Array) -> Array:
@@ -208,9 +216,7 @@ class PowerLaw:
     def misfit(self, *arms: str) -> float:
         """Largest distance of a budget's mean log loss from the curve, over the arms' budgets."""
         worst = 0.0
-        for stratum in np.unique(
-            self.runs.stratum_N[np.isin(self.runs.arm_N, [*map(self.runs.arms.index, arms)])]
-        ):
+        for stratum in np.unique(self.runs.stratum_N[self.runs.of(*arms)]):
             inside = self.runs.stratum_N == stratum
             arm, compute = self.runs.arms[self.runs.arm_N[inside][0]], self.runs.compute_N[inside][:1]
             fitted = float(self.log_loss(arm, compute)[0, 0])
@@ -223,11 +229,10 @@ class PowerLaw:
         The loss is the larger of the two fitted losses at the largest compute both have, so that the
         better arm reaches it earlier, inside its own range if that is long enough.
         """
-        top = min(self.runs.span(arm)[1], self.runs.span(baseline)[1])
+        low, top = self.runs.span(arm, baseline)
         reach = [self.log_loss(name, np.array([top]))[:, 0] for name in (arm, baseline)]
         goal = np.maximum(*reach)
         mine, theirs = self.log_compute(arm, goal), self.log_compute(baseline, goal)
-        low = max(self.runs.span(arm)[0], self.runs.span(baseline)[0])
         outside = min(mine[0], theirs[0]) < np.log(low) - 1e-9
         # A flat curve reaches a loss at any compute; the clip keeps exp() finite and changes no verdict.
         return np.clip(theirs - mine, -50.0, 50.0), bool(outside)
@@ -241,8 +246,7 @@ class PowerLaw:
         rate = self.alpha(arm) - self.alpha(baseline)
         with np.errstate(divide="ignore", invalid="ignore"):
             cross = self.centre + (self.log_scale_RA[:, i] - self.log_scale_RA[:, j]) / rate
-        low = np.log(max(self.runs.span(arm)[0], self.runs.span(baseline)[0]))
-        high = np.log(min(self.runs.span(arm)[1], self.runs.span(baseline)[1]))
+        low, high = np.log(self.runs.span(arm, baseline))
         return cross, not bool(low <= cross[0] <= high)
 
 
@@ -265,41 +269,25 @@ def power_law(runs: Runs, draws: int, rng: np.random.Generator, variant: str = "
     y_N, x_N = np.log(runs.value_N), np.log(runs.compute_N)
     centre = float(x_N.mean())
     model = PowerLawModel(arm_N=runs.arm_N, u_N=x_N - centre, arms=len(runs.arms), variant=variant)
-    starts = model.starts(y_N)
-    lower, upper = model.bounds(y_N)
-    targets = np.broadcast_to(y_N, (len(starts), len(x_N)))
-    theta, losses = minimise(starts, targets, model, lower_P=lower, upper_P=upper, delta=DELTA)
-    best = theta[np.argmin(losses)]
-    curve_1N, jacobian_1NP = model(best[None], True)
-    assert jacobian_1NP is not None
-    refits, _ = (
-        minimise(
-            np.broadcast_to(best, (draws, len(best))),
-            flip(y_N, runs.stratum_N, runs.arm_N, curve_1N[0], draws, rng),
-            model,
-            lower_P=lower,
-            upper_P=upper,
-            delta=DELTA,
-            iterations=60,
-            tolerance=1e-5,
-        )
-        if draws
-        else (np.empty((0, len(best))), None)
+    lower_P, upper_P = model.bounds(y_N)
+    fit = HuberFit(model=model, lower_P=lower_P, upper_P=upper_P, delta=DELTA)
+    theta_RP, objective, influence_PN = fit.with_refits(
+        model.starts(y_N),
+        y_N,
+        lambda curve_N: flip(y_N, runs.stratum_N, runs.arm_N, curve_N, draws, rng),
+        tolerance=1e-5,
     )
-    # What a bound holds does not move with the data.
-    free_P = (best > lower) & (best < upper)
-    theta_RP = np.concatenate([best[None], refits])
     floor, scale, alpha = model.split(theta_RP)
     return PowerLaw(
         variant=variant,
         runs=runs,
         centre=centre,
-        objective=float(losses.min()),
+        objective=objective,
         log_floor_RA=floor,
         log_scale_RA=scale,
         alpha_RA=alpha,
         theta_RP=theta_RP,
-        influence_PN=np.linalg.pinv(jacobian_1NP[0] * free_P),
+        influence_PN=influence_PN,
     )
 
 
@@ -348,22 +336,22 @@ class PowerLawModel:
 
     def starts(self, y_N: Array) -> Array:
         """A grid of starts: E from nearly nothing to nearly the lowest loss, alpha from slow to fast."""
-        F, A = self.floors, self.arms
-        lowest = np.array([y_N[self.arm_N == arm].min() for arm in range(A)])
-        middle = np.array([y_N[self.arm_N == arm].mean() for arm in range(A)])
+        middle_A = np.array([y_N[self.arm_N == arm].mean() for arm in range(self.arms)])
         out = []
-        for share in (0.02, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97) if F else (0.0,):
-            floor = np.log(share) + (lowest if F == A else lowest.min(keepdims=True)) if F else np.empty(0)
+        for share in (0.02, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97) if self.floors else (0.0,):
+            floor = np.log(share) + self._lowest(y_N) if self.floors else np.empty(0)
             for alpha in (0.03, 0.1, 0.2, 0.4, 0.7, 1.2):
-                scale = middle + np.log1p(-share)
-                out.append(np.concatenate([floor, scale, np.full(A, alpha)]))
+                out.append(np.concatenate([floor, middle_A + np.log1p(-share), np.full(self.arms, alpha)]))
         return np.array(out)
 
     def bounds(self, y_N: Array) -> tuple[Array, Array]:
         """Lower and upper bound of every parameter: E below the lowest loss and above a thousandth of it."""
-        F, A = self.floors, self.arms
-        low = np.array([y_N[self.arm_N == arm].min() for arm in range(A)])
-        least = (low if F == A else low.min(keepdims=True)) if F else np.empty(0)
-        lower = np.concatenate([least - np.log(1000), np.full(A, y_N.min() - 20), np.full(A, ALPHA[0])])
-        upper = np.concatenate([least, np.full(A, y_N.max() + 5), np.full(A, ALPHA[1])])
+        A, lowest = self.arms, self._lowest(y_N)
+        lower = np.concatenate([lowest - np.log(1000), np.full(A, y_N.min() - 20), np.full(A, ALPHA[0])])
+        upper = np.concatenate([lowest, np.full(A, y_N.max() + 5), np.full(A, ALPHA[1])])
         return lower, upper
+
+    def _lowest(self, y_N: Array) -> Array:
+        """Lowest log loss of the arms of each floor."""
+        lowest_A = np.array([y_N[self.arm_N == arm].min() for arm in range(self.arms)])
+        return lowest_A if self.floors == self.arms else lowest_A.min(keepdims=True)[: self.floors]

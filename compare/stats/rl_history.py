@@ -1,6 +1,6 @@
 """The reinforcement-learning part of a run's history, as arrays.
 
-Shapes: T rows of history, one an update (or the mean of a few consecutive ones, where the record was
+Shapes: T rows of history, one per update (or the mean of a few consecutive ones, where the record was
 thinned). Rows of the warm start hold no reward and are left out.
 """
 
@@ -37,15 +37,9 @@ class Trace:
 
     def split(self, rows: int) -> tuple["Trace", "Trace"]:
         """The first `rows` rows, and the rest."""
-        return self._take(slice(rows)), self._take(slice(rows, None))
-
-    def _take(self, rows: slice) -> "Trace":
-        return Trace(
-            step_T=self.step_T[rows],
-            compute_T=self.compute_T[rows],
-            reward_T=self.reward_T[rows],
-            entropy_T=self.entropy_T[rows],
-        )
+        parts = slice(rows), slice(rows, None)
+        first, rest = (Trace(**{name: x_T[part] for name, x_T in vars(self).items()}) for part in parts)
+        return first, rest
 
 
 def rl_trace(history: Mapping[str, Sequence[float | None]]) -> Trace:

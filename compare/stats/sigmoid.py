@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compare.stats.least_squares import Array, minimise
-from compare.stats.power_law import Runs, bootstrap_rows
+from compare.stats.intervals import Interval, interval, resample
+from compare.stats.least_squares import Array, HuberFit
+from compare.stats.power_law import Runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +18,18 @@ class Sigmoid:
     """acc = floor + (ceiling - floor) / (1 + (C_mid / C)^B), for R parameter draws of one arm."""
 
     ceiling_R: Array
-    """Accuracy that endless compute would reach, in [floor, 1]."""
+    """Accuracy at endless compute, in [floor, 1]."""
     log_mid_R: Array
     """log of the compute at half of the way."""
     steepness_R: Array
     floor: float
     ceiling_degrees: float
     """Degrees of freedom of the ceiling, which hangs mostly on the largest budgets."""
+
+    @property
+    def ceiling(self) -> Interval:
+        """Accuracy that endless compute would reach, with its interval."""
+        return interval(self.ceiling_R, self.ceiling_degrees)
 
     def accuracy(self, compute_G: Array) -> Array:
         """Fitted accuracy (R, G)."""
@@ -38,7 +44,6 @@ def sigmoid(runs: Runs, draws: int, rng: np.random.Generator, floor: float = 0.0
         NotEnough: too few budgets.
     """
     runs.require_budgets()
-    y_RN = bootstrap_rows(runs, runs.value_N, draws, rng)
     x_N = np.log(runs.compute_N)
 
     def model(theta_RP: Array, derive: bool) -> tuple[Array, Array | None]:
@@ -61,37 +66,16 @@ def sigmoid(runs: Runs, draws: int, rng: np.random.Generator, floor: float = 0.0
             for s in (0.5, 1.5, 4.0)
         ]
     )
-    theta, losses = minimise(
+    theta_RP, _, influence_PN = HuberFit(model=model, lower_P=lower, upper_P=upper, delta=1.0).with_refits(
         starts,
-        np.broadcast_to(y_RN[0], (len(starts), len(x_N))),
-        model,
-        lower_P=lower,
-        upper_P=upper,
-        delta=1.0,
+        runs.value_N,
+        lambda _: resample(runs.value_N, runs.stratum_N, runs.arm_N, draws, rng),
+        tolerance=1e-4,
     )
-    best = theta[np.argmin(losses)]
-    rows = best[None]
-    if draws:
-        refits, _ = minimise(
-            np.broadcast_to(best, (draws, 3)),
-            y_RN[1:],
-            model,
-            lower_P=lower,
-            upper_P=upper,
-            delta=1.0,
-            iterations=60,
-            tolerance=1e-4,
-        )
-        rows = np.concatenate([rows, refits])
-    _, jacobian = model(best[None], True)
-    assert jacobian is not None
-    # What a bound holds does not move with the data.
-    free = (best > lower) & (best < upper)
-    influence_N = np.linalg.pinv(jacobian[0] * free)[0]
     return Sigmoid(
-        ceiling_R=rows[:, 0],
-        log_mid_R=rows[:, 1],
-        steepness_R=rows[:, 2],
+        ceiling_R=theta_RP[:, 0],
+        log_mid_R=theta_RP[:, 1],
+        steepness_R=theta_RP[:, 2],
         floor=floor,
-        ceiling_degrees=runs.effective_degrees(influence_N),
+        ceiling_degrees=runs.effective_degrees(influence_PN[0]),
     )

@@ -6,9 +6,11 @@ from compare.analysis.base import Analysis, LookOf
 from compare.analysis.blocks import Block
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft, Finding
+from compare.analysis.quantity import BASELINE
 from compare.analysis.scaling import contrasts, section
 from compare.analysis.scaling.measure import Scaling, measure
-from compare.store.manifest import Contrast
+from compare.analysis.scaling.quantities import QUANTITIES
+from compare.store.manifest import WARM_START, Contrast
 
 
 class ScalingAnalysis(Analysis[Scaling]):
@@ -19,10 +21,21 @@ class ScalingAnalysis(Analysis[Scaling]):
 
     def compare(self, cohort: Cohort, measured: Scaling | None, contrast: Contrast) -> Draft:
         assert measured is not None
-        return contrasts.compare(measured, contrast)
+        if contrast.quantity == "reward_gain":
+            return contrasts.reward_gain(cohort, contrast)
+        if contrast.quantity in ("final_loss", "final_error"):
+            return contrasts.final_difference(cohort, contrast)
+        fitted = contrasts.slope_ratio if contrast.quantity == "slope_ratio" else contrasts.curves
+        return fitted(cohort.draft(contrast), measured)
 
     def explore(self, cohort: Cohort, measured: Scaling | None) -> list[Contrast]:
-        return contrasts.explore(cohort)
+        """What reward added to every arm, and every other quantity of every arm against BASELINE."""
+        against = [arm for arm in cohort.arms if arm != BASELINE and BASELINE in cohort.arms]
+        others = [name for name in QUANTITIES if name != "reward_gain"]
+        return [
+            *(cohort.contrast(arm, WARM_START, "reward_gain") for arm in cohort.arms),
+            *(cohort.contrast(arm, BASELINE, quantity) for arm in against for quantity in others),
+        ]
 
     def section(
         self, studies: Sequence[tuple[Cohort, Scaling | None]], findings: Sequence[Finding], look: LookOf

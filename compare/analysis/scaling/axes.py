@@ -7,7 +7,7 @@ from typing import Any
 from compare.store.evidence import Run
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Axis:
     """One axis of compare/store/manifest.py's AXES."""
 
@@ -21,33 +21,24 @@ class Axis:
     def value(self, run: Run) -> float | None:
         """Where a run lies on the axis; None if its record does not say."""
         try:
-            found = self.read(run)
+            value = self.read(run)
         except (KeyError, TypeError):
             return None
-        if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
             return None
-        return float(found)
+        return float(value)
 
 
+PARAMETERS = Axis(
+    "parameters without vocabulary maps", "parameters", lambda run: run.record.parameters["non_embedding"]
+)
 READ = {
-    "flops": Axis(label="training FLOPs, counted", short="FLOPs", read=lambda run: run.record.flops),
-    "data": Axis(
-        label="training problems (windows, for text)", short="problems", read=lambda run: run.record.problems
-    ),
-    "batch": Axis(
-        label="problems a training step", short="batch", read=lambda run: run.record.config["task"]["batch"]
-    ),
-    "depth": Axis(
-        label="layers of the backbone", short="layers", read=lambda run: run.record.config["size"]["layers"]
-    ),
-    "width": Axis(
-        label="width of the backbone", short="width", read=lambda run: run.record.config["size"]["width"]
-    ),
-    "parameters": Axis(
-        label="parameters without vocabulary maps",
-        short="parameters",
-        read=lambda run: run.record.parameters["non_embedding"],
-    ),
+    "flops": Axis("training FLOPs, counted", "FLOPs", lambda run: run.record.flops),
+    "data": Axis("training problems (windows, for text)", "problems", lambda run: run.record.problems),
+    "batch": Axis("problems per training step", "batch", lambda run: run.record.config["task"]["batch"]),
+    "depth": Axis("layers of the backbone", "layers", lambda run: run.record.config["size"]["layers"]),
+    "width": Axis("width of the backbone", "width", lambda run: run.record.config["size"]["width"]),
+    "parameters": PARAMETERS,
+    "isoflop": PARAMETERS,
 }
 """`isoflop` is read against parameters, budget by budget (compare/analysis/scaling/isoflop.py)."""
-READ["isoflop"] = READ["parameters"]

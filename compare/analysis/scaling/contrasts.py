@@ -1,4 +1,7 @@
-"""Comparisons of what arms learn, as drafts of findings: curves, what they reach, what reward adds."""
+"""Comparisons of what arms learn, as drafts of findings: curves, what they reach, what reward adds.
+
+A draft has no estimate, and the reason as a caveat, where a comparison cannot be made.
+"""
 
 from dataclasses import replace
 
@@ -7,35 +10,11 @@ import numpy as np
 from compare.analysis.cohort import Cohort, Look
 from compare.analysis.findings import Draft
 from compare.analysis.paired import difference, unequal_cost
-from compare.analysis.quantity import BASELINE
 from compare.analysis.scaling.measure import Scaling
-from compare.analysis.scaling.quantities import QUANTITIES
-from compare.stats.intervals import Array, from_bootstrap, percentile_interval
-from compare.stats.power_law import MISFIT, Runs, slope_degrees
+from compare.stats.intervals import Array, from_bootstrap, interval
+from compare.stats.power_law import MISFIT, Runs
 from compare.store.manifest import WARM_START, Contrast
 from compare.store.record import Evaluation
-
-
-def explore(cohort: Cohort) -> list[Contrast]:
-    """What reward added to every arm, and every other quantity of every arm against BASELINE."""
-    against = [arm for arm in cohort.arms if arm != BASELINE and BASELINE in cohort.arms]
-    others = [name for name in QUANTITIES if name != "reward_gain"]
-    return [
-        *(cohort.contrast(arm, WARM_START, "reward_gain") for arm in cohort.arms),
-        *(cohort.contrast(arm, BASELINE, quantity) for arm in against for quantity in others),
-    ]
-
-
-def compare(scaling: Scaling, contrast: Contrast) -> Draft:
-    """One comparison; an estimate of None, with the reason as a caveat, where it cannot be made."""
-    if contrast.quantity == "reward_gain":
-        return reward_gain(scaling.cohort, contrast)
-    if contrast.quantity in ("final_loss", "final_error"):
-        return final_difference(scaling.cohort, contrast)
-    blank = scaling.cohort.draft(contrast)
-    if contrast.quantity == "slope_ratio":
-        return _slope_ratio(blank, scaling)
-    return _curves(blank, scaling)
 
 
 def final_difference(cohort: Cohort, contrast: Contrast) -> Draft:
@@ -79,7 +58,7 @@ def reward_gain(cohort: Cohort, contrast: Contrast) -> Draft:
     return replace(blank, estimate=difference(matched.pairs), records=matched.cells)
 
 
-def _curves(blank: Draft, scaling: Scaling) -> Draft:
+def curves(blank: Draft, scaling: Scaling) -> Draft:
     """Two curves of the joint fit: their exponents, or the compute that they need for one loss."""
     arm, baseline, fit = blank.arm, blank.baseline, scaling.fits.get("shared")
     absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
@@ -102,21 +81,19 @@ def _curves(blank: Draft, scaling: Scaling) -> Draft:
     return _fitted(blank, scaling, fit.runs, rows_R, fit.degrees(rows_R, arm, baseline), caveats)
 
 
-def _slope_ratio(blank: Draft, scaling: Scaling) -> Draft:
+def slope_ratio(blank: Draft, scaling: Scaling) -> Draft:
     """The paper's reading: slope of log loss on the log of the axis, arm over baseline, less 1."""
-    pair, line = (blank.arm, blank.baseline), scaling.line
-    absent = [name for name in pair if line is None or name not in line.runs.arms]
+    arm, baseline, line = blank.arm, blank.baseline, scaling.line
+    absent = [name for name in (arm, baseline) if line is None or name not in line.runs.arms]
     if line is None or absent:
         return replace(blank, caveats=_reasons(scaling, absent, "too few points that all arms share"))
-    arms, slope_RA = line.runs.arms, line.slope_RA
-    mine, theirs = (slope_RA[:, arms.index(name)] for name in pair)
-    low, high = percentile_interval(theirs[1:], slope_degrees(line.runs, slope_RA[0], blank.baseline))
-    if np.isfinite(low) and low <= 0 <= high:
+    theirs = interval(line.slope(baseline), line.degrees(baseline))
+    if np.isfinite(theirs.low) and theirs.low <= 0 <= theirs.high:
         return replace(
-            blank, caveats=(f"the slope of {blank.baseline} is not told from 0: no ratio to it is resolved",)
+            blank, caveats=(f"the slope of {baseline} is not told from 0: no ratio to it is resolved",)
         )
-    degrees = slope_degrees(line.runs, slope_RA[0], *pair)
-    return _fitted(blank, scaling, line.runs, mine / theirs - 1, degrees)
+    ratio_R = line.slope(arm) / line.slope(baseline) - 1
+    return _fitted(blank, scaling, line.runs, ratio_R, line.degrees(arm, baseline))
 
 
 def _reasons(scaling: Scaling, absent: list[str], otherwise: str) -> tuple[str, ...]:
@@ -131,6 +108,6 @@ def _fitted(
     n = runs.fewest(blank.arm, blank.baseline)
     if n < 2 and degrees >= 1:
         caveats = (*caveats, "some budgets have a single run; their spread is borrowed from the others")
-    estimate = from_bootstrap(float(rows_R[0]), rows_R[1:], degrees=degrees, n=n)
+    estimate = from_bootstrap(rows_R, degrees=degrees, n=n)
     cells = scaling.cells(blank.arm, blank.baseline)
     return replace(blank, estimate=estimate, caveats=caveats, records=cells)

@@ -10,8 +10,9 @@ from compare.analysis.base import LookOf
 from compare.analysis.drawing import Figure, draw_figure
 from compare.analysis.scaling.axes import READ
 from compare.analysis.scaling.fit_figures import isoflop_figure, residual_figure
-from compare.analysis.scaling.measure import Line, Means, Scaling
+from compare.analysis.scaling.measure import Means, Scaling
 from compare.stats.intervals import percentile_interval
+from compare.stats.power_law import Lines
 from compare.store.evidence import Run
 
 
@@ -87,7 +88,7 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
     )
 
 
-def _straight_line(ax: Axes, line: Line, arm: str, colour: str) -> None:
+def _straight_line(ax: Axes, line: Lines, arm: str, colour: str) -> None:
     """The paper's reading of one arm, through the mean of its points."""
     i = line.runs.arms.index(arm)
     inside = line.runs.arm_N == i

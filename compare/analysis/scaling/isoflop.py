@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compare.analysis.scaling.axes import READ
-from compare.analysis.scaling.tables import Interval, exp_interval
+from compare.stats.intervals import Interval, exp_interval
 from compare.stats.least_squares import Array
 from compare.stats.power_law import bootstrap_rows, gather
 from compare.store.evidence import Run
@@ -25,7 +25,7 @@ LIMIT = 700.0
 
 @dataclass(frozen=True, kw_only=True)
 class Parabola:
-    """One arm at one budget."""
+    """The parabola of one arm at one budget."""
 
     arm: str
     budget: float

@@ -13,11 +13,9 @@ from compare.analysis.cohort import Cohort
 from compare.analysis.paired import complement, level
 from compare.analysis.scaling.axes import READ
 from compare.analysis.scaling.isoflop import Parabola, parabolas
-from compare.analysis.scaling.tables import FitRow, Interval, interval, law_rows, line_rows
-from compare.stats.intervals import Array, Estimate
-from compare.stats.power_law import NotEnough, PowerLaw, Runs, gather, power_law, slopes
+from compare.stats.intervals import Estimate
+from compare.stats.power_law import Lines, NotEnough, PowerLaw, gather, lines, power_law
 from compare.stats.sigmoid import Sigmoid, sigmoid
-from compare.store.evidence import Run
 from compare.store.manifest import WARM_START
 from compare.store.record import Evaluation
 
@@ -40,14 +38,6 @@ class Means:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """Slopes of log loss against the log of the axis, and the runs that they come from."""
-
-    runs: Runs
-    slope_RA: Array
-
-
-@dataclass(frozen=True, kw_only=True)
 class Scaling:
     """Everything about learning in one study."""
 
@@ -58,13 +48,11 @@ class Scaling:
     fits: dict[str, PowerLaw]
     """Joint fit of the loss by variant; empty when there is not enough."""
     accuracy: dict[str, Sigmoid]
-    ceilings: dict[str, Interval]
-    """Fitted ceiling of exact answers by arm."""
-    line: Line | None
+    """Fitted sigmoid of exact answers by arm."""
+    line: Lines | None
     """The paper's straight lines; None when there is not enough."""
     isoflop: tuple[Parabola, ...]
     """Loss against size at equal FLOPs; empty unless the experiment's axis is `isoflop`."""
-    fit_rows: tuple[FitRow, ...]
     notes: tuple[str, ...]
     """What could not be fitted, and why."""
 
@@ -84,7 +72,7 @@ def measure(cohort: Cohort) -> Scaling:
     enough, short = _split(fittable, arms)
     notes += short
     fits: dict[str, PowerLaw] = {}
-    line: Line | None = None
+    line: Lines | None = None
     if enough and axis != "isoflop":
         pooled = gather(enough)
         if axis == "flops":
@@ -95,8 +83,7 @@ def measure(cohort: Cohort) -> Scaling:
         if unshared:
             notes.append(f"too few budgets that all of {', '.join(pooled.arms)} have, for the paper's slopes")
         else:
-            same = gather(common)
-            line = Line(runs=same, slope_RA=slopes(same, cohort.draws, rng))
+            line = lines(gather(common), cohort.draws, rng)
     accuracy: dict[str, Sigmoid] = {}
     for arm in arms if axis == "flops" else ():
         own, short = _split([point for point in exact if point[0] == arm], (arm,))
@@ -112,11 +99,6 @@ def measure(cohort: Cohort) -> Scaling:
         fits=fits,
         line=line,
         accuracy=accuracy,
-        ceilings={arm: interval(curve.ceiling_R, curve.ceiling_degrees) for arm, curve in accuracy.items()},
-        fit_rows=(
-            *(line_rows(line.runs, line.slope_RA) if line else ()),
-            *(row for fit in fits.values() for row in law_rows(fit)),
-        ),
         notes=(*notes, *few),
     )
 
@@ -133,23 +115,21 @@ def _evaluations(cohort: Cohort, metric: str) -> list[tuple[Point, Evaluation]]:
 
 def _means(measured: list[tuple[Point, Evaluation]]) -> tuple[Means, ...]:
     """Every arm and rung, arms in order of appearance, rungs rising; of exact answers the error."""
-    groups: dict[str, dict[float, list[tuple[Point, Evaluation]]]] = {}
-    for point, evaluation in measured:
-        groups.setdefault(point[0], {}).setdefault(point[1], []).append((point, evaluation))
+    arms = list(dict.fromkeys(point[0] for point, _ in measured))
     out = []
-    for arm, rungs in groups.items():
-        for rung, own in sorted(rungs.items()):
-            evaluations = [evaluation for _, evaluation in own]
-            exact = evaluations[0].metric == "exact"
-            out.append(
-                Means(
-                    arm=arm,
-                    budget=rung,
-                    compute=float(np.mean([point[2] for point, _ in own])),
-                    values=tuple(1 - e.value if exact else e.value for e in evaluations),
-                    estimate=complement(level(evaluations)) if exact else level(evaluations),
-                )
+    for number, rung in sorted({(arms.index(point[0]), point[1]) for point, _ in measured}):
+        here = [(point, e) for point, e in measured if point[:2] == (arms[number], rung)]
+        evaluations = [evaluation for _, evaluation in here]
+        exact = evaluations[0].metric == "exact"
+        out.append(
+            Means(
+                arm=arms[number],
+                budget=rung,
+                compute=float(np.mean([point[2] for point, _ in here])),
+                values=tuple(1 - e.value if exact else e.value for e in evaluations),
+                estimate=complement(level(evaluations)) if exact else level(evaluations),
             )
+        )
     return tuple(out)
 
 
@@ -176,16 +156,12 @@ def _fittable(cohort: Cohort, losses: list[Point]) -> tuple[list[Point], list[st
         if contrast.study == cohort.study and contrast.quantity in ("compute_multiplier", "exponent")
         for arm in (contrast.arm, contrast.baseline)
     }
-    rewarded = {run.planned.arm for run in cohort.runs if _rewarded(run)}
-    notes = [
-        f"{arm}: its last stage minimises no likelihood, left out of the loss fits"
-        for arm in sorted(rewarded - named)
-    ]
-    kept = [point for point in losses if point[0] not in rewarded - named]
+    rewarded = {
+        run.planned.arm for run in cohort.runs for e in run.record.evaluations if e.stage == WARM_START
+    }
+    unasked = sorted(rewarded - named)
+    notes = [f"{arm}: its last stage minimises no likelihood, left out of the loss fits" for arm in unasked]
+    kept = [point for point in losses if point[0] not in unasked]
     for arm in dict.fromkeys(point[0] for point in kept if point[3] <= 0):
         notes.append(f"{arm}: losses of 0 cannot enter a power law and are left out of the fits")
     return [point for point in kept if point[3] > 0], notes
-
-
-def _rewarded(run: Run) -> bool:
-    return any(e.stage == WARM_START for e in run.record.evaluations)

@@ -7,8 +7,9 @@ from compare.analysis.blocks import Block, Figures, Heading, Inline, Mark, Prose
 from compare.analysis.quantity import BASELINE
 from compare.analysis.scaling.figures import of_study
 from compare.analysis.scaling.measure import Scaling
-from compare.analysis.scaling.tables import FitRow
 from compare.analysis.text import big_interval_text, count_text, interval_text
+from compare.stats.intervals import Interval, exp_interval, interval
+from compare.stats.power_law import PowerLaw
 
 
 def blocks(studies: Sequence[Scaling], look: LookOf) -> list[Block]:
@@ -36,48 +37,97 @@ def blocks(studies: Sequence[Scaling], look: LookOf) -> list[Block]:
 
 def _fits(scaling: Scaling) -> list[Block]:
     study, wrap = scaling.cohort.study, ("caveats",)
-    rows = [_row(row, scaling) for row in scaling.fit_rows]
-    sizes = [
-        {
-            "arm": curve.arm,
-            "FLOPs": count_text(curve.budget),
-            "best parameters": big_interval_text(curve.optimum),
-            "sizes": curve.sizes,
-            "n": Mark(curve.seeds, _at(scaling, curve.arm, curve.budget)),
-            "caveats": "; ".join(curve.caveats),
-        }
-        for curve in scaling.isoflop
-    ]
     caption = "Size at equal training FLOPs: a parabola of log loss in log parameters, by arm and budget"
     out: list[Block] = [
-        *table(f"Fits of {study}", rows, wrap=wrap),
-        *table(f"Best sizes of {study}", sizes, caption, wrap),
+        *table(f"Fits of {study}", fit_rows(scaling), wrap=wrap),
+        *table(f"Best sizes of {study}", _sizes(scaling), caption, wrap),
     ]
-    if scaling.ceilings:
+    if scaling.accuracy:
         parts: list[Inline] = ["Fitted ceiling of exact answers (sigmoid in compute):"]
-        for arm, ceiling in scaling.ceilings.items():
-            parts += [" ", Mark(arm, scaling.cells(arm, metric="exact")), f" {interval_text(ceiling)};"]
+        for arm, curve in scaling.accuracy.items():
+            cells = scaling.cells(arm, metric="exact")
+            parts += [" ", Mark(arm, cells), f" {interval_text(curve.ceiling)};"]
         out.append(Prose(text=(*parts[:-1], str(parts[-1]).removesuffix(";") + ".")))
     return out + [Prose(text=f"{note}.", soft=True) for note in scaling.notes]
 
 
-def _row(row: FitRow, scaling: Scaling) -> dict[str, Inline]:
-    fit = scaling.fits.get(row.variant)
+def fit_rows(scaling: Scaling) -> list[dict[str, Inline]]:
+    """A row per arm of the straight lines, then of every variant of the joint fit."""
+    rows, line = [], scaling.line
+    for arm in line.runs.arms if line is not None else ():
+        assert line is not None
+        exponent, gain = interval(-line.slope(arm), line.degrees(arm)), None
+        if arm != BASELINE and BASELINE in line.runs.arms:
+            gain = interval(line.slope(arm) / line.slope(BASELINE) - 1, line.degrees(arm, BASELINE))
+        rows.append(_row("line", arm, scaling.cells(arm, BASELINE), exponent, gain=gain))
+    return rows + [_law_row(fit, arm, scaling) for fit in scaling.fits.values() for arm in fit.runs.arms]
+
+
+def _law_row(fit: PowerLaw, arm: str, scaling: Scaling) -> dict[str, Inline]:
+    """An arm's E and exponent, and how it stands against the baseline."""
+    floor_R, alpha_R = fit.log_floor_RA[:, fit.runs.arms.index(arm)], fit.alpha(arm)
+    numbers: dict[str, Interval] = {}
+    caveats = ["exponent at its bound"] if fit.at_bound(arm) else []
+    if fit.variant != "zero":
+        numbers["floor"] = exp_interval(floor_R, fit.degrees(floor_R, arm))
+    if arm != BASELINE and BASELINE in fit.runs.arms:
+        log_ratio_R, outside = fit.log_multiplier(arm, BASELINE)
+        numbers["multiplier"] = exp_interval(log_ratio_R, fit.degrees(log_ratio_R, arm, BASELINE))
+        caveats += ["multiplier extrapolated"] if outside else []
+        apart_R = alpha_R - fit.alpha(BASELINE)
+        degrees = fit.degrees(apart_R, arm, BASELINE)
+        gain = numbers["gain"] = interval(apart_R, degrees)
+        if fit.variant == "shared" and gain.low <= 0 <= gain.high:
+            # Curves whose exponents may be equal may never cross: no number then.
+            caveats.append("crossover undecided, the exponents are not told apart")
+        elif fit.variant == "shared":
+            cross_R, beyond = fit.log_crossover(arm, BASELINE)
+            # It hangs on the difference of the exponents, and is not finite where a draw has none.
+            numbers["crossover"] = exp_interval(cross_R, degrees)
+            caveats += ["crossover beyond the measured range"] if beyond else []
     # A joint fit's E is that of all its arms.
-    cells = scaling.cells(*(fit.runs.arms if fit is not None else (row.arm, BASELINE)))
+    cells, exponent = scaling.cells(*fit.runs.arms), interval(alpha_R, fit.degrees(alpha_R, arm))
+    return _row(fit.variant, arm, cells, exponent, caveats, **numbers)
+
+
+def _row(
+    fit: str,
+    arm: str,
+    cells: tuple[str, ...],
+    exponent: Interval,
+    caveats: Sequence[str] = (),
+    *,
+    floor: Interval | None = None,
+    multiplier: Interval | None = None,
+    gain: Interval | None = None,
+    crossover: Interval | None = None,
+) -> dict[str, Inline]:
+    """One arm of one fit; None where the fit has no such number."""
     return {
-        "fit": row.variant,
-        "arm": row.arm,
-        "E, nats": interval_text(row.floor),
-        "exponent": interval_text(row.exponent, 4),
-        "compute multiplier": big_interval_text(row.multiplier),
-        "exponent gain": interval_text(row.exponent_gain, 4),
-        "crossover, FLOPs": big_interval_text(row.crossover),
+        "fit": fit,
+        "arm": arm,
+        "E, nats": interval_text(floor),
+        "exponent": interval_text(exponent, 4),
+        "compute multiplier": big_interval_text(multiplier),
+        "exponent gain": interval_text(gain, 4),
+        "crossover, FLOPs": big_interval_text(crossover),
         "cells": Mark(len(cells), cells),
-        "caveats": "; ".join(row.caveats),
+        "caveats": "; ".join(caveats),
     }
 
 
-def _at(scaling: Scaling, arm: str, budget: float) -> tuple[str, ...]:
-    """Cells of an arm at a budget."""
-    return tuple(run.planned.cell for run in scaling.cohort.of(arm) if run.planned.budget == budget)
+def _sizes(scaling: Scaling) -> list[dict[str, Inline]]:
+    rows = []
+    for curve in scaling.isoflop:
+        here = (r.planned for r in scaling.cohort.of(curve.arm) if r.planned.budget == curve.budget)
+        rows.append(
+            {
+                "arm": curve.arm,
+                "FLOPs": count_text(curve.budget),
+                "best parameters": big_interval_text(curve.optimum),
+                "sizes": curve.sizes,
+                "n": Mark(curve.seeds, tuple(planned.cell for planned in here)),
+                "caveats": "; ".join(curve.caveats),
+            }
+        )
+    return rows
