@@ -29,7 +29,7 @@ from compare.store.files import replacing
 
 VERSION = 2
 REST = 30
-"""A snapshot that took a second is followed by at least so many without one."""
+"""Seconds without a snapshot, at least, per second that the last one took: it costs 3% of the time."""
 
 
 class Unusable(Exception):
@@ -161,7 +161,6 @@ class Resume(lightning.Callback):
             # Only now: a data loader that starts draws a number, too.
             restore_random(self._random)
             self._random = None
-        # A slow disk or a large model must not cost more than a few percent.
         rest = max(60 * self.minutes, REST * self._cost) if self.minutes else 0.0
         stopped, due = team.agreed(stop.asked(), time.monotonic() - self._saved_at >= rest)
         if stopped:

@@ -32,7 +32,7 @@ Body = Callable[[Planned, dict[str, Any] | None], object]
 """What every process but the first does: train the cell from a state. A function of a module."""
 
 PATIENCE = datetime.timedelta(days=30)
-"""Nobody waits in vain for this long: a process that dies is noticed by the one that started it."""
+"""Timeout of a collective call. It is never reached: rank 0 notices when another process dies."""
 GRACE = 20.0
 """Seconds after a death within which process 0 must have noticed by itself; then it is ended, too."""
 LAST_WORDS = 5.0

@@ -35,7 +35,7 @@ HEARTBEAT = 5.0
 DEAD_AFTER = 60.0
 """Seconds of silence after which a claim may be taken over."""
 SNAPSHOT, SNAPSHOT_BEFORE = "resume.ckpt", "resume.previous.ckpt"
-"""A cell that is under way."""
+"""Snapshots of a cell that is under way: the newest, and the one before."""
 
 _heard: dict[Path, tuple[tuple[int, int], float]] = {}
 """Claims of others: their last sign of life, and when this process first saw that one."""
