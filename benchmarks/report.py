@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 from benchmarks.common import last_line
+from compare.calibrate import builders
+from compare.store.manifest import dump
 from tests.compare.planted import scaling
 
 BAR = 5.0
@@ -36,10 +38,10 @@ def main(cells: int = 500) -> None:
         store = Path(folder)
         seeds = -(-cells // len(scaling.plan(seeds=1)))
         planned = scaling.plan(seeds=seeds)
-        scaling.dump(store, scaling.manifest(planned))
+        dump(store, scaling.manifest(planned))
         rng = np.random.default_rng(0)
         for cell in planned:
-            scaling.write(store, scaling.finished(cell, rng))
+            builders.write(store, scaling.finished(cell, rng))
         imports = {
             name: round(seconds("-c", f"import {name}")[0], 2)
             for name in ("numpy", "scipy.special", "matplotlib.pyplot", "compare.report.page")

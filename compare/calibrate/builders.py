@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from compare.store import record as records
 from compare.store.evidence import Evidence, Run
 from compare.store.manifest import Contrast, Manifest, PlannedCell
 from compare.store.record import Evaluation, Record
@@ -12,7 +14,7 @@ from compare.store.record import Evaluation, Record
 def cell(arm: str, seed: int, *, study: str = "planted", budget: float = 1e12, **changes: Any) -> PlannedCell:
     """A planned cell; unless changed, its task is its study and its size 6xs."""
     plain: dict[str, Any] = {
-        "cell": f"{study}-{arm}-{budget:g}-{seed}",
+        "cell": f"{study}-{arm}-{budget:.0f}-{seed}",
         "task": study,
         "size": "6xs",
         **changes,
@@ -59,6 +61,14 @@ def record(planned: PlannedCell, evaluations: Iterable[Evaluation], **changes: A
     }
     same = ("cell", "arm", "task", "size", "budget", "seed")
     return Record(**{name: getattr(planned, name) for name in same}, **plain)
+
+
+def write(store: Path, entry: Record) -> Path:
+    """Put a record where a store keeps it, as it is, and return its path."""
+    path = store / "cells" / entry.cell / "record.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(records.dump(entry), encoding="utf-8")
+    return path
 
 
 def run(planned: PlannedCell, *evaluations: Evaluation, **changes: Any) -> Run:

@@ -9,6 +9,7 @@ import pytest
 import compare.analysis
 from compare.analysis import registry
 from compare.analysis.analyse import analyse, analyses
+from compare.calibrate import builders
 from compare.plan.config import Experiment
 from compare.report import build
 from compare.store import evidence, manifest
@@ -39,7 +40,7 @@ def planted(path: Path) -> Path:
     for cell in plan.cells:
         found = scaling.read(store, cell)
         slow = 2.0 if cell.arm == "ebt_s1" else 1.0
-        scaling.write(store, replace(found, seconds={"train": slow * (60 + cell.seed), "total": 200.0}))
+        builders.write(store, replace(found, seconds={"train": slow * (60 + cell.seed), "total": 200.0}))
     manifest.dump(store, replace(plan, contrasts=(*plan.contrasts, NAMED)))
     return store
 

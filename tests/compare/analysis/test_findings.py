@@ -5,12 +5,14 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from compare.analysis import paired as finals
 from compare.analysis.analyse import analyse
 from compare.analysis.base import Results
 from compare.analysis.findings import Draft, judge
+from compare.calibrate import builders
 from compare.report import build
 from compare.stats.intervals import Estimate
 from compare.store import evidence, manifest
@@ -45,38 +47,19 @@ def test_final_differences_are_paired_at_the_largest_budget_with_their_sign() ->
         arm, top = cell.arm == "ebt_s1", cell.budget == scaling.BUDGETS[-1]
         bits = "1111000000" if arm and top else "1100000000"
         loss = 2.0 + 0.1 * cell.seed + (0.3 + 0.01 * cell.seed if arm and top else 0.0)
-        shares = [("exact", 0, bits), ("exact", 1, "1" + 9 * "0")]
-        answers = [
-            replace(
-                scaling.evaluation(metric, b.count("1") / 10), n=10, severity=s, effort="greedy", outcomes=b
-            )
-            for metric, s, b in shares
-        ]
-        losses = [
-            scaling.evaluation("loss", loss),
-            scaling.evaluation("loss", loss + 1 + arm, severity=1),
-        ]
-        runs.append(evidence.Run(planned=cell, record=scaling.record(cell, (*losses, *answers))))
-    by_loss = finals.final_difference("addition", tuple(runs), "ebt_s1", "transformer", "final_loss").estimate
-    by_error = finals.final_difference(
-        "addition", tuple(runs), "ebt_s1", "transformer", "final_error"
-    ).estimate
-    shift_loss = finals.shift_difference(
-        "addition", tuple(runs), "ebt_s1", "transformer", "shift_loss"
-    ).estimate
-    shift_error = finals.shift_difference(
-        "addition", tuple(runs), "ebt_s1", "transformer", "shift_error"
-    ).estimate
-    assert by_loss
-    assert by_error
-    assert shift_loss
-    assert shift_error
+        shares = [(0, bits), (1, "1" + 9 * "0")]
+        answers = [builders.exact(b, severity=s) for s, b in shares]
+        losses = [builders.loss(loss), builders.loss(loss + 1 + arm, severity=1)]
+        runs.append(builders.run(cell, *losses, *answers))
+    found = {f.quantity: f for f in analyse(builders.finished((), runs), draws=20).findings}
+    by_loss, by_error = found["final_loss"], found["final_error"]
+    shift_loss, shift_error = found["shift_loss"], found["shift_error"]
     # Paired by seed the losses differ by .30, .31, .32, whatever the seeds themselves do.
-    assert by_loss.value == pytest.approx(0.31)
+    assert by_loss.estimate == pytest.approx(0.31)
     assert by_loss.high - by_loss.low == pytest.approx(2 * 4.3027 * 0.01 / 3**0.5, rel=1e-3)
-    assert by_error.value == pytest.approx(-0.2)
-    assert shift_loss.value == pytest.approx(1.0)
-    assert shift_error.value == pytest.approx((0.9 - 0.6) - (0.9 - 0.8))
+    assert by_error.estimate == pytest.approx(-0.2)
+    assert shift_loss.estimate == pytest.approx(1.0)
+    assert shift_error.estimate == pytest.approx((0.9 - 0.6) - (0.9 - 0.8))
 
 
 def test_a_multipliers_margin_is_a_factor() -> None:
@@ -94,16 +77,18 @@ def test_a_multipliers_margin_is_a_factor() -> None:
 
 def test_arms_trained_by_reward_stay_out_of_the_loss_fits(results: Results) -> None:
     addition = results.studies[1]
-    assert addition.fits["shared"].runs.arms == ("transformer", "ebt_s1")
-    assert "rl_grpo: its last stage minimises no likelihood, left out of the loss fits" in addition.notes
-    assert {m.arm for m in addition.loss} >= {"rl_grpo", "rl_clip_cov"}
+    measured = addition.measured["scaling"]
+    assert measured.fits["shared"].runs.arms == ("transformer", "ebt_s1")
+    assert "rl_grpo: its last stage minimises no likelihood, left out of the loss fits" in measured.notes
+    assert {m.arm for m in measured.loss} >= {"rl_grpo", "rl_clip_cov"}
 
 
 def test_the_table_of_shift_shows_errors_not_accuracies(results: Results) -> None:
-    rows = {(r.arm, r.metric): r for r in results.studies[1].shift}
-    row = rows["rl_clip_cov", "answer error"]
-    assert row.within.value < 0.2 < 0.6 < row.shifted.value
-    assert row.decay.value == pytest.approx(row.shifted.value - row.within.value)
+    arms = {arm.arm: arm for arm in results.studies[1].measured["shift"].arms}
+    decay = arms["rl_clip_cov"].decay("exact", "digits")
+    within, shifted = decay.worse
+    assert within.value < 0.2 < 0.6 < shifted.value
+    assert decay.increases[1].value == pytest.approx(shifted.value - within.value)
 
 
 def test_every_claim_carries_interval_and_seeds(results: Results) -> None:
@@ -121,15 +106,17 @@ def test_exploratory_findings_cover_every_arm_and_are_marked(results: Results) -
 
 
 def test_an_arm_answers_in_its_default_way_never_by_its_best_result() -> None:
-    rng = scaling.np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     efforts = [
-        replace(scaling.exact(share, rng), effort=e) for e, share in (("think_1", 0.9), ("think_2", 0.5))
+        builders.exact(rng.random(200) < share, effort=e) for e, share in (("think_1", 0.9), ("think_2", 0.5))
     ]
     cell = scaling.plan()[0]
-    run = evidence.Run(planned=cell, record=scaling.record(cell, tuple(efforts)))
+    run = builders.run(cell, *efforts)
     assert run.find("exact") == efforts[1]
-    policy = [replace(scaling.exact(share, rng), effort=e) for e, share in (("greedy", 0.5), ("sample", 0.9))]
-    run = evidence.Run(planned=cell, record=scaling.record(cell, tuple(policy)))
+    policy = [
+        builders.exact(rng.random(200) < share, effort=e) for e, share in (("greedy", 0.5), ("sample", 0.9))
+    ]
+    run = builders.run(cell, *policy)
     assert run.find("exact") == policy[0]
     assert run.find("exact", effort="sample") == policy[1]
     assert run.find("loss") is None
@@ -157,11 +144,11 @@ def test_single_runs_are_marked_and_decide_nothing(tmp_path: Path) -> None:
 
 
 def test_too_few_budgets_say_so_and_the_rest_is_reported(tmp_path: Path) -> None:
-    rng = scaling.np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     cells = tuple(cell for cell in scaling.plan() if cell.budget in scaling.BUDGETS[-2:])
     manifest.dump(tmp_path, scaling.manifest(cells))
     for cell in cells:
-        scaling.write(tmp_path, scaling.finished(cell, rng))
+        builders.write(tmp_path, scaling.finished(cell, rng))
     results = analyse(evidence.collect(tmp_path, manifest.load(tmp_path, "scaling")))
     multiplier, control = results.findings[:2]
     assert multiplier.estimate is None
@@ -204,10 +191,7 @@ def test_a_claim_says_why_an_interval_without_zero_is_undecided_or_equivalent() 
 
 
 def test_a_level_of_answers_lies_between_none_and_all() -> None:
-    shares = [
-        replace(scaling.evaluation("exact", b.count("1") / 10), n=10, severity=0, effort="greedy", outcomes=b)
-        for b in ("1111111111", "1111111111", "1100000000")
-    ]
+    shares = [builders.exact(b) for b in ("1111111111", "1111111111", "1100000000")]
     e = finals.level(shares)
     assert (e.low, e.high) == (0.0, 1.0)
     assert e.value == pytest.approx(22 / 30)

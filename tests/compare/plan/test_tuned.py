@@ -24,7 +24,7 @@ from compare.plan.config import Request, Search, register
 from compare.store import manifest as manifests
 from compare.store.combine import combine
 from compare.store.evidence import Evidence, Run, Trouble, collect
-from compare.store.manifest import Manifest, Settings
+from compare.store.manifest import Contrast, Manifest, Settings
 from rl_baseline.config import TransformerArm
 from tests.compare.plan.test_config import root
 from tests.compare.planted import scaling
@@ -238,7 +238,8 @@ def test_unequal_numbers_of_trials_are_a_caveat() -> None:
         )
 
     def caveats(manifest: Manifest) -> tuple[str, ...]:
-        return unequal_tuning(Evidence(manifest=manifest, runs=(), troubles=()), "s", "a", "b")
+        contrast = Contrast(study="s", arm="a", baseline="b", quantity="final_loss", margin=0.0)
+        return unequal_tuning(contrast, Evidence(manifest=manifest, runs=(), troubles=()))
 
     def said(*found: Settings) -> tuple[str, ...]:
         return caveats(dataclasses.replace(both, tuned=found))

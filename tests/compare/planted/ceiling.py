@@ -1,16 +1,18 @@
 """Synthetic records whose reward follows a planted entropy law, or plainly does not."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from compare.calibrate import builders
 from compare.stats.intervals import Array
 from compare.stats.rl_history import Trace
 from compare.store.evidence import Run
 from compare.store.manifest import Contrast, Manifest, PlannedCell, dump
-from tests.compare.planted import scaling
+
+NAME = "ceiling"
+"""Of the experiment."""
 
 BUDGET, SHARE, ROWS, WARM = 5e11, 0.36, 200, 40
 A, B = 0.45, 1.15
@@ -72,21 +74,12 @@ def history(entropy_T: Array, reward_T: Array, budget: float = BUDGET) -> dict[s
 
 
 def planned(arm: str, seed: int) -> PlannedCell:
-    return PlannedCell(
-        cell=f"{arm}-{seed}",
-        study="addition",
-        arm=arm,
-        task="addition",
-        size="6xs",
-        budget=BUDGET,
-        seed=seed,
-    )
+    return builders.cell(arm, seed, study="addition", budget=BUDGET, cell=f"{arm}-{seed}")
 
 
 def run(arm: str, seed: int, columns: Mapping[str, list[float | None]]) -> Run:
     """A finished run with a history, and no evaluations."""
-    cell = planned(arm, seed)
-    return Run(planned=cell, record=scaling.record(cell, (), history=dict(columns)))
+    return builders.run(planned(arm, seed), history=dict(columns))
 
 
 def runs(
@@ -103,16 +96,16 @@ def store(path: Path, seeds: int = 3) -> Path:
     dump(path, manifest(tuple(cells)))
     for cell in cells:
         if cell.arm in LEVELS:
-            answers = replace(scaling.exact(LEVELS[cell.arm], rng, 512), axis="digits")
-            scaling.write(path, scaling.record(cell, (answers,)))
+            answers = builders.exact(rng.random(512) < LEVELS[cell.arm], axis="digits")
+            builders.write(path, builders.record(cell, (answers,)))
             continue
         a, b, left = ARMS[cell.arm]
         entropy_T = falling(left)
         reward_T = lawful(entropy_T, a, b) + noise(rng, 0.02)
-        answers = scaling.exact(float(reward_T[-1]), rng, 512)
-        scaling.write(path, scaling.record(cell, (answers,), history=history(entropy_T, reward_T)))
+        answers = builders.exact(rng.random(512) < reward_T[-1], axis="digits")
+        builders.write(path, builders.record(cell, (answers,), history=history(entropy_T, reward_T)))
     return path
 
 
 def manifest(cells: tuple[PlannedCell, ...]) -> Manifest:
-    return scaling.manifest(cells, name="ceiling", title="Ceiling", contrasts=CONTRASTS, fit_share=SHARE)
+    return builders.manifest(cells, CONTRASTS, name=NAME, title="Ceiling", fit_share=SHARE)

@@ -1,14 +1,16 @@
 """Records whose traced answers have a known truth: how far energy tells right from wrong."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from compare.calibrate import builders
 from compare.store.descent import Course, Descent, Example
 from compare.store.manifest import Manifest, PlannedCell, dump
 from compare.store.record import Record
-from tests.compare.planted import scaling
+
+NAME = "pictures"
+"""Of the experiment."""
 
 PROBLEMS = 60
 STEPS = 2
@@ -93,24 +95,16 @@ def descent(
 
 
 def planned(arm: str, seed: int, study: str = "sudoku", budget: float = 1e11) -> PlannedCell:
-    return PlannedCell(
-        cell=f"{study}-{arm}-{budget:.0f}-{seed}",
-        study=study,
-        arm=arm,
-        task=study,
-        size="6xs",
-        budget=budget,
-        seed=seed,
-    )
+    return builders.cell(arm, seed, study=study, budget=budget)
 
 
 def record(cell: PlannedCell, traces: tuple[Descent, ...], **task: object) -> Record:
     """A finished record with traces, of a task of that configuration."""
-    return scaling.record(cell, (), traces=traces, config={"arm": {"name": cell.arm}, "task": task})
+    return builders.record(cell, (), traces=traces, config={"arm": {"name": cell.arm}, "task": task})
 
 
 def manifest(cells: tuple[PlannedCell, ...]) -> Manifest:
-    return replace(scaling.manifest(cells), name="pictures", contrasts=())
+    return builders.manifest(cells, name=NAME, title="Pictures")
 
 
 def store(path: Path, seeds: int = 3) -> Path:
@@ -122,18 +116,18 @@ def store(path: Path, seeds: int = 3) -> Path:
             small, large = planned(arm, seed, budget=1e10), planned(arm, seed)
             cells += [small, large]
             # The smaller budget says the opposite and must not be looked at.
-            scaling.write(path, record(small, (descent(-3.0, rng),), kind="sudoku", side=4))
+            builders.write(path, record(small, (descent(-3.0, rng),), kind="sudoku", side=4))
             found = (
                 descent(separation, rng, offset=100.0 * seed),
                 descent(separation, rng, severity=1, right=0.02),
             )
-            scaling.write(path, record(large, found, kind="sudoku", side=4))
+            builders.write(path, record(large, found, kind="sudoku", side=4))
         plain = planned("transformer", seed)
         added = planned("ebt_s1", seed, "addition")
         cells += [plain, added]
-        scaling.write(path, record(plain, (), kind="sudoku", side=4))
+        builders.write(path, record(plain, (), kind="sudoku", side=4))
         pair = (sums(False), sums(True))
-        scaling.write(
+        builders.write(
             path, record(added, (descent(1.0, rng, axis="digits", examples=pair),), kind="addition")
         )
     dump(path, manifest(tuple(cells)))

@@ -1,13 +1,17 @@
-"""Synthetic records with known truth: planted scaling laws, planted accuracies, planted failures."""
+"""Records of known scaling laws, known accuracies and known failures."""
 
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from compare.store import record as records
+from compare.calibrate import builders
 from compare.store.manifest import Contrast, Manifest, PlannedCell, dump
-from compare.store.record import Evaluation, Record
+from compare.store.record import Evaluation, Record, load
+
+NAME = "scaling"
+"""Of the experiment."""
 
 BUDGETS = tuple(float(b) for b in np.geomspace(1e11, 1e13, 5))
 ZERO = 1e11
@@ -37,31 +41,8 @@ def law(scale: float, alpha: float, compute: float) -> float:
     return FLOOR + scale * (compute / ZERO) ** -alpha
 
 
-def evaluation(metric: str, value: float, **changes: object) -> Evaluation:
-    """A loss evaluation, unless changed."""
-    base = Evaluation(
-        stage="final",
-        axis="domain",
-        severity=0,
-        effort="likelihood",
-        metric=metric,
-        value=value,
-        n=100,
-        sd=0.5,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def exact(share: float, rng: np.random.Generator, n: int = 200, **changes: object) -> Evaluation:
-    """Exact answers with `n` outcomes drawn at a rate."""
-    bits = "".join("1" if draw else "0" for draw in rng.random(n) < share)
-    value = bits.count("1") / n
-    sd = float(np.sqrt(value * (1 - value)))
-    return evaluation("exact", value, axis="digits", effort="greedy", n=n, sd=sd, outcomes=bits, **changes)
-
-
-def record(planned: PlannedCell, evaluations: tuple[Evaluation, ...], **changes: object) -> Record:
-    """A finished record of a planned cell."""
+def record(planned: PlannedCell, evaluations: Iterable[Evaluation], **changes: Any) -> Record:
+    """A finished record with everything that a cell leaves."""
     steps = list(range(0, 100, 5))
     history: dict[str, list[float | None]] = {
         "flops": [planned.budget * 0.99 * (s + 1) / 100 for s in steps],
@@ -73,76 +54,51 @@ def record(planned: PlannedCell, evaluations: tuple[Evaluation, ...], **changes:
         history["entropy"] = [
             None if s < 20 else 1.0 * np.exp(-0.02 * s) + 0.02 * planned.seed for s in steps
         ]
-    base = Record(
-        cell=planned.cell,
-        arm=planned.arm,
-        task=planned.task,
-        size=planned.size,
-        budget=planned.budget,
-        seed=planned.seed,
-        status="done",
-        config={"arm": {"name": planned.arm}},
-        data={"fingerprint": "f00d"},
-        commit="abc1234",
-        environment={"python": "3.12.1", "device": "cpu", "torch": "2.9"},
-        parameters={"total": 120_000, "non_embedding": 98_304},
-        flops=planned.budget * 0.99,
-        flops_by={"train": planned.budget * 0.99},
-        steps=100,
-        problems=12_800,
-        reward_queries=6_400 if planned.arm.startswith("rl_") else 0,
-        seconds={"train": 61.0, "evaluate": 2.0, "total": 64.0},
-        history=history,
-        evaluations=evaluations,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def write(store: Path, entry: Record) -> Path:
-    """Put a record where a store keeps it."""
-    path = store / "cells" / entry.cell / "record.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(records.dump(entry), encoding="utf-8")
-    return path
+    left: dict[str, Any] = {
+        "config": {"arm": {"name": planned.arm}},
+        "data": {"fingerprint": "f00d"},
+        "commit": "abc1234",
+        "environment": {"python": "3.12.1", "device": "cpu", "torch": "2.9"},
+        "parameters": {"total": 120_000, "non_embedding": 98_304},
+        "flops": planned.budget * 0.99,
+        "flops_by": {"train": planned.budget * 0.99},
+        "steps": 100,
+        "problems": 12_800,
+        "reward_queries": 6_400 if planned.arm.startswith("rl_") else 0,
+        "seconds": {"train": 61.0, "evaluate": 2.0, "total": 64.0},
+        "history": history,
+    }
+    return builders.record(planned, evaluations, **{**left, **changes})
 
 
 def read(store: Path, planned: PlannedCell) -> Record:
     """The record of a cell."""
-    return records.load(store / "cells" / planned.cell / "record.json")
+    return load(store / "cells" / planned.cell / "record.json")
 
 
 def plan(seeds: int = 3, budgets: tuple[float, ...] = BUDGETS) -> tuple[PlannedCell, ...]:
     """Two studies, their arms, every budget and seed."""
-    studies = [("text", "text", TEXT_LAWS), ("addition", "addition", ADDITION_LAWS)]
     return tuple(
-        PlannedCell(
-            cell=f"{study}-{arm}-{b}-{seed}",
-            study=study,
-            arm=arm,
-            task=task,
-            size="4xs",
-            budget=budget,
-            seed=seed,
-        )
-        for study, task, laws in studies
+        builders.cell(arm, seed, study=study, size="4xs", budget=budget, cell=f"{study}-{arm}-{b}-{seed}")
+        for study, laws in (("text", TEXT_LAWS), ("addition", ADDITION_LAWS))
         for arm in laws
         for b, budget in enumerate(budgets)
         for seed in range(seeds)
     )
 
 
-def manifest(cells: tuple[PlannedCell, ...], **changes: object) -> Manifest:
+def manifest(cells: Iterable[PlannedCell], **changes: Any) -> Manifest:
     """The manifest of this experiment."""
-    base = Manifest(
-        name="scaling",
-        title="Energy against reward",
-        question="Does energy beat reward at equal compute?",
-        command="python -m compare +experiment=scaling",
-        commit="abc1234",
-        contrasts=CONTRASTS,
-        cells=cells,
-    )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    plain = {
+        "name": NAME,
+        "title": "Energy against reward",
+        "question": "Does energy beat reward at equal compute?",
+        "command": "python -m compare +experiment=scaling",
+        "commit": "abc1234",
+        "contrasts": CONTRASTS,
+        **changes,
+    }
+    return builders.manifest(cells, **plain)
 
 
 def finished(planned: PlannedCell, rng: np.random.Generator, noise: float = 0.005) -> Record:
@@ -152,21 +108,21 @@ def finished(planned: PlannedCell, rng: np.random.Generator, noise: float = 0.00
     effort = "think_2" if planned.arm.startswith("ebt") else "likelihood"
     axis = "domain" if planned.study == "text" else "digits"
     evaluations = [
-        evaluation("loss", loss, effort=effort, axis=axis),
-        evaluation("loss", loss + 0.4 + 0.01 * rng.standard_normal(), effort=effort, axis=axis, severity=1),
+        builders.loss(loss, effort=effort, axis=axis),
+        builders.loss(loss + 0.4 + 0.01 * rng.standard_normal(), effort=effort, axis=axis, severity=1),
     ]
+
+    def exact(share: float, **changes: Any) -> Evaluation:
+        return builders.exact(rng.random(200) < share, axis=axis, **changes)
+
     if planned.study == "addition":
         share = ACCURACY[planned.arm] / (1 + (4e11 / planned.budget) ** 1.2) + 0.02 * rng.random()
         answers = "think_2" if planned.arm.startswith("ebt") else "greedy"
-        evaluations += [
-            replace(exact(share, rng), effort=answers),
-            replace(exact(share * 0.3, rng, severity=1), effort=answers),
-        ]
+        evaluations += [exact(share, effort=answers), exact(share * 0.3, severity=1, effort=answers)]
         if planned.arm.startswith("rl_"):
-            sampled = replace(exact(share, rng), effort="sample")
-            start = replace(exact(share * 0.7, rng), effort="sample", stage="warm_start")
-            evaluations += [start, sampled]
-    return record(planned, tuple(evaluations))
+            sampled = exact(share, effort="sample")
+            evaluations += [exact(share * 0.7, effort="sample", stage="warm_start"), sampled]
+    return record(planned, evaluations)
 
 
 def store(path: Path, seeds: int = 3, trouble: bool = True) -> Path:
@@ -175,12 +131,12 @@ def store(path: Path, seeds: int = 3, trouble: bool = True) -> Path:
     cells = plan(seeds)
     dump(path, manifest(cells))
     for planned in cells:
-        write(path, finished(planned, rng))
+        builders.write(path, finished(planned, rng))
     if trouble:
         failed, missing, doctored = cells[0], cells[4], cells[8]
         trace = 'Traceback:\n  File "/home/someone/secret/arena/cell.py", line 3, in fit\nValueError'
         reason = "loss is <script>alert('x')</script> | at step 3"
-        write(path, record(failed, (), status="failed", reason=reason, traceback=trace))
+        builders.write(path, record(failed, (), status="failed", reason=reason, traceback=trace))
         (path / "cells" / missing.cell / "record.json").unlink()
         target = path / "cells" / doctored.cell / "record.json"
         target.write_text(target.read_text().replace('"seed": 2', '"seed": "2"'), encoding="utf-8")

@@ -1,10 +1,10 @@
 """Arms to search for, and the runs that a search leaves, with what they came to."""
 
 from arena.config import Addition, Budget, Cell, TrainerConfig
+from compare.calibrate import builders
 from compare.plan.config import Search
 from compare.store.evidence import Evidence, Run, Trouble
-from compare.store.manifest import Manifest, PlannedCell
-from compare.store.record import Evaluation, Record
+from compare.store.manifest import PlannedCell
 from ebt.config import EBTArm
 from rl_baseline.config import TransformerArm
 from tests.conftest import TINY
@@ -33,43 +33,19 @@ PLAIN = cell(TransformerArm(name="transformer"))
 
 
 def planned_trial(trial: int, seed: int, arm: str = "a") -> PlannedCell:
-    return PlannedCell(
-        cell=f"{arm}-{trial}-{seed}",
-        study="s",
-        arm=arm,
-        task="addition",
-        size="6xs",
-        budget=1e9,
-        seed=seed,
-        trial=trial,
-    )
+    name = f"{arm}-{trial}-{seed}"
+    return builders.cell(arm, seed, study="s", task="addition", budget=1e9, trial=trial, cell=name)
 
 
 def run(trial: int, seed: int, loss: float, exact: float | None = None, arm: str = "a") -> Run:
-    common = {"stage": "final", "axis": "digits", "severity": 0, "n": 10, "sd": 0.0}
-    found = [Evaluation(**common, effort="likelihood", metric="loss", value=loss)]
+    evaluations = [builders.loss(loss)]
     if exact is not None:
-        found.append(Evaluation(**common, effort="greedy", metric="exact", value=exact))
-    record = Record(
-        cell=f"{arm}-{trial}-{seed}",
-        arm=arm,
-        task="addition",
-        size="6xs",
-        budget=1e9,
-        seed=seed,
-        status="done",
-        config={"size": {"lr": 0.001 * trial, "width": 8}, "arm": {"name": arm, "steps": 2, "fixed": 1.0}},
-        data={},
-        commit="c",
-        environment={},
-        evaluations=tuple(found),
-    )
-    return Run(planned=planned_trial(trial, seed, arm), record=record)
+        evaluations.append(builders.loss(exact, effort="greedy", metric="exact"))
+    config = {"size": {"lr": 0.001 * trial, "width": 8}, "arm": {"name": arm, "steps": 2, "fixed": 1.0}}
+    return builders.run(planned_trial(trial, seed, arm), *evaluations, config=config, commit="c")
 
 
 def evidence(runs: list[Run], troubles: tuple[Trouble, ...] = ()) -> Evidence:
     cells = tuple(r.planned for r in runs) + tuple(t.planned for t in troubles)
-    manifest = Manifest(
-        name="tune", title="t", question="q", command="c", commit="c", contrasts=(), cells=cells
-    )
+    manifest = builders.manifest(cells, name="tune", commit="c")
     return Evidence(manifest=manifest, runs=tuple(runs), troubles=troubles)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from compare.calibrate import builders
 from compare.store.evidence import Run
 from compare.store.manifest import Contrast, Manifest, PlannedCell, dump
 from compare.store.record import Evaluation
-from tests.compare.planted import scaling
+
+NAME = "ood"
+"""Of the experiment."""
 
 BUDGET, PROBLEMS = 4e11, 100
 Levels = Mapping[str, Sequence[float]]
@@ -56,25 +59,14 @@ GAIN = 0.02
 
 
 def planned(arm: str, seed: int) -> PlannedCell:
-    return PlannedCell(
-        cell=f"{arm}-{seed}",
-        study="letters",
-        arm=arm,
-        task="dataalchemy",
-        size="6xs",
-        budget=BUDGET,
-        seed=seed,
-    )
+    return builders.cell(arm, seed, study="letters", task="dataalchemy", budget=BUDGET, cell=f"{arm}-{seed}")
 
 
 def answered(share: float, axis: str, severity: int, seed: int, **changes: object) -> Evaluation:
     """Exact answers at a share of PROBLEMS; which of them are right depends on all but the arm."""
     right = round(min(max(share, 0.0), 1.0) * PROBLEMS)
     order = np.random.default_rng([seed, severity, len(axis)]).permutation(PROBLEMS)
-    bits = "".join("1" if place < right else "0" for place in order)
-    value = right / PROBLEMS
-    base = scaling.evaluation("exact", value, axis=axis, severity=severity, n=PROBLEMS, outcomes=bits)
-    return replace(base, effort="greedy", sd=(value * (1 - value)) ** 0.5, **changes)  # type: ignore[arg-type]
+    return builders.exact(order < right, axis=axis, severity=severity, **changes)
 
 
 def places(levels: Levels) -> list[tuple[str, int, float]]:
@@ -85,8 +77,7 @@ def places(levels: Levels) -> list[tuple[str, int, float]]:
 
 
 def run(arm: str, seed: int, evaluations: Sequence[Evaluation]) -> Run:
-    cell = planned(arm, seed)
-    return Run(planned=cell, record=scaling.record(cell, tuple(evaluations)))
+    return builders.run(planned(arm, seed), *evaluations)
 
 
 def exact_run(arm: str, seed: int, levels: Levels) -> Run:
@@ -96,7 +87,7 @@ def exact_run(arm: str, seed: int, levels: Levels) -> Run:
 
 def loss_run(arm: str, seed: int, levels: Levels) -> Run:
     """A run with a loss only."""
-    return run(arm, seed, [scaling.evaluation("loss", v, axis=a, severity=s) for a, s, v in places(levels)])
+    return run(arm, seed, [builders.loss(v, axis=a, severity=s) for a, s, v in places(levels)])
 
 
 def finished(cell: PlannedCell) -> tuple[Evaluation, ...]:
@@ -120,14 +111,12 @@ def finished(cell: PlannedCell) -> tuple[Evaluation, ...]:
             ("chain", 1 - 0.25 * severity),
         ):
             found.append(replace(base, metric=metric, value=number, outcomes=""))
-        found.append(
-            scaling.evaluation("loss", loss, axis=axis, severity=severity, effort=base.effort, flops=2e6)
-        )
+        found.append(builders.loss(loss, axis=axis, severity=severity, effort=base.effort, flops=2e6))
     return tuple(found)
 
 
 def manifest(cells: tuple[PlannedCell, ...]) -> Manifest:
-    return scaling.manifest(cells, name="ood", title="Decay", contrasts=CONTRASTS)
+    return builders.manifest(cells, CONTRASTS, name=NAME, title="Decay")
 
 
 def store(path: Path, seeds: int = 3) -> Path:
@@ -135,5 +124,5 @@ def store(path: Path, seeds: int = 3) -> Path:
     cells = tuple(planned(arm, seed) for arm in EXACT for seed in range(seeds))
     dump(path, manifest(cells))
     for cell in cells:
-        scaling.write(path, scaling.record(cell, finished(cell)))
+        builders.write(path, builders.record(cell, finished(cell)))
     return path

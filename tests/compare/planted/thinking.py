@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from compare.analysis.thinking.quantities import CHEAPEST
+from compare.calibrate import builders
 from compare.store.evidence import Run
 from compare.store.manifest import Contrast, PlannedCell, dump
 from compare.store.record import Evaluation
-from tests.compare.planted import scaling
+
+NAME = "thinking"
+"""Of the experiment."""
 
 BUDGET = 1e11
 PROBLEMS = 256
@@ -41,32 +44,17 @@ CONTRASTS = (
 
 
 def planned(arm: str, seed: int, study: str = "sudoku") -> PlannedCell:
-    return PlannedCell(
-        cell=f"{study}-{arm}-{seed}", study=study, arm=arm, task=study, size="6xs", budget=BUDGET, seed=seed
-    )
+    return builders.cell(arm, seed, study=study, budget=BUDGET, cell=f"{study}-{arm}-{seed}")
 
 
 def exact(effort: str, flops: float, bits: str, severity: int = 0) -> Evaluation:
     """An evaluation with these outcomes."""
-    share = bits.count("1") / len(bits)
-    return Evaluation(
-        stage="final",
-        axis="blanks",
-        severity=severity,
-        effort=effort,
-        metric="exact",
-        value=share,
-        n=len(bits),
-        sd=(share * (1 - share)) ** 0.5,
-        outcomes=bits,
-        flops=flops,
-    )
+    return builders.exact(bits, axis="blanks", severity=severity, effort=effort, flops=flops)
 
 
 def run(arm: str, seed: int, *evaluations: Evaluation) -> Run:
     """A finished run with these evaluations and no others."""
-    cell = planned(arm, seed)
-    return Run(planned=cell, record=scaling.record(cell, evaluations))
+    return builders.run(planned(arm, seed), *evaluations)
 
 
 def ladder(arm: str, luck: np.ndarray, severity: int = 0, lift: float = 0.0) -> tuple[Evaluation, ...]:
@@ -87,7 +75,7 @@ def store(path: Path, seeds: int = 5) -> Path:
     rng = np.random.default_rng(5)
     cells = [planned(arm, seed) for arm in LADDERS for seed in range(seeds)]
     cells += [planned("transformer", seed, "sudoku_chain") for seed in range(seeds)]
-    dump(path, scaling.manifest(tuple(cells), contrasts=CONTRASTS, name="thinking"))
+    dump(path, builders.manifest(cells, CONTRASTS, name=NAME))
     hard = rng.random(PROBLEMS)
     for cell in cells:
         luck = np.clip(hard + 0.05 * rng.standard_normal(PROBLEMS), 0, 1)
@@ -97,5 +85,5 @@ def store(path: Path, seeds: int = 5) -> Path:
             evaluations = tuple(replace(e, flops=2 * e.flops) for e in evaluations)
         task = {"kind": "sudoku", "name": cell.task, "side": 4, "chain": chain}
         config = {"arm": {"name": cell.arm}, "task": task}
-        scaling.write(path, scaling.record(cell, evaluations, config=config))
+        builders.write(path, builders.record(cell, evaluations, config=config))
     return path

@@ -1,15 +1,17 @@
 """Synthetic records whose classes of tokens settle when they are told to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from compare.calibrate import builders
 from compare.stats.intervals import Array
 from compare.store.evidence import Run
 from compare.store.manifest import Contrast, Manifest, PlannedCell, dump
-from tests.compare.planted import scaling
+
+NAME = "anatomy"
+"""Of the experiment."""
 
 BUDGET, ROWS, WARM = 5e11, 200, 40
 
@@ -92,15 +94,12 @@ def jitter(rng: np.random.Generator, size: float = 0.05) -> Array:
 
 
 def planned(arm: str, seed: int) -> PlannedCell:
-    return PlannedCell(
-        cell=f"{arm}-{seed}", study="chain", arm=arm, task="chain", size="6xs", budget=BUDGET, seed=seed
-    )
+    return builders.cell(arm, seed, study="chain", budget=BUDGET, cell=f"{arm}-{seed}")
 
 
 def run(arm: str, seed: int, columns: Mapping[str, list[float | None]]) -> Run:
     """A finished run with a history, and no evaluations."""
-    cell = planned(arm, seed)
-    return Run(planned=cell, record=scaling.record(cell, (), history=dict(columns)))
+    return builders.run(planned(arm, seed), history=dict(columns))
 
 
 def store(path: Path, plan: float = 0.6, execute: float = 0.25, seeds: int = 3) -> Path:
@@ -112,20 +111,13 @@ def store(path: Path, plan: float = 0.6, execute: float = 0.25, seeds: int = 3) 
     for cell in cells:
         own = times(plan, execute, (0.02 * rng.standard_normal(len(PLACES))).tolist())
         answers = [
-            replace(_answers(draws[cell.seed], share), effort="sample", stage=stage)
+            builders.exact(draws[cell.seed] < share, axis="digits", effort="sample", stage=stage)
             for stage, share in (("warm_start", 0.4), ("final", 0.4 + GAINS[cell.arm]))
         ]
         columns = history(own, jitter(rng, 0.02))
-        scaling.write(path, scaling.record(cell, tuple(answers), history=columns))
+        builders.write(path, builders.record(cell, answers, history=columns))
     return path
 
 
-def _answers(draws_P: Array, share: float):
-    bits = "".join("1" if draw < share else "0" for draw in draws_P)
-    value = bits.count("1") / len(bits)
-    sd = float(np.sqrt(value * (1 - value)))
-    return scaling.evaluation("exact", value, axis="digits", n=len(bits), sd=sd, outcomes=bits)
-
-
 def manifest(cells: tuple[PlannedCell, ...]) -> Manifest:
-    return scaling.manifest(cells, name="anatomy", title="Anatomy", contrasts=CONTRASTS)
+    return builders.manifest(cells, CONTRASTS, name=NAME, title="Anatomy")

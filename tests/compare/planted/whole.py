@@ -3,9 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+from compare.calibrate import builders
 from compare.store import record as records
 from compare.store.manifest import Contrast, PlannedCell, dump, load
 from tests.compare.planted import ceiling, scaling, shift, thinking
+
+NAME = "whole"
+"""Of the experiment."""
 
 PARTS = {
     "scaling": scaling,
@@ -28,9 +32,9 @@ def store(path: Path) -> Path:
             cells.append(here)
             found = source / "cells" / cell.cell / "record.json"
             try:
-                scaling.write(path, replace(records.load(found), cell=here.cell))
+                builders.write(path, replace(records.load(found), cell=here.cell))
             except (records.RecordError, OSError):
                 continue  # planted as missing or unreadable; missing here
-    changes = {"contrasts": tuple(contrasts), "fit_share": ceiling.SHARE}
-    dump(path, scaling.manifest(tuple(cells), name="whole", title="Everything at once", **changes))
+    changes = {"name": NAME, "title": "Everything at once", "fit_share": ceiling.SHARE}
+    dump(path, builders.manifest(cells, contrasts, **changes))
     return path

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compare.calibrate import builders
 from compare.report import build
 from compare.report.diff import diff
 from tests.compare.planted import ceiling, scaling, tokens, whole
@@ -248,7 +249,7 @@ def test_five_hundred_cells_stay_quick(page: Page, tmp_path: Path) -> None:
     manifest.dump(tmp_path, scaling.manifest(cells))
     rng = np.random.default_rng(0)
     for cell in cells:
-        scaling.write(tmp_path, scaling.finished(cell, rng))
+        builders.write(tmp_path, scaling.finished(cell, rng))
     path = build(tmp_path, "scaling")
     assert path.stat().st_size < 1.5e6
     page.open(path)

@@ -6,25 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from compare.report import build
 from compare.report.page import write
-from tests.compare.planted import (
-    ceiling,
-    energy,
-    scaling,
-    shift,
-    thinking,
-    tokens,
-)
+from tests.compare.conftest import Plant
+from tests.compare.planted import ceiling, energy, scaling, shift, thinking, tokens
 
-STUDIES = {
-    "scaling": scaling,
-    "ceiling": ceiling,
-    "anatomy": tokens,
-    "ood": shift,
-    "thinking": thinking,
-    "pictures": energy,
-}
+STUDIES = {module.NAME: module for module in (scaling, ceiling, tokens, shift, thinking, energy)}
 PLAIN = ("Cells", "Settings")
 """Tables of what is no measured number."""
 
@@ -53,9 +39,9 @@ def unmarked(rows: Iterator[str], mark: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [*STUDIES, "isoflop"])
-def test_every_row_and_figure_leads_to_its_cells(name: str, tmp_path: Path) -> None:
+def test_every_row_and_figure_leads_to_its_cells(name: str, planted_study: Plant, tmp_path: Path) -> None:
     if name in STUDIES:
-        path = build(STUDIES[name].store(tmp_path), name)
+        path = planted_study(STUDIES[name]).page
     else:
         from tests.compare.analysis.scaling.test_axes import sizes_evidence
 

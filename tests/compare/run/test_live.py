@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -36,7 +37,7 @@ from tests.compare.planted.cells import alone
 
 def test_the_line_holds_ceiling_interval_and_where_the_run_stands() -> None:
     entropy = planted.falling(0.5)
-    rewards = planted.lawful(entropy) + planted.noise(planted.np.random.default_rng(0), 0.03)
+    rewards = planted.lawful(entropy) + planted.noise(np.random.default_rng(0), 0.03)
     history = planted.history(entropy, rewards)
     found = re.fullmatch(
         r"entropy law so far: ceiling (\S+) \[(\S+), (\S+)\], now (\S+) at H (\S+)", law_so_far(history).text

@@ -6,8 +6,10 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from compare.calibrate import builders
 from compare.report.__main__ import main
 from compare.report.diff import cells_address, pair
 from compare.store import manifest
@@ -21,7 +23,7 @@ BUDGETS = scaling.BUDGETS[-2:]
 
 def planted(path: Path, seeds: range, **changes: object) -> Path:
     """A store with the synthetic study at two budgets and these seeds."""
-    rng = scaling.np.random.default_rng(seeds.start)
+    rng = np.random.default_rng(seeds.start)
     cells = tuple(
         replace(cell, seed=seed, cell=f"{cell.study}-{cell.arm}-{BUDGETS.index(cell.budget)}-{seed}")
         for cell in scaling.plan(seeds=1, budgets=BUDGETS)
@@ -29,7 +31,7 @@ def planted(path: Path, seeds: range, **changes: object) -> Path:
     )
     manifest.dump(path, scaling.manifest(cells, **changes))
     for cell in cells:
-        scaling.write(path, scaling.finished(cell, rng))
+        builders.write(path, scaling.finished(cell, rng))
     return path
 
 
@@ -149,7 +151,7 @@ def test_one_store_alone_keeps_its_reports_and_moves_with_out(stores, tmp_path: 
 
 def test_a_difference_is_in_what_came_out() -> None:
     cell = scaling.plan()[0]
-    one = scaling.finished(cell, scaling.np.random.default_rng(0))
+    one = scaling.finished(cell, np.random.default_rng(0))
     assert difference(one, replace(one, seconds={"total": 1.0}, commit="other", environment={})) == ""
     assert difference(one, replace(one, status="failed")) == "done and failed"
     assert "steps" in difference(one, replace(one, steps=7))

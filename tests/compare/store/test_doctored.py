@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from compare.calibrate import builders
 from compare.report.__main__ import main
 from compare.store import manifest, redaction
 from compare.store import record as records
@@ -126,11 +128,11 @@ def test_no_secret_user_or_path_is_in_a_record_or_a_report(private, tmp_path: Pa
         f'  File "{home}/x.py", line 1\n  File "/opt/mallory/lib/y.py"\nkey={private["secret"]}, ~/data/z, '
         f"user mallory on workhorse"
     )
-    scaling.write(store, scaling.record(one, (), status="failed", reason=reason, traceback=trace))
-    rng = scaling.np.random.default_rng(0)
+    builders.write(store, scaling.record(one, (), status="failed", reason=reason, traceback=trace))
+    rng = np.random.default_rng(0)
     environment = {"python": "3.12", "note": f"{home}/venv", "token": private["secret"]}
     config = {"arm": {"name": two.arm, "from": f"{home}/models/tiny", "url": f"x:{private['secret']}@y"}}
-    scaling.write(store, replace(scaling.finished(two, rng), environment=environment, config=config))
+    builders.write(store, replace(scaling.finished(two, rng), environment=environment, config=config))
     (store / "cells" / three.cell / "record.json").write_text(f'{{"{home}')
     command = f"python -m compare +experiment=scaling runs={home}/runs task.path={home}/corpus"
     manifest.dump(store, replace(plan, command=redaction.redact(command)))

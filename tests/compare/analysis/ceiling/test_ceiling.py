@@ -14,12 +14,12 @@ from compare.analysis.ceiling.quantities import FORECASTS
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Finding, judge
 from compare.analysis.paired import level
+from compare.calibrate import builders
 from compare.stats.entropy_law import bootstrap_ceilings, ceiling_of_one_run, fit_law, possible
 from compare.stats.intervals import over_seeds
 from compare.stats.rl_history import Unfit, rl_trace, stretches
 from compare.store.evidence import Run
 from tests.compare.planted import ceiling as planted
-from tests.compare.planted import scaling
 
 
 def cohort(*runs: Run) -> Cohort:
@@ -215,7 +215,7 @@ def with_levels(runs: tuple[Run, ...], share: float = 0.9) -> tuple[Run, ...]:
     extra = []
     for seed in range(len(runs)):
         cell = planted.planned("ebt_s1", seed)
-        extra.append(Run(planned=cell, record=scaling.record(cell, (scaling.exact(share, rng, 512),))))
+        extra.append(builders.run(cell, builders.exact(rng.random(512) < share)))
     return runs + tuple(extra)
 
 

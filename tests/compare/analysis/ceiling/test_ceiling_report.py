@@ -16,6 +16,7 @@ from compare.analysis.ceiling.quantities import FORECASTS, QUANTITIES
 from compare.analysis.ceiling.section import possibility
 from compare.analysis.findings import Finding
 from compare.analysis.quantity import check_contrasts
+from compare.calibrate import builders
 from compare.report import build
 from compare.stats.intervals import Estimate
 from compare.store import evidence, manifest
@@ -142,7 +143,7 @@ def test_a_run_that_cannot_be_fitted_is_named_in_the_report(store: Path, tmp_pat
     manifest.dump(tmp_path, replace(planted.manifest(cells), contrasts=()))
     flat = planted.history(planted.falling(0.5), planted.falling(1.0))
     for cell in cells:
-        scaling.write(tmp_path, scaling.record(cell, (), history=flat))
+        builders.write(tmp_path, builders.record(cell, (), history=flat))
     text = visible(build(tmp_path, "ceiling").read_text(encoding="utf-8"))
     assert "rl_grpo, seed 0: reward is constant where the law is fitted" in text
     assert "not fitted" in text

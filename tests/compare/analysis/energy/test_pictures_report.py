@@ -11,10 +11,10 @@ from compare.analysis.blocks import Block, Bold, Callout, Figures, Table
 from compare.analysis.drawing import Figure
 from compare.analysis.energy.figures import boards, chosen_steps
 from compare.analysis.energy.section import answers, differences
+from compare.calibrate import builders
 from compare.report import build
 from compare.store import manifest
 from tests.compare.planted import energy as planted
-from tests.compare.planted import scaling
 from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
 PLANTED, NAME = planted, "pictures"
@@ -146,7 +146,7 @@ def test_a_long_descent_is_shown_in_part(tmp_path: Path) -> None:
         )
         shown = tuple(planted.board(c, steps=long) for c in (False, True))
         trace = replace(base, courses=courses, examples=shown)
-        scaling.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
+        builders.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
     manifest.dump(tmp_path, planted.manifest(cells))
     text = visible(build(tmp_path, "pictures").read_text(encoding="utf-8"))
     assert "Not every step is shown." in text
@@ -165,7 +165,7 @@ def test_all_right_is_said_to_be_unmeasured(tmp_path: Path) -> None:
     cells = tuple(planted.planned("ebt_s1", seed) for seed in range(2))
     for cell in cells:
         trace = planted.descent(1.0, rng, right=1.0)
-        scaling.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
+        builders.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
     manifest.dump(tmp_path, planted.manifest(cells))
     text = visible(build(tmp_path, "pictures").read_text(encoding="utf-8"))
     assert "Does low energy mean right? Not measured (ebt_s1 in distribution)." in text
@@ -191,14 +191,14 @@ def test_runs_of_another_number_of_steps_do_not_break_the_page(tmp_path: Path) -
                 for c in trace.courses
             )
             trace = replace(trace, courses=courses, examples=())
-        scaling.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
+        builders.write(tmp_path, planted.record(cell, (trace,), kind="sudoku", side=4))
     manifest.dump(tmp_path, planted.manifest(cells))
     assert "Pictures of thinking" in visible(build(tmp_path, "pictures").read_text(encoding="utf-8"))
 
 
 def test_without_traces_there_is_no_section(tmp_path: Path) -> None:
     cell = planted.planned("ebt_s1", 0)
-    scaling.write(tmp_path, planted.record(cell, ()))
+    builders.write(tmp_path, planted.record(cell, ()))
     manifest.dump(tmp_path, planted.manifest((cell,)))
     assert "Pictures of thinking" not in build(tmp_path, "pictures").read_text(encoding="utf-8")
     assert "Pictures" not in (tmp_path / "reports/pictures/report.md").read_text(encoding="utf-8")

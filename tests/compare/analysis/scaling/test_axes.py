@@ -5,14 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compare.analysis.scaling.more_figures import isoflop_figure, residual_figure
 
 from compare.analysis.analyse import analyse
 from compare.analysis.drawing import colours
-from compare.analysis.findings import judge
-from compare.analysis.paired import final_difference
 from compare.analysis.scaling.figures import loss_figure
+from compare.analysis.scaling.fit_figures import isoflop_figure, residual_figure
 from compare.analysis.scaling.isoflop import parabolas
+from compare.calibrate import builders
 from compare.folders import conf_folder
 from compare.store import manifest as manifests
 from compare.store.evidence import Evidence, Run
@@ -40,7 +39,7 @@ def by_depth(noise: float, **changes: object) -> Evidence:
             for seed in range(3):
                 loss = 3 * layers**slope * float(np.exp(noise * rng.standard_normal()))
                 cell = planned(arm, rung, seed)
-                entry = scaling.record(cell, (scaling.evaluation("loss", loss),))
+                entry = builders.record(cell, (builders.loss(loss),))
                 runs.append(Run(planned=cell, record=replace(entry, config={"size": {"layers": layers}})))
     contrast = Contrast(
         study="text", arm="ebt_s1", baseline="transformer", quantity="slope_ratio", margin=0.1
@@ -65,13 +64,13 @@ def test_the_ratio_of_slopes_is_read_against_the_axis_of_the_experiment() -> Non
     assert finding.low <= 0.25 <= finding.high
     assert finding.verdict == "ahead"
     assert len(finding.records) == 24
-    (study,) = results.studies
+    study = results.studies[0].measured["scaling"]
     assert not study.fits  # a law in compute says nothing about depth
     assert [m.compute for m in study.loss if m.arm == "ebt_s1"] == list(DEPTHS)
-    figure = loss_figure(study, colours(study.arms))
+    figure = loss_figure(study, colours(study.cohort.arms))
     assert figure is not None
     assert "text: loss against layers" in figure.svg
-    assert residual_figure(study, colours(study.arms)) is None
+    assert residual_figure(study, colours(study.cohort.arms)) is None
 
 
 def test_on_another_axis_findings_speak_of_rungs_and_on_flops_of_budgets() -> None:
@@ -82,8 +81,9 @@ def test_on_another_axis_findings_speak_of_rungs_and_on_flops_of_budgets() -> No
     assert len(loss.records) == 6
     runs = by_depth(0.001).runs
     in_flops = tuple(replace(r, planned=replace(r.planned, rung=0)) for r in runs if r.planned.rung == 4)
-    usual = final_difference("text", in_flops, "ebt_s1", "transformer", "final_loss")
-    assert judge([usual])[0].label == "loss difference at the largest budget"
+    found = analyse(builders.finished((), in_flops), draws=20).findings
+    (usual,) = [f for f in found if f.quantity == "final_loss"]
+    assert usual.label == "loss difference at the largest budget"
 
 
 def test_the_table_of_shift_rests_on_the_largest_rung_alone() -> None:
@@ -95,9 +95,9 @@ def test_the_table_of_shift_rests_on_the_largest_rung_alone() -> None:
         if (e := run.record.evaluations)
     )
     (study,) = analyse(replace(evidence, runs=shifted), draws=20).studies
-    assert {(row.arm, row.records) for row in study.shift} == {
-        (arm, tuple(f"{arm}-{len(DEPTHS)}-{seed}" for seed in range(3))) for arm in SLOPES
-    }
+    assert {
+        (arm.arm, tuple(run.planned.cell for run in arm.runs)) for arm in study.measured["shift"].arms
+    } == {(arm, tuple(f"{arm}-{len(DEPTHS)}-{seed}" for seed in range(3))) for arm in SLOPES}
 
 
 def test_a_ratio_to_a_slope_that_is_not_told_from_zero_is_undecided() -> None:
@@ -139,7 +139,7 @@ def sizes(best: float, noise: float, seeds: int = 3, bend: float = 0.05) -> tupl
         for seed in range(seeds):
             loss = 2 * np.exp(bend * np.log(parameters / best) ** 2 + noise * rng.standard_normal())
             cell = planned("ebt_s1", rung, seed, 1e11)
-            entry = scaling.record(cell, (scaling.evaluation("loss", float(loss)),))
+            entry = builders.record(cell, (builders.loss(float(loss)),))
             entry = replace(entry, parameters={"total": int(parameters), "non_embedding": int(parameters)})
             runs.append(Run(planned=cell, record=entry))
     return tuple(runs)
@@ -188,9 +188,9 @@ def sizes_evidence() -> Evidence:
 
 def test_the_figures_say_in_words_what_they_show() -> None:
     results = analyse(sizes_evidence(), draws=100)
-    (study,) = results.studies
+    study = results.studies[0].measured["scaling"]
     assert not results.findings
-    figure = isoflop_figure(study, colours(study.arms))
+    figure = isoflop_figure(study, colours(study.cohort.arms))
     assert figure is not None
     assert "ebt_s1 at 1e+11 FLOPs: optimum" in figure.svg
 

@@ -12,9 +12,9 @@ from compare.analysis.findings import Draft, Finding, judge
 from compare.analysis.tokens.analysis import ANALYSIS
 from compare.analysis.tokens.measure import AnatomyStudy, Phase, curves, measure
 from compare.analysis.tokens.section import two_phases
+from compare.calibrate import builders
 from compare.stats.half_fall import half_falls, labellings, lags, relabelling_p, running_mean
 from compare.store.evidence import Run
-from tests.compare.planted import scaling
 from tests.compare.planted import tokens as planted
 
 EXECUTE = "execute_tokens"
@@ -256,7 +256,7 @@ def test_gaps_are_bridged_and_places_of_mostly_gaps_left_out() -> None:
 
 def test_a_history_without_a_probe_has_no_anatomy() -> None:
     cell = planted.planned("rl_grpo", 0)
-    assert measure(cohort(Run(planned=cell, record=scaling.record(cell, ())))) is None
+    assert measure(cohort(builders.run(cell))) is None
 
 
 # Gains.
@@ -270,13 +270,11 @@ def test_the_extra_gain_by_hand() -> None:
         for seed, bits in enumerate(after):
             cell = planted.planned(arm, seed)
             answers = [
-                scaling.evaluation(
-                    "exact", b.count("1") / 4, effort="sample", n=4, sd=0.5, outcomes=b, stage=stage
-                )
+                builders.exact(b, effort="sample", stage=stage)
                 for stage, b in (("warm_start", before), ("final", bits))
             ]
-            record = scaling.record(cell, tuple(answers), history=planted.history(planted.times(0.6, 0.3)))
-            found.append(Run(planned=cell, record=record))
+            columns = planted.history(planted.times(0.6, 0.3))
+            found.append(builders.run(cell, *answers, history=columns))
         return found
 
     every = (

@@ -11,10 +11,10 @@ from compare.analysis.base import Results
 from compare.analysis.blocks import Block, Callout, figures_of
 from compare.analysis.quantity import check_contrasts
 from compare.analysis.tokens.quantities import QUANTITIES
+from compare.calibrate import builders
 from compare.report import build
 from compare.store import evidence, manifest
 from compare.store.manifest import Contrast
-from tests.compare.planted import scaling
 from tests.compare.planted import tokens as planted
 from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
 
@@ -116,7 +116,7 @@ def test_a_run_without_classes_is_shown_as_far_as_it_goes(tmp_path: Path) -> Non
         if not any(f"_{c}" in k for c in classes)
     }
     for cell in cells:
-        scaling.write(tmp_path, scaling.record(cell, (), history=columns))
+        builders.write(tmp_path, builders.record(cell, (), history=columns))
     text = visible(build(tmp_path, "anatomy").read_text(encoding="utf-8"))
     assert "holds 70% of all entropy." in text
     assert "Not tested, its history has no classes of tokens, or fewer than 20 updates (rl_grpo)." in text
