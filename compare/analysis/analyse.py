@@ -54,15 +54,21 @@ def analyse(
         )
         measured = {key: analysis.measure(cohort) for key, analysis in analyses().items()}
         studies[name] = Study(cohort=cohort, measured=measured)
+    manifest = evidence.manifest
     primary = [
-        _primary(studies[contrast.study], contrast, evidence) for contrast in evidence.manifest.contrasts
+        _draft(studies[contrast.study], contrast, evidence, primary=True) for contrast in manifest.contrasts
     ]
     asked = {_topic(draft) for draft in primary}
     exploratory: tuple[Finding, ...] = ()
-    for study in studies.values():
-        drafts = [d for d in _explored(study) if d.estimate is not None and _topic(d) not in asked]
-        drafts = [replace(d, caveats=d.caveats + caveats.of_explored(d, evidence)) for d in drafts]
-        exploratory += judge(drafts)
+    # Where sizes are compared with one another, no one of them stands for an arm.
+    for study in studies.values() if manifest.axis != "isoflop" else ():
+        contrasts = [
+            contrast
+            for name, analysis in analyses().items()
+            for contrast in analysis.explore(study.cohort, study.measured[name])
+        ]
+        drafts = [_draft(study, contrast, evidence) for contrast in contrasts]
+        exploratory += judge([d for d in drafts if d.estimate is not None and _topic(d) not in asked])
     return Results(evidence=evidence, studies=tuple(studies.values()), findings=judge(primary) + exploratory)
 
 
@@ -83,23 +89,9 @@ def _topic(draft: Draft) -> tuple[str, ...]:
     return draft.study, draft.arm, draft.baseline, draft.quantity, draft.axis
 
 
-def _compare(study: Study, contrast: Contrast) -> Draft:
+def _draft(study: Study, contrast: Contrast, evidence: Evidence, *, primary: bool = False) -> Draft:
     name = registry.owner(contrast.quantity)
-    return analyses()[name].compare(study.cohort, study.measured[name], contrast)
-
-
-def _primary(study: Study, contrast: Contrast, evidence: Evidence) -> Draft:
-    draft = _compare(study, contrast)
-    general = caveats.of_primary((contrast.arm, contrast.baseline), study.name, study.cohort.runs, evidence)
-    return replace(draft, primary=True, margin=contrast.margin, caveats=draft.caveats + general)
-
-
-def _explored(study: Study) -> list[Draft]:
-    """Nothing where sizes are compared with one another: no one of them stands for an arm."""
-    if study.cohort.axis == "isoflop":
-        return []
-    return [
-        _compare(study, contrast)
-        for name, analysis in analyses().items()
-        for contrast in analysis.explore(study.cohort, study.measured[name])
-    ]
+    draft = analyses()[name].compare(study.cohort, study.measured[name], contrast)
+    general = caveats.of_named(contrast, study.cohort.runs, evidence) if primary else ()
+    general += caveats.unequal_tuning(contrast, evidence)
+    return replace(draft, primary=primary, margin=contrast.margin, caveats=draft.caveats + general)

@@ -6,6 +6,7 @@ all figures, from Okabe and Ito's palette, which survives colour blindness.
 """
 
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -80,16 +81,11 @@ def standalone(figure: Figure) -> str:
 
 def colours(arms: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each arm, the same whatever subset a figure shows."""
-    names = sorted(
-        set(arms), key=lambda arm: (list(PALETTE).index(arm) if arm in PALETTE else len(PALETTE), arm)
-    )
-    others = [name for name in names if name not in PALETTE]
-    out = {}
-    for name in names:
-        colour = PALETTE.get(name) or SPARE[others.index(name) % len(SPARE)]
-        order = list(PALETTE).index(name) if name in PALETTE else len(PALETTE) + others.index(name)
-        out[name] = (colour, MARKERS[order % len(MARKERS)])
-    return out
+    shown = set(arms)
+    others = sorted(shown - PALETTE.keys())
+    tints = [*PALETTE.values(), *(SPARE[i % len(SPARE)] for i in range(len(others)))]
+    looks = zip([*PALETTE, *others], tints, itertools.cycle(MARKERS), strict=False)
+    return {name: (colour, marker) for name, colour, marker in looks if name in shown}
 
 
 def draw_figure(

@@ -6,48 +6,51 @@ compare/stats/intervals.py; a ratio is judged on its logarithm, where no differe
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from compare.analysis import registry
 from compare.analysis.quantity import VERDICT_WORDS
-from compare.stats.intervals import Estimate, holm, verdict
+from compare.stats.intervals import UNMEASURED, Estimate, holm, verdict
 from compare.stats.power import seeds_needed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draft:
-    """A comparison that is measured but not yet judged: the correction needs its whole family."""
+class Comparison:
+    """What is compared with what, and what limits it."""
 
     study: str
     arm: str
     """As a claim names it, with effort and severity if the contrast chose them."""
     baseline: str
     quantity: str
-    estimate: Estimate | None
-    """Difference with null zero (a ratio's logarithm); None if it could not be measured."""
+    axis: str = ""
+    """Axis of shift; empty: none, or all of them."""
     margin: float = 0.0
     """Half-width of equivalence stated beforehand; 0 if none was."""
     primary: bool = False
+    """Whether it was named beforehand."""
     caveats: tuple[str, ...] = ()
     """Why it could not be measured, or what limits it."""
     records: tuple[str, ...] = ()
     """Cells it rests on."""
-    axis: str = ""
-    """Axis of shift; empty: none, or all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draft(Comparison):
+    """A comparison that is measured but not yet judged: the correction needs its whole family."""
+
+    estimate: Estimate | None
+    """Difference with null zero (a ratio's logarithm); None if it could not be measured."""
     point: str = "budget"
     """What tells the points of an arm apart: `budget`, or `rung` where the axis is not FLOPs."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Finding(Comparison):
     """One judged comparison; every number a report prints about it."""
 
     claim: str
     """A sentence that holds the estimate, the interval, n and the verdict."""
-    study: str
-    arm: str
-    baseline: str
-    quantity: str
     label: str
     estimate: float | None
     """In the quantity's unit; None if it could not be measured."""
@@ -63,26 +66,18 @@ class Finding:
     p: float
     p_holm: float
     """Adjusted over all primary findings, or over the exploratory ones of its study."""
-    primary: bool
-    margin: float
     seeds_needed: int | None
     """Seeds that would decide an undecided finding, if that can be said."""
-    caveats: tuple[str, ...]
-    records: tuple[str, ...]
     single_run: bool
     degrees: float
     """Degrees of freedom of the interval."""
-    axis: str = ""
-    """Axis of shift; empty: none, or all of them."""
 
     @property
     def value_text(self) -> str:
         """Estimate with unit; a difference carries its sign."""
-        return (
-            "not measured"
-            if self.estimate is None
-            else number(self.estimate, self.digits, self.ratio) + self.unit
-        )
+        if self.estimate is None:
+            return "not measured"
+        return number(self.estimate, self.digits, self.ratio) + self.unit
 
     @property
     def interval_text(self) -> str:
@@ -118,24 +113,17 @@ def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
     """One verdict; `comparisons` are those of its family that Holm's correction has not settled before it."""
     spec = registry.quantities()[draft.quantity]
     label = spec.label.format(point=draft.point)
-    e = draft.estimate
-    if e is None:
-        e = Estimate(value=0.0, low=-math.inf, high=math.inf, p=1.0, n=0, single_run=False)
+    e = draft.estimate or UNMEASURED
     margin = math.log1p(draft.margin) if spec.ratio else draft.margin
     # One run shows nothing of what another seed would do, whatever its interval over problems.
-    decision = (
-        "undecided"
-        if e.single_run
-        else verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
-    )
+    decision, needed = "undecided", None
+    if not e.single_run:
+        decision = verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
+        needed = seeds_needed(e, margin, comparisons) if decision == "undecided" else None
     scale = _exp if spec.ratio else float
-    needed = seeds_needed(e, margin, comparisons) if decision == "undecided" and not e.single_run else None
     finding = Finding(
+        **{field.name: getattr(draft, field.name) for field in fields(Comparison)},
         claim="",
-        study=draft.study,
-        arm=draft.arm,
-        baseline=draft.baseline,
-        quantity=draft.quantity,
         label=f"{label}, axis {draft.axis}" if draft.axis else label,
         estimate=None if draft.estimate is None else scale(e.value),
         low=scale(e.low),
@@ -147,13 +135,8 @@ def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
         verdict=decision,
         p=e.p,
         p_holm=p_holm,
-        primary=draft.primary,
-        margin=draft.margin,
         seeds_needed=needed,
-        caveats=draft.caveats,
-        records=draft.records,
         single_run=e.single_run,
-        axis=draft.axis,
         degrees=e.degrees,
     )
     return replace(finding, claim=_claim(finding))
@@ -185,11 +168,10 @@ def _claim(finding: Finding) -> str:
     if finding.verdict == "equivalent" and told:
         text += f"; told from {null:g}, and still within the margin"
     if finding.verdict == "undecided" and finding.seeds_needed is not None:
-        text += (
-            f"; about {finding.seeds_needed} seeds would decide if it is what it looks like"
-            if finding.seeds_needed <= 1000
-            else ("; more than 1000 seeds would be needed to decide")
-        )
+        if finding.seeds_needed <= 1000:
+            text += f"; about {finding.seeds_needed} seeds would decide if it is what it looks like"
+        else:
+            text += "; more than 1000 seeds would be needed to decide"
     return text + "."
 
 

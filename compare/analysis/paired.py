@@ -64,17 +64,12 @@ def share(values: Sequence[float]) -> Estimate | None:
 
 def difference(pairs: Sequence[tuple[Evaluation, Evaluation]], *, sign: int = 1) -> Estimate:
     """First less second of each pair, times sign, over seeds and, for exact answers, problems."""
-    if pairs[0][0].metric != "exact":
-        return _loss(pairs, sign)
-    if len({e.n for pair in pairs for e in pair}) > 1:
-        return over_seeds(np.array([sign * (a.value - b.value) for a, b in pairs]))
-    mine, theirs = (outcomes([pair[i] for pair in pairs]) for i in (0, 1))
-    return over_seeds_and_problems(sign * (mine - theirs))
-
-
-def _loss(pairs: Sequence[tuple[Evaluation, Evaluation]], sign: int) -> Estimate:
+    exact = pairs[0][0].metric == "exact"
+    if exact and len({e.n for pair in pairs for e in pair}) == 1:
+        mine, theirs = (outcomes([pair[i] for pair in pairs]) for i in (0, 1))
+        return over_seeds_and_problems(sign * (mine - theirs))
     differences_S = sign * np.array([a.value - b.value for a, b in pairs])
-    if len(pairs) > 1:
+    if exact or len(pairs) > 1:
         return over_seeds(differences_S)
     # One seed: only the problems' own spread is known, and an unpaired one at that.
     ((a, b),) = pairs

@@ -20,6 +20,10 @@ NAMES = (
 )
 
 
+def _of(name: str) -> dict[str, Quantity]:
+    return import_module(f"compare.analysis.{name}.quantities").QUANTITIES
+
+
 @cache
 def quantities() -> dict[str, Quantity]:
     """Every quantity by name. Imports nothing heavy.
@@ -29,17 +33,13 @@ def quantities() -> dict[str, Quantity]:
     """
     table: dict[str, Quantity] = {}
     for name in NAMES:
-        own = import_module(f"compare.analysis.{name}.quantities").QUANTITIES
-        if table.keys() & own.keys():
-            raise ValueError(
-                f"analysis {name}: quantity {next(iter(table.keys() & own.keys()))} stands twice"
-            )
-        table |= own
+        if twice := table.keys() & _of(name).keys():
+            raise ValueError(f"analysis {name}: quantity {next(iter(twice))} stands twice")
+        table |= _of(name)
     return table
 
 
 @cache
 def owner(quantity: str) -> str:
     """The name of the analysis that measures a quantity."""
-    modules = {name: import_module(f"compare.analysis.{name}.quantities") for name in NAMES}
-    return next(name for name, module in modules.items() if quantity in module.QUANTITIES)
+    return next(name for name in NAMES if quantity in _of(name))

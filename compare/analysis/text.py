@@ -3,18 +3,10 @@
 import math
 import re
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-
-class Interval(Protocol):
-    """Whatever has a value and the ends of its 95% interval."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def low(self) -> float: ...
-    @property
-    def high(self) -> float: ...
+if TYPE_CHECKING:  # a running cell words its news without importing scipy
+    from compare.stats.intervals import Interval
 
 
 def count_text(value: float) -> str:
@@ -22,7 +14,7 @@ def count_text(value: float) -> str:
     return re.sub(r"e\+?(-?)0*(\d+)", r"e\1\2", f"{value:.3g}")
 
 
-def interval_text(interval: Interval | None, digits: int = 3) -> str:
+def interval_text(interval: "Interval | None", digits: int = 3) -> str:
     """Value and 95% interval; a dash where there is none."""
     if interval is None:
         return "–"
@@ -32,7 +24,7 @@ def interval_text(interval: Interval | None, digits: int = 3) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def big_interval_text(interval: Interval | None) -> str:
+def big_interval_text(interval: "Interval | None") -> str:
     """The same for numbers that span decades."""
     if interval is None:
         return "–"
