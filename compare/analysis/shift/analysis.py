@@ -1,6 +1,6 @@
 """Who decays slower away from the training distribution, and does thinking help more there?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -20,10 +20,8 @@ from compare.store.manifest import Contrast
 
 FLOOR = 0.02
 """Exact answers below which nothing is left to lose."""
-
 UNLIKE = 0.75
 """Share of the other's exact answers in distribution below which an arm has notably less to lose."""
-
 WEAK = 0.2
 """Exact answers in distribution below which there is little to lose."""
 
@@ -69,7 +67,11 @@ class ShiftAnalysis(Analysis[Shift]):
         return [(cohort, shift) for cohort, shift in studies if cohort.asked & ASKED.keys()]
 
     def opening(self, studies: Studies[Shift]) -> str:
-        return section.OPENING
+        return (
+            "Every arm at the study's largest budget, answering in its default way. Severity 0 is in "
+            "distribution, held out. The slope is what a metric loses per severity, by least squares; the "
+            "retained share is mean exact answers over the shifted severities over those in distribution."
+        )
 
     def part(self, cohort: Cohort, measured: Shift, findings: Sequence[Finding], look: LookOf) -> list[Block]:
         return [
@@ -102,7 +104,7 @@ def _against(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
         return replace(blank, caveats=(matched,))
     caveats = matched.caveats
     if blank.quantity in DECAY and metric == "exact":
-        caveats += _limits(*matched.values)
+        caveats = (*caveats, *_limits(*matched.values))
     if blank.quantity == "retained_share":
         return _retained(blank, matched.values, caveats)
     weights_K = measure.slope_weights(severities)
@@ -128,37 +130,29 @@ def _retained(blank: Draft, sides: Sequence[Sequence[Track]], caveats: tuple[str
     return replace(blank, estimate=measure.retained_share(*sides), caveats=caveats + lost, records=cells)
 
 
-def _limits(*sides: Sequence[Track]) -> tuple[str, ...]:
+def _limits(*sides: Sequence[Track]) -> Iterator[str]:
     """What keeps a decay of exact answers from meaning what it seems to."""
     levels = {side[0].run.planned.arm: np.mean([1 - t.worse_K for t in side], axis=0) for side in sides}
     starts = [level_K[0] for level_K in levels.values()]
-    caveats = [
-        f"{arm} has {start:.2f} exact in distribution: there is little to lose"
-        for arm, start in zip(levels, starts, strict=True)
-        if start < WEAK
-    ]
+    for arm, start in zip(levels, starts, strict=True):
+        if start < WEAK:
+            yield f"{arm} has {start:.2f} exact in distribution: there is little to lose"
     if min(starts) < UNLIKE * max(starts):
-        caveats.append(
-            f"exact in distribution {starts[0]:.2f} against {starts[1]:.2f}: the weaker has less to lose, "
-            "see the retained share"
-        )
+        unlike = f"exact in distribution {starts[0]:.2f} against {starts[1]:.2f}"
+        yield f"{unlike}: the weaker has less to lose, see the retained share"
     if all(level_K[1:].max() < FLOOR for level_K in levels.values()):
-        caveats.append(
-            f"under {FLOOR:g} exact at every shift on both sides: slopes differ only as the levels in "
-            "distribution do"
-        )
-    return tuple(caveats)
+        low = f"under {FLOOR:g} exact at every shift on both sides"
+        yield f"{low}: slopes differ only as the levels in distribution do"
 
 
 def _thinking(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
     """Rank correlation of an arm's gain from thinking with severity, run by run."""
     metric = "loss" if blank.quantity == "thinking_shift_loss" else "exact"
     where = places(shift.axes, blank.axis)
-    if blank.arm not in cohort.arms:
-        return replace(blank, caveats=(f"{blank.arm}: no finished run",))
     matched = cohort.match((blank.arm, lambda run: gain(run, metric, where)))
     if isinstance(matched, str):
-        return replace(blank, caveats=(f"{blank.arm}: not answered at two efforts of thinking",))
+        lack = "not answered at two efforts of thinking" if blank.arm in cohort.arms else "no finished run"
+        return replace(blank, caveats=(f"{blank.arm}: {lack}",))
     (gains,) = matched.values
     cells = tuple(gain.run.planned.cell for gain in gains if gain.varies)
     caveats = matched.caveats + uncorrelated(gains)

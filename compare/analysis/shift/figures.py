@@ -24,13 +24,10 @@ def of_shift(name: str, shift: Shift, look: LookOf) -> list[Figures]:
     """The map, at full width, and the others; those that have something to show."""
     curves = [curve_figure(name, shift, axis, metric, look) for axis, metric in product(shift.axes, LABELS)]
     gains = [gain_figure(name, shift, metric, look) for metric in LABELS]
-    wide, others = (
-        tuple(figure for figure in drawn if figure is not None)
-        for drawn in ([map_figure(name, shift)], curves + gains)
-    )
     return [
-        *([Figures(figures=wide, wide=True)] if wide else []),
-        *([Figures(figures=others)] if others else []),
+        Figures(figures=shown, wide=wide)
+        for wide, drawn in ((True, [map_figure(name, shift)]), (False, curves + gains))
+        if (shown := tuple(figure for figure in drawn if figure is not None))
     ]
 
 
@@ -75,18 +72,16 @@ def map_figure(name: str, shift: Shift) -> Figure | None:
         ax.grid(visible=False)
         ax.spines[:].set_visible(False)
 
-    courses = (
-        f"{arm}: " + ", ".join(f"{axis} {s} {value:.2f}" for (axis, s), value in own.items())
-        for arm, own in levels.items()
-    )
-    cells = tuple(dict.fromkeys(cell for _, decay in decays for cell in decay.cells))
     return draw_figure(
         f"{name}-ood-map",
         f"{name}: exact answers by axis and severity",
         "Means over seeds, each arm answering in its default way. Severity 0: held out, not shifted.",
         draw,
-        "; ".join(courses),
-        cells,
+        "; ".join(
+            f"{arm}: " + ", ".join(f"{axis} {s} {value:.2f}" for (axis, s), value in own.items())
+            for arm, own in levels.items()
+        ),
+        tuple(dict.fromkeys(cell for _, decay in decays for cell in decay.cells)),
     )
 
 
@@ -108,21 +103,20 @@ def curve_figure(name: str, shift: Shift, axis: str, metric: str, look: LookOf) 
         ax.xaxis.set_major_locator(FixedLocator(list(shift.axes[axis])))
         # Student's t at three seeds reaches far; of a loss the points are what must be read.
         largest = max(e.value for _, decay in shown for track in decay.tracks for e in track.at)
-        ax.set_ylim(*((-0.03, 1.03) if metric == "exact" else (0, 1.1 * largest)))
-        ax.set(xlabel=f"severity of {axis}; 0 is in distribution, held out", ylabel=LABELS[metric])
+        ax.set(ylabel=LABELS[metric], ylim=(-0.03, 1.03) if metric == "exact" else (0, 1.1 * largest))
+        ax.set_xlabel(f"severity of {axis}; 0 is in distribution, held out")
 
-    courses = (
-        f"{arm}: {', '.join(f'{level.value:.3g}' for level in decay.levels)} at severities "
-        f"{', '.join(map(str, decay.severities))}"
-        for arm, decay in shown
-    )
     return draw_figure(
         f"{name}-ood-{axis}-{metric}",
         f"{name}: {LABELS[metric].split(',')[0]} along {axis}",
         "Small points: seeds. Large: means, with 95% intervals, cut at the frame. Arms shifted sideways a "
         "little.",
         draw,
-        "; ".join(courses),
+        "; ".join(
+            f"{arm}: {', '.join(f'{level.value:.3g}' for level in decay.levels)} at severities "
+            f"{', '.join(map(str, decay.severities))}"
+            for arm, decay in shown
+        ),
         tuple(cell for _, decay in shown for cell in decay.cells),
     )
 
@@ -143,22 +137,20 @@ def gain_figure(name: str, shift: Shift, metric: str, look: LookOf) -> Figure | 
             ax.plot(x, [e.value for _, e in gains], marker, markersize=6, color=colour, label=label)
             draw_bars(ax, x, [e for _, e in gains], colour)
         reach = max(0.01, *(1.6 * abs(e.value) for _, _, gains in shown for _, e in gains))
-        ax.set_ylim(-reach, reach)
         ax.yaxis.set_major_locator(MaxNLocator(6))
         ax.set_xticks(range(len(labels)), labels, fontsize=9)
         unit = "exact answers gained" if metric == "exact" else "nats per token saved"
-        ax.set(xlabel="severity, and axis of shift", ylabel=unit)
+        ax.set(xlabel="severity, and axis of shift", ylabel=unit, ylim=(-reach, reach))
 
-    courses = (
-        f"{arm}: " + ", ".join(f"{axis} {s} {e.value:+.3g}" for (axis, s), e in gains)
-        for arm, _, gains in shown
-    )
     return draw_figure(
         f"{name}-ood-thinking-{metric}",
         f"{name}: gain from thinking by severity, in {'exact answers' if metric == 'exact' else 'loss'}",
         "The most thinking less the least, means over seeds with 95% Student's t intervals, cut at the "
         "frame. Above 0 thinking helps.",
         draw,
-        "; ".join(courses),
+        "; ".join(
+            f"{arm}: " + ", ".join(f"{axis} {s} {e.value:+.3g}" for (axis, s), e in gains)
+            for arm, _, gains in shown
+        ),
         tuple(gain.run.planned.cell for _, own, _ in shown for gain in own),
     )

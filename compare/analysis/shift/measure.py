@@ -29,7 +29,6 @@ from compare.store.record import Evaluation
 
 METRICS = ("exact", "loss")
 """Metrics that decay."""
-
 ERRORS = ("answer", "plan", "execution", "chain", "edit")
 """What can go wrong with an answer: 1 less a share of right answers or chains, but for `edit`, a distance."""
 
@@ -61,14 +60,12 @@ class Decay:
 
     axis: str
     metric: str
-    """One of METRICS."""
     severities: tuple[int, ...]
     """From 0 up."""
     tracks: tuple[Track, ...]
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """Those it rests on."""
         return tuple(track.run.planned.cell for track in self.tracks)
 
     @cached_property
@@ -117,7 +114,6 @@ class ArmDecay:
         return tuple(out)
 
     def decay(self, metric: str, axis: str) -> Decay | None:
-        """The decay of a metric along an axis, if it was measured."""
         return next((d for d in self.decays if (d.metric, d.axis) == (metric, axis)), None)
 
     @cached_property
@@ -157,10 +153,8 @@ class Shift:
 def measure(cohort: Cohort) -> Shift | None:
     """None if nothing was measured under shift."""
     members = {arm: cohort.top(arm, look=_shifted) for arm in cohort.arms}
-    severities: dict[str, set[int]] = {}
-    for runs in members.values():
-        for axis, severity in (place for run in runs for place in _shifted(run) or ()):
-            severities.setdefault(axis, {0}).add(severity)
+    seen = [place for runs in members.values() for run in runs for place in _shifted(run) or ()]
+    severities = {axis: {0, *(s for along, s in seen if along == axis)} for axis, _ in seen}
     axes = {axis: tuple(sorted(own)) for axis, own in severities.items() if len(own) > 1}
     arms = tuple(ArmDecay(arm=arm, runs=runs, axes=axes) for arm, runs in members.items() if runs)
     return Shift(axes=axes, arms=arms) if arms else None

@@ -11,6 +11,7 @@ _along = partial(Quantity, chooses=("axis",), largest_budget=True, shifted=True)
 _slope = partial(
     _along, higher_is_better=False, words={"ahead": "decays slower than", "behind": "decays faster than"}
 )
+_added = partial(Quantity, higher_is_better=False, announced=False)
 _thinking = partial(
     _along,
     higher_is_better=True,
@@ -46,17 +47,9 @@ ASKED = {**DECAY, **THINKING_SHIFT}
 """One of them puts the section on decay into the report."""
 
 INCREASE = {
-    "shift_error": Quantity(
-        label="difference in answer error added by the shift (less is better)",
-        higher_is_better=False,
-        announced=False,
-    ),
-    "shift_loss": Quantity(
-        label="difference in loss added by the shift (less is better)",
-        unit=" nats",
-        higher_is_better=False,
-        digits=4,
-        announced=False,
+    "shift_error": _added(label="difference in answer error added by the shift (less is better)"),
+    "shift_loss": _added(
+        label="difference in loss added by the shift (less is better)", unit=" nats", digits=4
     ),
 }
 """Of two arms from severity 0 to the largest of the first axis; explored wherever anything is shifted."""

@@ -8,16 +8,11 @@ from compare.analysis.blocks import Badge, Block, Callout, Fold, Heading, Inline
 from compare.analysis.findings import Finding, grounds, word, words
 from compare.analysis.quantity import BASELINE
 from compare.analysis.shift.measure import ERRORS, Shift
-from compare.analysis.shift.quantities import ASKED, THINKING_SHIFT
+from compare.analysis.shift.quantities import ASKED
 from compare.analysis.shift.thinking_gain import correlate, gained, pearson, places, rank, uncorrelated
 from compare.analysis.text import count_text, interval_text, sentences
 from compare.stats.intervals import Estimate
 
-OPENING = (
-    "Every arm at the study's largest budget, answering in its default way. Severity 0 is in distribution, "
-    "held out. The slope is what a metric loses per severity, by least squares; the retained share is mean "
-    "exact answers over the shifted severities over those in distribution."
-)
 BEWARE = (
     "A slope is the least-squares line through a metric at severities 0, 1, 2 and so on. Severities are "
     "ordered but have no unit: slopes compare arms on one axis, not axes with one another.",
@@ -36,12 +31,6 @@ BEWARE = (
 
 SLOPE = words("slower", "faster", "as fast")
 SHARE = words("more", "less", "as much")
-AGAINST = (
-    ("Who decays slower, in exact answers lost per severity?", "decay_slope", SLOPE),
-    ("Who keeps a larger share of what it answers in distribution?", "retained_share", SHARE),
-    ("Whose loss rises slower?", "decay_slope_loss", SLOPE),
-)
-"""Questions about two arms, each with its quantity and what it calls a verdict."""
 GROWTH = words(
     "grows with the shift", "shrinks with the shift", "does not change with the shift, within the margin"
 )
@@ -50,27 +39,32 @@ GROWTH = words(
 def answers(shift: Shift, findings: Sequence[Finding]) -> list[Callout]:
     """Every question, in the order in which a reader asks them."""
     by = {quantity: [f for f in findings if f.quantity == quantity] for quantity in ASKED}
-    out: list[Callout] = []
-    for question, quantity, called in AGAINST:
-        # Of those explored, the decided ones; those named beforehand whatever came of them.
-        ground = grounds(f for f in by[quantity] if f.primary or f.verdict != "undecided")
-        out.append(Callout(question=question, answer=_against(by[quantity], called), grounds=ground))
-    gains = [f for quantity in THINKING_SHIFT for f in by[quantity]]
-    gain_in = dict(zip(THINKING_SHIFT, ("Gain in exact answers", "Gain in loss"), strict=True))
+    gains = [*by["thinking_shift"], *by["thinking_shift_loss"]]
+    gain_in = {"thinking_shift": "Gain in exact answers", "thinking_shift_loss": "Gain in loss"}
     growth = sentences(
         (gain_in[f.quantity], f"{f.arm}, along {f.axis}" if f.axis else f.arm, word(f, GROWTH)) for f in gains
     )
-    alone = "There is nothing to tell: no arm was answered at two efforts of thinking."
-    question = "Does thinking help more under shift?"
-    out.append(Callout(question=question, answer=growth or alone, grounds=grounds(gains)))
     leaning = sentences(
         (f"Along {axis}", arm.arm, lean(planning))
         for axis, severities in shift.axes.items()
         for arm in shift.largest
         if (planning := arm.planning((axis, severities[-1]))) is not None
     )
-    question = "What fails under the largest shift, the plan or its execution?"
-    return [*out, Callout(question=question, answer=leaning)] if leaning else out
+    questions = (
+        ("Who decays slower, in exact answers lost per severity?", by["decay_slope"], SLOPE),
+        ("Who keeps a larger share of what it answers in distribution?", by["retained_share"], SHARE),
+        ("Whose loss rises slower?", by["decay_slope_loss"], SLOPE),
+    )
+    # Of those explored, the decided ones; those named beforehand whatever came of them.
+    told = [
+        (asks, _against(own, called), [f for f in own if f.primary or f.verdict != "undecided"])
+        for asks, own, called in questions
+    ]
+    alone = "There is nothing to tell: no arm was answered at two efforts of thinking."
+    told.append(("Does thinking help more under shift?", growth or alone, gains))
+    if leaning:
+        told.append(("What fails under the largest shift, the plan or its execution?", leaning, []))
+    return [Callout(question=asks, answer=answer, grounds=grounds(own)) for asks, answer, own in told]
 
 
 def _against(findings: Sequence[Finding], called: Mapping[str, str]) -> str:
@@ -144,9 +138,9 @@ def errors(name: str, shift: Shift) -> list[Fold]:
         "Errors, means over seeds with 95% intervals: 1 less the share of right answers, plans, executions "
         "and whole chains; edit: mean edit distance of the answer, 0 to 1."
     )
-    summary, alone = f"What went wrong, by severity: {', '.join(kinds)}", len(shift.axes) == 1
-    tables = table(f"Errors of {name}", rows, caption)
-    return [Fold(summary=summary, blocks=tuple(tables), open=alone)] if tables else []
+    summary = f"What went wrong, by severity: {', '.join(kinds)}"
+    tables = tuple(table(f"Errors of {name}", rows, caption))
+    return [Fold(summary=summary, blocks=tables, open=len(shift.axes) == 1)] if tables else []
 
 
 def gains(name: str, shift: Shift) -> Sequence[Block]:

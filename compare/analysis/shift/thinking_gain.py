@@ -25,10 +25,8 @@ Axes = dict[str, tuple[int, ...]]
 """Axis -> severities."""
 Place = tuple[str, int]
 """Axis and severity."""
-
 DIGITS = 12
 """Gains are rounded so that equal counts are equal, whatever their floats did."""
-
 LEAST_PLACES = 3
 """Places of which a correlation with severity can say anything."""
 
@@ -40,18 +38,12 @@ class Gain:
     run: Run
     places: tuple[Place, ...]
     """Severity 0 once."""
+    efforts: tuple[str, str]
+    """Most and least thinking: the dearest and the cheapest, by counted FLOPs per answer in distribution."""
     ends: tuple[tuple[Evaluation, Evaluation], ...]
-    """Most and least thinking at each place: the dearest and the cheapest effort in distribution."""
-
-    @property
-    def efforts(self) -> tuple[str, str]:
-        """Most and least, by name."""
-        return self.ends[0][0].effort, self.ends[0][1].effort
-
-    @property
-    def sign(self) -> int:
-        """Of the metric: 1 if more of it is better."""
-        return 1 if self.ends[0][0].metric == "exact" else -1
+    """The run at these two efforts, at each place."""
+    sign: int
+    """Of the metric: 1 if more of it is better."""
 
     @property
     def gain_K(self) -> Array:
@@ -92,13 +84,13 @@ def extremes(run: Run, metric: str) -> tuple[str, str] | None:
 def gain(run: Run, metric: str, where: Sequence[Place]) -> Gain | None:
     """What the most thinking gains over the least; None without two efforts at every place."""
     efforts = extremes(run, metric)
-    ends: list[tuple[Evaluation, Evaluation]] = []
-    for axis, severity in where if efforts is not None else ():
-        most, least = (run.find(metric, severity=severity, effort=name, axis=axis) for name in efforts or ())
-        if most is None or least is None:
-            return None
-        ends.append((most, least))
-    return Gain(run=run, places=tuple(where), ends=tuple(ends)) if ends else None
+    if efforts is None:
+        return None
+    pairs = [[run.find(metric, severity=s, effort=name, axis=axis) for name in efforts] for axis, s in where]
+    ends = tuple((most, least) for most, least in pairs if most is not None and least is not None)
+    sign = 1 if metric == "exact" else -1
+    whole = len(ends) == len(where)
+    return Gain(run=run, places=tuple(where), efforts=efforts, ends=ends, sign=sign) if whole else None
 
 
 def gained(gains: Sequence[Gain]) -> list[tuple[Place, Estimate]]:

@@ -14,7 +14,7 @@ from compare.analysis.text import count_text
 from compare.analysis.thinking import measure, section
 from compare.analysis.thinking.chain import chain_pairs
 from compare.analysis.thinking.figures import ladder_figure
-from compare.analysis.thinking.measure import OVERLAP, Curve, Ladder, Place, Thinking
+from compare.analysis.thinking.measure import OVERLAP, Curve, Ladder, Place, Thinking, efforts_of
 from compare.analysis.thinking.quantities import CHEAPEST, QUANTITIES
 from compare.store.manifest import Contrast
 
@@ -33,15 +33,12 @@ class ThinkingAnalysis(Analysis[Thinking]):
     def compare(self, cohort: Cohort, measured: Thinking | None, contrast: Contrast) -> Draft:
         """Under shift without an axis, along the first one measured."""
         severity, axis = contrast.severity, contrast.axis
-        places = measured.places if measured is not None else ()
+        places = measured.places if measured else ()
         place = next((p for p in places if p[1] == severity and (not severity or axis in ("", p[0]))), None)
         if place is not None:
             # Where there are others a claim names it, whether the contrast did or not: it is one comparison.
             axis = place[0] if len({along for along, shift in places if shift}) > 1 else ""
-        arm, other = (
-            name if name == CHEAPEST else named(name, severity, axis)
-            for name in (contrast.arm, contrast.baseline)
-        )
+        arm, other = (named(name, severity, axis) for name in (contrast.arm, contrast.baseline))
         blank = replace(cohort.draft(contrast), arm=arm, baseline=other, axis="")
         if measured is None or not places:
             return replace(blank, caveats=("no finished run was evaluated",))
@@ -56,28 +53,23 @@ class ThinkingAnalysis(Analysis[Thinking]):
     def explore(self, cohort: Cohort, measured: Thinking | None) -> list[Contrast]:
         """Every arm's own gain, and its advantage over BASELINE at equal FLOPs per answer, on every set of
         problems of the first axis and of the others."""
-        curves = measured.curves if measured is not None else ()
+        curves = measured.curves if measured else ()
         standing = {curve.place for curve in curves if curve.arm == BASELINE}
-        out: list[Contrast] = []
-        for curve in curves:
-            asked = [(CHEAPEST, "thinking_gain")]
-            if curve.arm != BASELINE and curve.place in standing:
-                asked.append((BASELINE, "thinking_area"))
-            axis, severity = curve.place
-            out += [
-                cohort.contrast(curve.arm, *names, severity=severity, axis=axis if severity else "")
-                for names in asked
-            ]
-        return out
+        return [
+            cohort.contrast(curve.arm, baseline, quantity, severity=severity, axis=axis if severity else "")
+            for curve in curves
+            for axis, severity in [curve.place]
+            for baseline, quantity in ((CHEAPEST, "thinking_gain"), (BASELINE, "thinking_area"))
+            if baseline == CHEAPEST or (curve.arm != BASELINE and curve.place in standing)
+        ]
 
     def shown(self, studies: Studies[Thinking]) -> Studies[Thinking]:
         """With the chains, which only all studies together tell."""
         pairs = chain_pairs([cohort for cohort, _ in studies])
-        chains = {cohort.study: tuple(p for p in pairs if p.plain == cohort.study) for cohort, _ in studies}
         return [
-            (cohort, measured and replace(measured, chains=chains[cohort.study]))
-            for cohort, measured in studies
-            if {c.quantity for c in cohort.manifest.contrasts} & QUANTITIES.keys()
+            (of, measured and replace(measured, chains=[pair for pair in pairs if pair.plain == of.study]))
+            for of, measured in studies
+            if {c.quantity for c in of.manifest.contrasts} & QUANTITIES.keys()
         ]
 
     def part(
@@ -98,7 +90,8 @@ class ThinkingAnalysis(Analysis[Thinking]):
 
 def named(arm: str, severity: int, axis: str = "") -> str:
     """An arm as a claim names it."""
-    return f"{arm} ({f'{axis} ' if axis else ''}severity {severity})" if severity else arm
+    place = f"{axis} severity {severity}" if axis else f"severity {severity}"
+    return f"{arm} ({place})" if severity and arm != CHEAPEST else arm
 
 
 def _own(blank: Draft, arm: str, curve: Curve | None) -> Draft:
@@ -116,9 +109,7 @@ def _own(blank: Draft, arm: str, curve: Curve | None) -> Draft:
 
 def _against(blank: Draft, cohort: Cohort, arms: tuple[str, str], metric: str, place: Place) -> Draft:
     """Difference of gains, or mean advantage at equal FLOPs per answer, of two arms."""
-    matched = cohort.match(
-        *((arm, lambda run: measure.efforts_of(run, metric, place) or None) for arm in arms)
-    )
+    matched = cohort.match(*((arm, lambda run: efforts_of(run, metric, place) or None) for arm in arms))
     if isinstance(matched, str):
         return replace(blank, caveats=(matched,))
     sides: list[list[Ladder]] = []
@@ -138,20 +129,15 @@ def _against(blank: Draft, cohort: Cohort, arms: tuple[str, str], metric: str, p
     else:
         spans = [span for pair in pairs if (span := measure.shared_range(*pair)) is not None]
         if len(spans) < len(pairs):
-            return replace(blank, caveats=(_apart(sides),))
+            ends = [(min(x.levels[0] for x in side), max(x.levels[-1] for x in side)) for side in sides]
+            mine, theirs = (f"{count_text(low)} to {count_text(high)}" for low, high in ends)
+            apart = f"FLOPs per answer, {mine} against {theirs}, share less than a factor of {OVERLAP:g}"
+            return replace(blank, caveats=(apart,))
         rows = [a.mean_P(*s) - b.mean_P(*s) for (a, b), s in zip(pairs, spans, strict=True)]
         low, high = max(span[0] for span in spans), min(span[1] for span in spans)
         caveats = (f"shared range {count_text(low)} to {count_text(high)} FLOPs per answer",)
     caveats = matched.caveats + caveats
     return replace(blank, estimate=measure.estimate_of(rows), caveats=caveats, records=matched.cells)
-
-
-def _apart(sides: Sequence[Sequence[Ladder]]) -> str:
-    spans = [
-        f"{count_text(min(x.levels[0] for x in side))} to {count_text(max(x.levels[-1] for x in side))}"
-        for side in sides
-    ]
-    return f"FLOPs per answer, {spans[0]} against {spans[1]}, share less than a factor of {OVERLAP:g}"
 
 
 ANALYSIS = ThinkingAnalysis()

@@ -33,7 +33,6 @@ class ChainRow:
     gain: Estimate
     """With less without, paired by seed and problem."""
     cells: tuple[str, ...]
-    """Those it rests on, of both studies."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,13 +28,11 @@ def ladder_figure(name: str, thinking: Thinking, place: Place, look: LookOf) -> 
                 hollow = {"marker": marker, "markersize": 6, "markerfacecolor": "none"}
                 x, y = zip(*points[:1], *oracles, strict=True)
                 ax.plot(x, y, "--", color=colour, linewidth=1, label=f"{curve.arm}, oracle", **hollow)
-        ax.set_xscale("log")
+        unit = "exact answers" if thinking.metric == "exact" else "held-out loss, nats per token"
+        ax.set(xscale="log", xlabel="FLOPs per answer, counted", ylabel=unit)
         if thinking.metric == "exact":
             ax.set_ylim(-0.03, 1.03)
-        ax.set_xlabel("FLOPs per answer, counted")
-        ax.set_ylabel("exact answers" if thinking.metric == "exact" else "held-out loss, nats per token")
 
-    ends = [(curve.arm, curve.deployable[0], curve.deployable[-1]) for curve in curves if curve.deployable]
     where = "in distribution" if not severity else f"{axis}, severity {severity}"
     return draw_figure(
         f"{name}-thinking" + (f"-{axis}-{severity}" if severity else ""),
@@ -44,9 +42,10 @@ def ladder_figure(name: str, thinking: Thinking, place: Place, look: LookOf) -> 
         "an oracle that knows the answer, a bound and not a way to answer.",
         draw,
         "; ".join(
-            f"{arm} {first.value.value:.3g} at {first.flops:.2g} FLOPs ({first.effort}), "
-            f"{last.value.value:.3g} at {last.flops:.2g} ({last.effort})"
-            for arm, first, last in ends
+            f"{curve.arm} {own[0].value.value:.3g} at {own[0].flops:.2g} FLOPs ({own[0].effort}), "
+            f"{own[-1].value.value:.3g} at {own[-1].flops:.2g} ({own[-1].effort})"
+            for curve in curves
+            if (own := curve.deployable)
         ),
         tuple(cell for curve in curves for cell in curve.cells),
     )

@@ -38,7 +38,6 @@ OVERLAP = 1.1
 METRICS = ("loss", "exact")
 """What a way to answer is measured by; a study with verifiable answers is compared by `exact`."""
 
-Mask = NDArray[np.bool_]
 Place = tuple[str, int]
 """Axis and severity."""
 
@@ -70,12 +69,9 @@ class Ladder:
     def mean_P(self, low: float, high: float) -> Array:
         """Mean score over the logarithm of FLOPs per answer from `low` to `high`, linear between levels."""
         x_E, ends = np.log(self.levels), np.log([low, high])
-        inner = x_E[(x_E > ends[0]) & (x_E < ends[1])]
-        grid_G = np.concatenate((ends[:1], inner, ends[1:]))
-        at_GE = np.stack([np.interp(grid_G, x_E, row) for row in np.eye(len(x_E))], axis=1)
-        width_G = np.diff(grid_G)
-        weight_G = (np.append(width_G, 0) + np.append(0, width_G)) / 2
-        return weight_G @ at_GE @ self.best_EP / (ends[1] - ends[0])
+        grid_G = np.concatenate((ends[:1], x_E[(x_E > ends[0]) & (x_E < ends[1])], ends[1:]))
+        at_PG = np.array([np.interp(grid_G, x_E, best_E) for best_E in self.best_EP.T])
+        return (at_PG[:, 1:] + at_PG[:, :-1]) @ np.diff(grid_G) / (2 * (ends[1] - ends[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +161,7 @@ class Thinking:
     """`exact` where answers can be verified, else `loss`."""
     curves: tuple[Curve, ...]
     """By place; empty if no contrast of the experiment asks for them."""
-    chains: tuple[ChainPair, ...] = ()
+    chains: Sequence[ChainPair] = ()
     """Studies that add a chain to this one's task; known once all studies are."""
 
     @property
@@ -180,16 +176,14 @@ class Thinking:
 
 def oracle(effort: str) -> bool:
     """Whether a way to answer looks at the label."""
-    parsed = Effort.match(effort)
-    return parsed is not None and parsed.oracle
+    return (parsed := Effort.match(effort)) is not None and parsed.oracle
 
 
 def measure(cohort: Cohort) -> Thinking | None:
     """Every way to answer, and every arm's curve if asked for; None if no finished run was evaluated."""
     tops = {
         (arm, metric): cohort.top(arm, look=lambda run, metric=metric: _final(run, metric) or None)
-        for arm in cohort.arms
-        for metric in METRICS
+        for arm, metric in product(cohort.arms, METRICS)
     }
     ways = tuple(way for (arm, metric), runs in tops.items() for way in _ways(arm, metric, runs))
     if not ways:
@@ -279,7 +273,7 @@ def ladders(runs: Sequence[Run], metric: str, place: Place) -> tuple[tuple[Ladde
 
 
 def _ladder(
-    run: Run, evaluations: list[Evaluation], scores_EP: Array, parts: list[tuple[Mask, Array]]
+    run: Run, evaluations: list[Evaluation], scores_EP: Array, parts: list[tuple[NDArray[np.bool_], Array]]
 ) -> Ladder:
     """Args: parts: a mask of problems, and each effort's score elsewhere, by which theirs is chosen."""
     flops_E = np.array([e.flops for e in evaluations])

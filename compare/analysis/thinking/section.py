@@ -48,14 +48,11 @@ def answers(thinking: Thinking, findings: Sequence[Finding]) -> list[Callout]:
         if curve.oracle_gain is not None
     )
     bound = f"Over its cheapest effort, with the most samples: {bounds}. A bound, no way to answer."
+    more, better = _against(against, MORE), _against(areas, BETTER)
     told = (
         ("Who gains from thinking longer?", own or "No arm has more than one way to answer.", gains),
-        ("Who gains more?", _against(against, MORE) or "No contrast asked for it.", against),
-        (
-            "Who answers better at equal FLOPs per answer?",
-            _against(areas, BETTER) or "No two arms were compared.",
-            areas,
-        ),
+        ("Who gains more?", more or "No contrast asked for it.", against),
+        ("Who answers better at equal FLOPs per answer?", better or "No two arms were compared.", areas),
         ("What would a perfect choice among samples gain?", bound if bounds else "No arm was asked.", []),
     )
     callouts = [
