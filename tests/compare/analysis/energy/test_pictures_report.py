@@ -31,7 +31,7 @@ def drawn(section: list[Block]) -> dict[str, Figure]:
 
 
 def test_the_answers_are_words_first(results: Results) -> None:
-    sudoku = next(study for study in results.studies if study.name == "sudoku")
+    sudoku = next(study for study in results.studies if study.cohort.study == "sudoku")
     right, more, falls = answers(sudoku.measured["energy"])
     assert "es (ebt_s1 in distribution)" in right.answer
     assert "ndecided (ebt_one_step in distribution)" in right.answer
@@ -201,4 +201,4 @@ def test_without_traces_there_is_no_section(tmp_path: Path) -> None:
     builders.write(tmp_path, planted.record(cell, ()))
     manifest.dump(tmp_path, planted.manifest((cell,)))
     assert "Pictures of thinking" not in build(tmp_path, "pictures").read_text(encoding="utf-8")
-    assert "Pictures" not in (tmp_path / "reports/pictures/report.md").read_text(encoding="utf-8")
+    assert "Pictures of thinking" not in (tmp_path / "reports/pictures/report.md").read_text(encoding="utf-8")
