@@ -92,11 +92,6 @@ class Study:
     measured: dict[str, Any]
     """By name of the analysis; None where a study has nothing for it."""
 
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self.cohort.study
-
 
 @dataclass(frozen=True, kw_only=True)
 class Results:

@@ -101,37 +101,29 @@ class Cohort:
             tables.append({(run.rung, run.planned.seed): (run, x) for run, x in looked if x is not None})
         keys = set.intersection(*(set(table) for table in tables))
         if not keys:
-            rungs = set.intersection(*({rung for rung, _ in table} for table in tables))
-            return (
-                "no seed that both were run with" if rungs else f"no {self.point} at which all were measured"
-            )
+            if set.intersection(*({rung for rung, _ in table} for table in tables)):
+                return "no seed that both were run with"
+            return f"no {self.point} at which all were measured"
         rung = max(rung for rung, _ in keys)
         seeds = tuple(sorted(seed for other, seed in keys if other == rung))
         rows = [[table[rung, seed] for seed in seeds] for table in tables]
-        largest = max(run.rung for run in self.runs)
+        largest, caveats = max(run.rung for run in self.runs), ()
+        if rung != largest:
+            caveats = (f"at {self.point} {rung:.3g}; the largest, {largest:.3g}, has not all of it",)
         return Matched(
             rung=rung,
             seeds=seeds,
             runs=tuple(tuple(run for run, _ in row) for row in rows),
             values=tuple(tuple(value for _, value in row) for row in rows),
-            caveats=()
-            if rung == largest
-            else (f"at {self.point} {rung:.3g}; the largest, {largest:.3g}, has not all of it",),
+            caveats=caveats,
         )
 
     def contrast(
         self, arm: str, baseline: str, quantity: str, *, severity: int = 0, axis: str = ""
     ) -> Contrast:
         """A comparison of this study that nobody named beforehand."""
-        return Contrast(
-            study=self.study,
-            arm=arm,
-            baseline=baseline,
-            quantity=quantity,
-            margin=0.0,
-            severity=severity,
-            axis=axis,
-        )
+        where = {"study": self.study, "arm": arm, "baseline": baseline, "axis": axis}
+        return Contrast(**where, quantity=quantity, margin=0.0, severity=severity)
 
     def draft(self, contrast: Contrast) -> Draft:
         """A comparison that is not yet measured."""

@@ -92,26 +92,7 @@ def draw_figure(
     name: str,
     title: str,
     caption: str,
-    draw: Callable[[Axes], None],
-    summary: str,
-    records: tuple[str, ...] = (),
-) -> Figure:
-    """A figure of one plot.
-
-    Args:
-        name: file name; what a file name cannot hold becomes a dash.
-        draw: puts everything into the axes; labelled artists become the legend.
-        summary: the figure in words, for those who cannot see it.
-        records: cells that it shows, if not all of its study or section.
-    """
-    return draw_panels(name, title, caption, lambda panels: draw(panels[0]), summary, records)
-
-
-def draw_panels(
-    name: str,
-    title: str,
-    caption: str,
-    draw: Callable[[list[Axes]], None],
+    draw: Callable[..., None],
     summary: str,
     records: tuple[str, ...] = (),
     *,
@@ -119,9 +100,13 @@ def draw_panels(
     columns: int = 1,
     height: float | None = None,
 ) -> Figure:
-    """A figure of several plots, row by row; the first one's labelled artists become the legend.
+    """A figure of one plot, or of several, row by row; the first one's labelled artists become the legend.
 
     Args:
+        name: file name; what a file name cannot hold becomes a dash.
+        draw: puts everything into the axes, which it is given one by one.
+        summary: the figure in words, for those who cannot see it.
+        records: cells that it shows, if not all of its study or section.
         height: inches at a width of 5; none: that of every figure.
     """
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
@@ -130,7 +115,7 @@ def draw_panels(
         figure, grid = plt.subplots(
             rows, columns, squeeze=False, figsize=(width, height or usual), layout="constrained"
         )
-        draw(list(grid.flat))
+        draw(*grid.flat)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         if labels:
             # Some 66 characters go into a line; six are the sign's.

@@ -64,8 +64,8 @@ class Check:
         """95% interval of the rate (Clopper and Pearson)."""
         from scipy.stats import binomtest
 
-        found = binomtest(self.hits, self.of).proportion_ci()
-        return float(found.low), float(found.high)
+        ends = binomtest(self.hits, self.of).proportion_ci()
+        return float(ends.low), float(ends.high)
 
     def count(self, hit: bool) -> "Check":
         """With one more study."""
@@ -96,13 +96,9 @@ def calibrate(
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    tasks = [
-        (i / (studies * times), (s, seed, i, draws))
-        for s, (_, times) in enumerate(SCENARIOS)
-        for i in range(studies * times)
-    ]
+    tasks = [(s, seed, i, draws) for s, (_, times) in enumerate(SCENARIOS) for i in range(studies * times)]
     # Scenarios differ in cost: mixed evenly, what is done tells how long the rest takes.
-    tasks = [task for _, task in sorted(tasks)]
+    tasks.sort(key=lambda task: (task[2] / (studies * SCENARIOS[task[0]][1]), task))
     checks: dict[str, Check] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         outcomes_of = map(_one, tasks) if workers == 1 else pool.map(_one, tasks, chunksize=8)
@@ -122,13 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
         "often the answer is right: coverage of intervals, false alarms, power, restraint. The last line "
         "is one JSON object; exit status 1 unless every rate lies within its bar.",
     )
-    parser.add_argument(
-        "--studies",
-        type=int,
-        default=500,
-        metavar="N",
-        help=f"studies a scenario (500); {CHEAP} times as many of those that fit nothing",
-    )
+    studies = f"studies per scenario (500); {CHEAP} times as many of those that fit nothing"
+    parser.add_argument("--studies", type=int, default=500, metavar="N", help=studies)
     parser.add_argument("--seed", type=int, default=0, help="seed of everything planted (0)")
     parser.add_argument("--workers", type=int, default=1, help="studies analysed at once (1)")
     options = parser.parse_args(arguments)
@@ -142,7 +133,6 @@ def main(arguments: list[str] | None = None) -> int:
 
     from compare.analysis.text import seconds_text
 
-    console = Console()
     begun = time.monotonic()
     columns = (TextColumn("planted studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     errors = Console(stderr=True)
@@ -160,39 +150,21 @@ def main(arguments: list[str] | None = None) -> int:
 
         checks = calibrate(options.studies, seed=options.seed, workers=options.workers, progress=progress)
     table = Table("check", "rate", "95% interval", "bar", "studies", "verdict")
+    rows = []
     for check in checks:
-        low, high = check.interval
-        table.add_row(
-            check.name,
-            f"{check.rate:.3f}",
-            f"{low:.3f} to {high:.3f}",
-            f"{check.bar[0]:g} to {check.bar[1]:g}",
-            str(check.of),
-            check.word,
-        )
-    console.print(table)
-    summary = {
-        "name": "calibrate",
-        "studies": options.studies,
-        "seed": options.seed,
-        "draws": DRAWS,
-        "seconds": round(time.monotonic() - begun, 1),
-        "held": all(check.word == HELD for check in checks),
-        "checks": [
-            {
-                "name": check.name,
-                "rate": round(check.rate, 4),
-                "interval": [round(end, 4) for end in check.interval],
-                "bar": check.bar,
-                "of": check.of,
-                "word": check.word,
-            }
-            for check in checks
-        ],
-    }
+        rate, (low, high), (least, most) = check.rate, check.interval, check.bar
+        interval, bar_text = f"{low:.3f} to {high:.3f}", f"{least:g} to {most:g}"
+        table.add_row(check.name, f"{rate:.3f}", interval, bar_text, str(check.of), check.word)
+        ends = [round(low, 4), round(high, 4)]
+        row = {"name": check.name, "rate": round(rate, 4), "interval": ends, "bar": check.bar}
+        rows.append({**row, "of": check.of, "word": check.word})
+    Console().print(table)
+    held = all(check.word == HELD for check in checks)
+    plan = {"name": "calibrate", "studies": options.studies, "seed": options.seed, "draws": DRAWS}
+    summary = {**plan, "seconds": round(time.monotonic() - begun, 1), "held": held, "checks": rows}
     # Plain print: one line, whatever the terminal's width.
     print(json.dumps(summary), flush=True)
-    return 0 if summary["held"] else 1
+    return 0 if held else 1
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from compare.store.record import Evaluation
 ARM = "ebt_s1"
 BUDGETS = tuple(float(b) for b in np.geomspace(1e10, 1e12, 5))
 PROBLEMS = 200
-"""Held-out problems an evaluation, the same for every run of a study."""
+"""Held-out problems per evaluation, the same for every run of a study."""
 
 
 @dataclass(frozen=True, kw_only=True)

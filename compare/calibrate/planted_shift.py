@@ -20,9 +20,9 @@ from compare.store.manifest import Contrast
 
 BUDGET = 1e12
 PROBLEMS = 200
-"""Held-out problems a severity."""
+"""Held-out problems per severity."""
 EFFORTS = {"think_1": (0.0, 1.0), "think_2": (0.5, 2.0), "think_8": (1.0, 8.0)}
-"""Effort -> share of the full gain, FLOPs an answer. The last is the arm's own way to answer."""
+"""Effort -> share of the full gain, FLOPs per answer. The last is the arm's own way to answer."""
 
 CONTRASTS = tuple(
     Contrast(study="planted", arm=ARM, baseline=baseline, quantity=quantity, margin=0.0)
@@ -52,7 +52,7 @@ class Shifted:
 
     @property
     def slope(self) -> float:
-        """Answers lost a severity."""
+        """Answers lost per severity."""
         return -float(np.polyfit(np.arange(len(self.cheapest)), self.level_K, 1)[0])
 
     @property

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from compare.analysis.drawing import NEUTRAL, Figure, draw_figure, draw_panels
+from compare.analysis.drawing import NEUTRAL, Figure, draw_figure
 from compare.analysis.energy.measure import BINS, ENERGY, Place, calibration, outcomes
 from compare.stats.intervals import Array
 from compare.store.descent import SOLVED, Course, Example
@@ -31,7 +31,7 @@ def course_figure(name: str, place: Place) -> Figure:
     """Energy and entropy after each step, solved problems against failed ones."""
     both = {solved: curve for solved in (True, False) if (curve := curves(place, solved)) is not None}
 
-    def draw(panels: list[Axes]) -> None:
+    def draw(*panels: Axes) -> None:
         for i, ax in enumerate(panels):
             for solved, (_, courses) in both.items():
                 (seeds_ST, mean_T, spread_T), style = courses[i], STYLES[solved]
@@ -52,7 +52,7 @@ def course_figure(name: str, place: Place) -> Figure:
         f"entropy from {h[1][0]:.3g} to {h[1][-1]:.3g} nats per token"
         for solved, (n, (e, h)) in both.items()
     )
-    return draw_panels(
+    return draw_figure(
         f"{name}-pictures-{place.arm}-{place.axis}-{place.severity}-course",
         f"{name}, {place.name}: energy and entropy along the steps",
         "Thick: means over seeds. Thin: seeds. Bands: one standard deviation over the problems of a run. "
@@ -188,7 +188,7 @@ def board_figure(name: str, place: Place, examples: list[Example], side: int) ->
     rows = math.ceil(len(steps) / columns)
     states = [_states(example, steps, side) for example in examples]
 
-    def draw(panels: list[Axes]) -> None:
+    def draw(*panels: Axes) -> None:
         for ax in panels:
             ax.set_axis_off()
         for e, example in enumerate(examples):
@@ -204,7 +204,7 @@ def board_figure(name: str, place: Place, examples: list[Example], side: int) ->
         first.plot([], [], marker=(2, 0, -45), color=WRONG, markersize=11, linestyle="none", label="wrong")
 
     left_out = "" if len(steps) == len(examples[0].completions) else " Not every step is shown."
-    return draw_panels(
+    return draw_figure(
         f"{name}-pictures-{place.arm}-{place.axis}-{place.severity}-boards",
         f"{name}, {place.name}: Sudokus being filled in",
         "The most probable digits after each step. Bold: given. Shaded: changed since the board before. "

@@ -1,18 +1,18 @@
 """The figures of a study: loss and error against its axis, entropy and reward over training by reward."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from compare.analysis.base import LookOf
-from compare.analysis.drawing import Figure, draw_figure
+from compare.analysis.drawing import Figure, draw_bars, draw_figure
 from compare.analysis.scaling.axes import READ
-from compare.analysis.scaling.fit_figures import isoflop_figure, residual_figure
+from compare.analysis.scaling.fit_figures import isoflop_figure, label_loss, residual_figure
 from compare.analysis.scaling.measure import Means, Scaling
 from compare.stats.intervals import percentile_interval
-from compare.stats.power_law import Lines
 from compare.store.evidence import Run
 
 
@@ -36,65 +36,43 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
     """Loss against training FLOPs, log-log: runs, means, the joint fit and its bootstrap band."""
     if not study.loss:
         return None
-    fit = study.fits.get("shared")
-    axis = READ[study.cohort.axis]
+    fit, line, on_flops = study.fits.get("shared"), study.line, study.cohort.axis == "flops"
 
     def draw(ax: Axes) -> None:
         for arm, points in _by_arm(study.loss):
-            colour, marker = look[arm]
-            x, mean = _means(points)
-            if study.line is not None and study.cohort.axis != "flops" and arm in study.line.runs.arms:
-                _straight_line(ax, study.line, arm, colour)
+            colour = look[arm][0]
+            if line is not None and not on_flops and arm in line.runs.arms:
+                # The paper's reading, through the mean of the arm's points.
+                x, y = (np.log(part[line.runs.of(arm)]) for part in (line.runs.compute_N, line.runs.value_N))
+                ends = np.array([x.min(), x.max()])
+                ax.plot(np.exp(ends), np.exp(y.mean() + line.slope(arm)[0] * (ends - x.mean())), color=colour)
             elif fit is not None and arm in fit.runs.arms:
                 grid = np.geomspace(*fit.runs.span(arm), 60)
                 rows = np.exp(fit.log_loss(arm, grid))
-                ends = [percentile_interval(row[1:], fit.degrees(row, arm)) for row in rows.T]
-                low, high = (np.array(end) for end in zip(*ends, strict=True))
-                if np.isfinite(low).all():
-                    ax.fill_between(grid, low, high, color=colour, alpha=0.18, linewidth=0)
+                band = [percentile_interval(row[1:], fit.degrees(row, arm)) for row in rows.T]
+                if np.isfinite(band).all():
+                    ax.fill_between(grid, *np.transpose(band), color=colour, alpha=0.18, linewidth=0)
                 ax.plot(grid, rows[0], color=colour)
             else:
-                ax.plot(x, mean, ":", color=colour)
-            _scatter(ax, points, colour, marker)
-            ax.plot(x, mean, marker, color=colour, markersize=6, label=arm)
+                ax.plot(*_means(points), ":", color=colour)
+            _draw_points(ax, arm, points, look)
         ax.set_xscale("log")
         _label_one_budget(ax, study.loss)
-        if study.cohort.axis != "flops":
-            ax.xaxis.set_major_locator(FixedLocator(sorted({round(m.compute) for m in study.loss})))
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-            ax.xaxis.set_minor_locator(NullLocator())
+        if not on_flops:
+            _name_ticks(ax, sorted({round(m.compute) for m in study.loss}), lambda value: f"{value:,.0f}")
+        ax.set_xlabel(READ[study.cohort.axis].label)
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         # Within a decade or so every step earns a label; over several only the powers of ten do.
-        steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
-        ax.yaxis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel(axis.label)
-        ax.set_ylabel("held-out loss, nats per token")
+        label_loss(
+            ax, (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+        )
 
-    lines = (
-        "L = E + A C^-alpha, one E for all arms, with the 95% bootstrap band"
-        if study.cohort.axis == "flops"
-        else "least squares of log loss on the log of the axis"
-    )
-    return draw_figure(
-        f"{study.cohort.study}-loss",
-        f"{study.cohort.study}: loss against {_against(study)}",
-        f"Small points: runs. Large points: means over seeds. Lines: {lines}; dotted: no fit.",
-        draw,
-        _summary(study.loss, axis.short),
-        _having(study, "loss"),
-    )
-
-
-def _straight_line(ax: Axes, line: Lines, arm: str, colour: str) -> None:
-    """The paper's reading of one arm, through the mean of its points."""
-    i = line.runs.arms.index(arm)
-    inside = line.runs.arm_N == i
-    x, y = np.log(line.runs.compute_N[inside]), np.log(line.runs.value_N[inside])
-    ends = np.array([x.min(), x.max()])
-    ax.plot(np.exp(ends), np.exp(y.mean() + line.slope_RA[0, i] * (ends - x.mean())), color=colour)
+    lines = "least squares of log loss on the log of the axis"
+    if on_flops:
+        lines = "L = E + A C^-alpha, one E for all arms, with the 95% bootstrap band"
+    caption = f"Small points: runs. Large points: means over seeds. Lines: {lines}; dotted: no fit."
+    return _figure(study, "loss", "loss", caption, draw, study.loss)
 
 
 def error_figure(study: Scaling, look: LookOf) -> Figure | None:
@@ -105,21 +83,16 @@ def error_figure(study: Scaling, look: LookOf) -> Figure | None:
 
     def draw(ax: Axes) -> None:
         for k, (arm, points) in enumerate(groups):
-            colour, marker = look[arm]
+            colour = look[arm][0]
             # Arms share their budgets; a small shift in log compute keeps their bars apart.
             nudge = 1.05 ** (k - (len(groups) - 1) / 2)
             x, mean = _means(points, nudge)
-            ends = np.array([(p.estimate.low, p.estimate.high) for p in points]).T
-            known = np.isfinite(ends[0])
             if arm in study.accuracy:
                 grid = np.geomspace(points[0].compute, points[-1].compute, 80)
-                ax.plot(grid * nudge, 1 - study.accuracy[arm].accuracy(grid)[0], color=colour, linewidth=1.2)
-            else:
-                ax.plot(x, mean, ":", color=colour, linewidth=1.2)
-            bars = np.abs(ends - mean)[:, known]
-            ax.errorbar(x[known], mean[known], bars, None, "none", ecolor=colour, capsize=2, alpha=0.7)
-            _scatter(ax, points, colour, marker, nudge)
-            ax.plot(x, mean, marker, color=colour, markersize=6, label=arm)
+                x, mean = grid * nudge, 1 - study.accuracy[arm].accuracy(grid)[0]
+            ax.plot(x, mean, "-" if arm in study.accuracy else ":", color=colour, linewidth=1.2)
+            draw_bars(ax, [m.compute * nudge for m in points], [m.estimate for m in points], colour)
+            _draw_points(ax, arm, points, look, nudge)
         ax.set_xscale("log")
         _label_one_budget(ax, study.error)
         ax.set_ylim(-0.03, 1.03)
@@ -130,13 +103,26 @@ def error_figure(study: Scaling, look: LookOf) -> Figure | None:
         "Small points: runs. Large points: means over seeds, with 95% Student's t intervals "
         "(three seeds make them wide). Lines: fitted sigmoid; dotted: no fit. Arms shifted sideways a little."
     )
+    return _figure(study, "error", "answer error", caption, draw, study.error, "exact")
+
+
+def _figure(
+    study: Scaling,
+    name: str,
+    what: str,
+    caption: str,
+    draw: Callable[[Axes], None],
+    means: tuple[Means, ...],
+    metric: str = "loss",
+) -> Figure:
+    """A figure against the study's axis; its summary in words is the last mean of every arm."""
+    cohort, short = study.cohort, READ[study.cohort.axis].short
+    last = {m.arm: m for m in means}
+    words = "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.3g} {short}" for arm, m in last.items())
+    against = "training compute" if cohort.axis == "flops" else short
+    cells = study.cells(*cohort.arms, metric=metric)
     return draw_figure(
-        f"{study.cohort.study}-error",
-        f"{study.cohort.study}: answer error against {_against(study)}",
-        caption,
-        draw,
-        _summary(study.error, READ[study.cohort.axis].short),
-        _having(study, "exact"),
+        f"{cohort.study}-{name}", f"{cohort.study}: {what} against {against}", caption, draw, words, cells
     )
 
 
@@ -174,14 +160,6 @@ def trace_figure(study: Scaling, look: LookOf, column: str, label: str) -> Figur
     return draw_figure(f"{study.cohort.study}-{column}", title, caption, draw, ends, tuple(shown))
 
 
-def _against(study: Scaling) -> str:
-    return "training compute" if study.cohort.axis == "flops" else READ[study.cohort.axis].short
-
-
-def _having(study: Scaling, metric: str) -> tuple[str, ...]:
-    return tuple(run.planned.cell for run in study.cohort.runs if run.find(metric) and run.record.flops > 0)
-
-
 def _series(run: Run, column: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Steps since the first entry of a column, and its values; None with fewer than two, or no reward."""
     history = run.record.history
@@ -198,11 +176,15 @@ def _series(run: Run, column: str) -> tuple[np.ndarray, np.ndarray] | None:
 
 def _label_one_budget(ax: Axes, means: tuple[Means, ...]) -> None:
     """Where all runs have one budget, name that one: the steps of a decade would cover one another."""
-    budgets = {m.budget for m in means}
-    if len(budgets) == 1:
-        ax.xaxis.set_major_locator(FixedLocator([m.compute for m in means][:1]))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}".replace("e+", "e")))
-        ax.xaxis.set_minor_locator(NullLocator())
+    if len({m.budget for m in means}) == 1:
+        _name_ticks(ax, [means[0].compute], lambda value: f"{value:.3g}".replace("e+", "e"))
+
+
+def _name_ticks(ax: Axes, places: list[float], text: Callable[[float], str]) -> None:
+    """Name these places of the x axis and no others."""
+    ax.xaxis.set_major_locator(FixedLocator(places))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _by_arm(means: tuple[Means, ...]) -> list[tuple[str, list[Means]]]:
@@ -214,13 +196,9 @@ def _means(points: list[Means], nudge: float = 1.0) -> tuple[np.ndarray, np.ndar
     return np.array([p.compute * nudge for p in points]), np.array([p.estimate.value for p in points])
 
 
-def _scatter(ax: Axes, points: list[Means], colour: str, marker: str, nudge: float = 1.0) -> None:
-    x = [p.compute * nudge for p in points for _ in p.values]
-    y = [value for p in points for value in p.values]
-    ax.plot(x, y, marker, markersize=2.5, color=colour, alpha=0.55)
-
-
-def _summary(means: tuple[Means, ...], unit: str = "FLOPs") -> str:
-    """The last mean of every arm in words, for those who cannot see the figure."""
-    last = {m.arm: m for m in means}
-    return "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.3g} {unit}" for arm, m in last.items())
+def _draw_points(ax: Axes, arm: str, points: list[Means], look: LookOf, nudge: float = 1.0) -> None:
+    """An arm's runs small, their means large."""
+    colour, marker = look[arm]
+    runs = [(p.compute * nudge, value) for p in points for value in p.values]
+    ax.plot(*zip(*runs, strict=True), marker, markersize=2.5, color=colour, alpha=0.55)
+    ax.plot(*_means(points, nudge), marker, color=colour, markersize=6, label=arm)

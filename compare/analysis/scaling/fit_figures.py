@@ -18,32 +18,28 @@ def residual_figure(study: Scaling, look: LookOf) -> Figure | None:
     if fit is None:
         return None
     runs = fit.runs
-    left_N = np.empty(len(runs.value_N))
-    for i, arm in enumerate(runs.arms):
-        inside = runs.arm_N == i
-        left_N[inside] = np.log(runs.value_N[inside]) - fit.log_loss(arm, runs.compute_N[inside])[0]
+    residuals: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for arm in runs.arms:
+        x, loss = runs.compute_N[runs.of(arm)], runs.value_N[runs.of(arm)]
+        residuals[arm] = x, np.log(loss) - fit.log_loss(arm, x)[0]
 
     def draw(ax: Axes) -> None:
         ax.axhline(0, color=NEUTRAL, linewidth=0.8)
-        for i, arm in enumerate(runs.arms):
+        for arm, (x, left) in residuals.items():
             colour, marker = look[arm]
-            inside = runs.arm_N == i
-            budgets = np.unique(runs.compute_N[inside])
-            means = [left_N[inside & (runs.compute_N == b)].mean() for b in budgets]
-            x = runs.compute_N[inside]
-            ax.plot(x, left_N[inside], marker, color=colour, alpha=0.55, markersize=3)
+            budgets = np.unique(x)
+            means = [left[x == budget].mean() for budget in budgets]
+            ax.plot(x, left, marker, color=colour, alpha=0.55, markersize=3)
             ax.plot(budgets, means, color=colour, marker=marker, linewidth=1, markersize=6, label=arm)
         ax.set_xscale("log")
         ax.set_xlabel("training FLOPs, counted")
         ax.set_ylabel("log loss less the fit's")
 
-    words = []
-    for i, arm in enumerate(runs.arms):
-        own, x = left_N[runs.arm_N == i], runs.compute_N[runs.arm_N == i]
-        words.append(
-            f"{arm} {own[x == x.min()].mean():+.4f} at the smallest budget, {own[x == x.max()].mean():+.4f} "
-            f"at the largest, root mean square {np.sqrt((own**2).mean()):.4f}"
-        )
+    words = [
+        f"{arm} {left[x == x.min()].mean():+.4f} at the smallest budget, {left[x == x.max()].mean():+.4f} "
+        f"at the largest, root mean square {np.sqrt((left**2).mean()):.4f}"
+        for arm, (x, left) in residuals.items()
+    ]
     return draw_figure(
         f"{study.cohort.study}-residuals",
         f"{study.cohort.study}: residuals of the joint fit",
@@ -55,8 +51,16 @@ def residual_figure(study: Scaling, look: LookOf) -> Figure | None:
     )
 
 
+def label_loss(ax: Axes, steps: tuple[float, ...]) -> None:
+    """The y axis is loss on a log scale, labelled at these steps of a decade."""
+    ax.yaxis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylabel("held-out loss, nats per token")
+
+
 def isoflop_figure(study: Scaling, look: LookOf) -> Figure | None:
-    """Loss against parameters, one parabola an arm and budget, a cross at its optimum."""
+    """Loss against parameters, one parabola per arm and budget, a cross at its optimum."""
     if not study.isoflop:
         return None
     budgets = sorted({curve.budget for curve in study.isoflop})
@@ -64,7 +68,7 @@ def isoflop_figure(study: Scaling, look: LookOf) -> Figure | None:
     def draw(ax: Axes) -> None:
         for curve in study.isoflop:
             colour, marker = look[curve.arm]
-            x, y = (np.array(part) for part in zip(*curve.points, strict=True))
+            x, y = curve.runs.compute_N, curve.runs.value_N
             ax.plot(x, y, marker, color=colour, alpha=0.55, markersize=3)
             grid = np.geomspace(x.min(), x.max(), 80)
             dash = DASHES[budgets.index(curve.budget) % len(DASHES)]
@@ -75,11 +79,8 @@ def isoflop_figure(study: Scaling, look: LookOf) -> Figure | None:
                 ax.plot(best, curve.loss(best), marker="X", color=colour, markersize=9)
         ax.set_xscale("log")
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 1.5, 2, 2.5, 3, 4, 5, 6, 8), numticks=12))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        label_loss(ax, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
         ax.set_xlabel("parameters without vocabulary maps")
-        ax.set_ylabel("held-out loss, nats per token")
 
     words = "; ".join(
         f"{c.arm} at {c.budget:.2g} FLOPs: "

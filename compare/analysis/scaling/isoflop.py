@@ -13,7 +13,7 @@ import numpy as np
 from compare.analysis.scaling.axes import READ
 from compare.stats.intervals import Interval, exp_interval
 from compare.stats.least_squares import Array
-from compare.stats.power_law import bootstrap_rows, gather
+from compare.stats.power_law import Runs, bootstrap_rows, gather
 from compare.store.evidence import Run
 
 SIZES_NEEDED = 4
@@ -29,11 +29,8 @@ class Parabola:
 
     arm: str
     budget: float
-    points: tuple[tuple[float, float], ...]
-    """Parameters and loss of every run."""
-    sizes: int
-    seeds: int
-    """Runs of the size that has fewest."""
+    runs: Runs
+    """Loss by parameters instead of compute."""
     centre: float
     """log parameters at u = 0."""
     coefficients_R3: Array
@@ -52,26 +49,23 @@ def parabolas(
     runs: tuple[Run, ...], draws: int, rng: np.random.Generator
 ) -> tuple[tuple[Parabola, ...], list[str]]:
     """The parabola of every arm and budget, and a note on each that has too few sizes for one."""
-    groups: dict[tuple[str, float], list[tuple[float, float, float]]] = {}
+    groups: dict[tuple[str, float], list[tuple[str, float, float, float]]] = {}
     for run in runs:
-        found, parameters = run.find("loss"), READ["isoflop"].value(run)
-        if found is not None and found.value > 0 and parameters is not None:
-            key = (run.planned.arm, run.planned.budget)
-            groups.setdefault(key, []).append((run.rung, parameters, found.value))
+        loss, parameters, arm = run.find("loss"), READ["isoflop"].value(run), run.planned.arm
+        if loss is not None and loss.value > 0 and parameters is not None:
+            point = (arm, run.rung, parameters, loss.value)
+            groups.setdefault((arm, run.planned.budget), []).append(point)
     fitted, notes = [], []
     for (arm, budget), points in groups.items():
-        sizes = len({rung for rung, _, _ in points})
-        if sizes < SIZES_NEEDED:
+        pooled = gather(points)
+        if (sizes := pooled.budgets(arm)) < SIZES_NEEDED:
             notes.append(f"{arm} at {budget:.3g} FLOPs: {sizes} sizes, a parabola needs {SIZES_NEEDED}")
         else:
-            fitted.append(_parabola(arm, budget, points, draws, rng))
+            fitted.append(_parabola(arm, budget, pooled, draws, rng))
     return tuple(fitted), notes
 
 
-def _parabola(
-    arm: str, budget: float, points: list[tuple[float, float, float]], draws: int, rng: np.random.Generator
-) -> Parabola:
-    runs = gather([(arm, rung, parameters, loss) for rung, parameters, loss in points])
+def _parabola(arm: str, budget: float, runs: Runs, draws: int, rng: np.random.Generator) -> Parabola:
     y_RN = bootstrap_rows(runs, np.log(runs.value_N), draws, rng)
     x_N = np.log(runs.compute_N)
     centre = float(x_N.mean())
@@ -104,9 +98,7 @@ def _parabola(
     return Parabola(
         arm=arm,
         budget=budget,
-        points=tuple((parameters, loss) for _, parameters, loss in points),
-        sizes=runs.budgets(arm),
-        seeds=runs.fewest(arm),
+        runs=runs,
         centre=centre,
         coefficients_R3=coefficients,
         optimum=optimum,

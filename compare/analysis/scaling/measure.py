@@ -86,10 +86,10 @@ def measure(cohort: Cohort) -> Scaling:
             line = lines(gather(common), cohort.draws, rng)
     accuracy: dict[str, Sigmoid] = {}
     for arm in arms if axis == "flops" else ():
-        own, short = _split([point for point in exact if point[0] == arm], (arm,))
+        fitted, short = _split(exact, (arm,))
         notes += [note for note in short if note not in notes]
-        if own:
-            accuracy[arm] = sigmoid(gather(own), cohort.draws, rng)
+        if fitted:
+            accuracy[arm] = sigmoid(gather(fitted), cohort.draws, rng)
     curves, few = parabolas(runs, cohort.draws, rng) if axis == "isoflop" else ((), [])
     return Scaling(
         cohort=cohort,
@@ -137,12 +137,10 @@ def _split(points: list[Point], arms: tuple[str, ...]) -> tuple[list[Point], lis
     """Points of the arms that have rungs enough for a fit, and a note on each that has not."""
     enough, notes = [], []
     for arm in arms:
-        own = [p for p in points if p[0] == arm]
-        if not own:
-            continue
+        points_of = [point for point in points if point[0] == arm]
         try:
-            gather(own).require_budgets()
-            enough += own
+            gather(points_of).require_budgets()
+            enough += points_of
         except NotEnough as error:
             notes.append(str(error))
     return enough, notes

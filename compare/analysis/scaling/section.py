@@ -54,19 +54,20 @@ def _fits(scaling: Scaling) -> list[Block]:
 def fit_rows(scaling: Scaling) -> list[dict[str, Inline]]:
     """A row per arm of the straight lines, then of every variant of the joint fit."""
     rows, line = [], scaling.line
-    for arm in line.runs.arms if line is not None else ():
-        assert line is not None
-        exponent, gain = interval(-line.slope(arm), line.degrees(arm)), None
-        if arm != BASELINE and BASELINE in line.runs.arms:
-            gain = interval(line.slope(arm) / line.slope(BASELINE) - 1, line.degrees(arm, BASELINE))
-        rows.append(_row("line", arm, scaling.cells(arm, BASELINE), exponent, gain=gain))
+    if line is not None:
+        for arm in line.runs.arms:
+            numbers: dict[str, Interval] = {"exponent": interval(-line.slope(arm), line.degrees(arm))}
+            if arm != BASELINE and BASELINE in line.runs.arms:
+                ratio_R = line.slope(arm) / line.slope(BASELINE) - 1
+                numbers["gain"] = interval(ratio_R, line.degrees(arm, BASELINE))
+            rows.append(_row("line", arm, scaling.cells(arm, BASELINE), numbers, []))
     return rows + [_law_row(fit, arm, scaling) for fit in scaling.fits.values() for arm in fit.runs.arms]
 
 
 def _law_row(fit: PowerLaw, arm: str, scaling: Scaling) -> dict[str, Inline]:
     """An arm's E and exponent, and how it stands against the baseline."""
     floor_R, alpha_R = fit.log_floor_RA[:, fit.runs.arms.index(arm)], fit.alpha(arm)
-    numbers: dict[str, Interval] = {}
+    numbers = {"exponent": interval(alpha_R, fit.degrees(alpha_R, arm))}
     caveats = ["exponent at its bound"] if fit.at_bound(arm) else []
     if fit.variant != "zero":
         numbers["floor"] = exp_interval(floor_R, fit.degrees(floor_R, arm))
@@ -86,31 +87,21 @@ def _law_row(fit: PowerLaw, arm: str, scaling: Scaling) -> dict[str, Inline]:
             numbers["crossover"] = exp_interval(cross_R, degrees)
             caveats += ["crossover beyond the measured range"] if beyond else []
     # A joint fit's E is that of all its arms.
-    cells, exponent = scaling.cells(*fit.runs.arms), interval(alpha_R, fit.degrees(alpha_R, arm))
-    return _row(fit.variant, arm, cells, exponent, caveats, **numbers)
+    return _row(fit.variant, arm, scaling.cells(*fit.runs.arms), numbers, caveats)
 
 
 def _row(
-    fit: str,
-    arm: str,
-    cells: tuple[str, ...],
-    exponent: Interval,
-    caveats: Sequence[str] = (),
-    *,
-    floor: Interval | None = None,
-    multiplier: Interval | None = None,
-    gain: Interval | None = None,
-    crossover: Interval | None = None,
+    fit: str, arm: str, cells: tuple[str, ...], numbers: dict[str, Interval], caveats: list[str]
 ) -> dict[str, Inline]:
-    """One arm of one fit; None where the fit has no such number."""
+    """One arm of one fit, with a dash for each number that the fit does not have."""
     return {
         "fit": fit,
         "arm": arm,
-        "E, nats": interval_text(floor),
-        "exponent": interval_text(exponent, 4),
-        "compute multiplier": big_interval_text(multiplier),
-        "exponent gain": interval_text(gain, 4),
-        "crossover, FLOPs": big_interval_text(crossover),
+        "E, nats": interval_text(numbers.get("floor")),
+        "exponent": interval_text(numbers["exponent"], 4),
+        "compute multiplier": big_interval_text(numbers.get("multiplier")),
+        "exponent gain": interval_text(numbers.get("gain"), 4),
+        "crossover, FLOPs": big_interval_text(numbers.get("crossover")),
         "cells": Mark(len(cells), cells),
         "caveats": "; ".join(caveats),
     }
@@ -125,8 +116,8 @@ def _sizes(scaling: Scaling) -> list[dict[str, Inline]]:
                 "arm": curve.arm,
                 "FLOPs": count_text(curve.budget),
                 "best parameters": big_interval_text(curve.optimum),
-                "sizes": curve.sizes,
-                "n": Mark(curve.seeds, tuple(planned.cell for planned in here)),
+                "sizes": curve.runs.budgets(curve.arm),
+                "n": Mark(curve.runs.fewest(curve.arm), tuple(planned.cell for planned in here)),
                 "caveats": "; ".join(curve.caveats),
             }
         )
