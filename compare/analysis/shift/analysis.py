@@ -44,9 +44,8 @@ class ShiftAnalysis(Analysis[Shift]):
             return replace(blank, caveats=("no finished run was measured under shift",))
         if contrast.axis and contrast.axis not in measured.axes:
             return replace(blank, caveats=(f"nothing was measured along axis {contrast.axis}",))
-        if contrast.quantity in THINKING_SHIFT:
-            return _thinking(blank, cohort, measured)
-        return _against(blank, cohort, measured)
+        asked = _thinking if contrast.quantity in THINKING_SHIFT else _against
+        return asked(blank, cohort, measured)
 
     def explore(self, cohort: Cohort, measured: Shift | None) -> list[Contrast]:
         """What the largest shift adds to every arm against BASELINE; where the section is asked for, every
@@ -157,9 +156,8 @@ def _thinking(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
     cells = tuple(gain.run.planned.cell for gain in gains if gain.varies)
     caveats = matched.caveats + uncorrelated(gains)
     if metric == "loss" and cells:
-        caveats += (
-            "no problem's own loss is recorded: what other problems would give is not in the interval",
-        )
+        unknown = "no problem's own loss is recorded: what other problems would give is not in the interval"
+        caveats = (*caveats, unknown)
     return replace(blank, estimate=correlate(gains, rank), caveats=caveats, records=cells)
 
 

@@ -61,7 +61,6 @@ class Decay:
     axis: str
     metric: str
     severities: tuple[int, ...]
-    """From 0 up."""
     tracks: tuple[Track, ...]
 
     @property
@@ -186,8 +185,7 @@ def increase_weights(severities: Sequence[int]) -> Array:
 
 
 def worsening(weights_K: Array, *sides: Sequence[Track]) -> Estimate:
-    """Weighted sum over severities of answer error or loss, over seeds; of two sides, paired in order, the
-    first less the second.
+    """Weighted sum over severities of answer error or loss, over seeds; of two paired sides the difference.
 
     Seeds share their held-out problems, so exact answers bring the variance of problems with them. Of the
     loss no problem is recorded by itself: its interval is over seeds alone.
@@ -229,5 +227,4 @@ def _outcomes(tracks: Sequence[Track]) -> list[Array]:
 
 def _judged(run: Run, name: str, place: Place) -> Evaluation | None:
     """What the error of a name is 1 less of."""
-    axis, severity = place
-    return run.find("exact" if name == "answer" else name, severity=severity, axis=axis)
+    return run.find("exact" if name == "answer" else name, axis=place[0], severity=place[1])

@@ -52,7 +52,6 @@ class Gain:
 
     @property
     def severity_K(self) -> Array:
-        """Of the places, as numbers."""
         return np.array([float(severity) for _, severity in self.places])
 
     @property
@@ -129,9 +128,8 @@ def correlate(gains: Sequence[Gain], coefficient: Callable[[Array, Array], Array
         return None
     severity_K = having[0].severity_K
     weights_K = (severity_K - severity_K.mean()) / np.square(severity_K - severity_K.mean()).sum()
-    counts = {tuple(e.n for pair in gain.ends for e in pair) for gain in having}
-    alike = len(counts) == 1 and all(most.n == least.n for most, least in having[0].ends)
-    if having[0].ends[0][0].metric == "exact" and alike:
+    alike = all(len({e.n for gain in having for e in gain.ends[k]}) == 1 for k in range(len(severity_K)))
+    if having[0].sign == 1 and alike:
         sets_KDSP = [
             np.stack([outcomes([gain.ends[k][i] for gain in having]) for i in (0, 1)])
             for k in range(len(severity_K))
@@ -148,13 +146,10 @@ def correlate(gains: Sequence[Gain], coefficient: Callable[[Array, Array], Array
 
 def uncorrelated(gains: Sequence[Gain]) -> tuple[str, ...]:
     """The runs that have no correlation, and why."""
-    return tuple(
-        f"{gain.run.planned.arm}, seed {gain.run.planned.seed}: "
-        + (
-            f"only {len(gain.places)} severities were measured, a correlation needs {LEAST_PLACES}"
-            if len(gain.places) < LEAST_PLACES
-            else f"thinking gains the same, {gain.gain_K[0]:.3g}, at every severity"
-        )
-        for gain in gains
-        if not gain.varies
-    )
+    out: list[str] = []
+    for gain in (gain for gain in gains if not gain.varies):
+        why = f"thinking gains the same, {gain.gain_K[0]:.3g}, at every severity"
+        if len(gain.places) < LEAST_PLACES:
+            why = f"only {len(gain.places)} severities were measured, a correlation needs {LEAST_PLACES}"
+        out.append(f"{gain.run.planned.arm}, seed {gain.run.planned.seed}: {why}")
+    return tuple(out)

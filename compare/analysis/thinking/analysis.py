@@ -51,8 +51,7 @@ class ThinkingAnalysis(Analysis[Thinking]):
         return _against(blank, cohort, (contrast.arm, contrast.baseline), measured.metric, place)
 
     def explore(self, cohort: Cohort, measured: Thinking | None) -> list[Contrast]:
-        """Every arm's own gain, and its advantage over BASELINE at equal FLOPs per answer, on every set of
-        problems of the first axis and of the others."""
+        """Every arm's gain, and its advantage over BASELINE at equal FLOPs, on every set of problems."""
         curves = measured.curves if measured else ()
         standing = {curve.place for curve in curves if curve.arm == BASELINE}
         return [

@@ -55,11 +55,9 @@ def chain_pairs(cohorts: Sequence[Cohort]) -> list[ChainPair]:
     return pairs
 
 
-def _look(cohort: Cohort, axis: str, severity: int) -> Look[Evaluation]:
+def _look(study: str, axis: str, severity: int) -> Look[Evaluation]:
     """Exact answers of the runs of one study."""
-    return lambda run: (
-        run.find("exact", severity=severity, axis=axis) if run.planned.study == cohort.study else None
-    )
+    return lambda run: run.find("exact", severity=severity, axis=axis) if run.planned.study == study else None
 
 
 def _rows(arm: str, plain: Cohort, chain: Cohort) -> list[ChainRow]:
@@ -68,7 +66,7 @@ def _rows(arm: str, plain: Cohort, chain: Cohort) -> list[ChainRow]:
     final = (e for run in plain.of(arm) for e in run.record.evaluations if e.stage == "final")
     rows: list[ChainRow] = []
     for axis, severity in dict.fromkeys((e.axis, e.severity) for e in final if e.metric == "exact"):
-        matched = both.match((arm, _look(chain, axis, severity)), (arm, _look(plain, axis, severity)))
+        matched = both.match(*((arm, _look(of.study, axis, severity)) for of in (chain, plain)))
         if not isinstance(matched, str):
             chained, without = matched.values
             rows.append(

@@ -1,10 +1,12 @@
 """Figures of thinking: metric against counted FLOPs per answer, every arm's ladder as a line."""
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 
 from compare.analysis.base import LookOf
 from compare.analysis.drawing import Figure, draw_figure
-from compare.analysis.thinking.measure import Place, Thinking
+from compare.analysis.thinking.measure import Place, Thinking, Way
 
 
 def ladder_figure(name: str, thinking: Thinking, place: Place, look: LookOf) -> Figure:
@@ -13,20 +15,22 @@ def ladder_figure(name: str, thinking: Thinking, place: Place, look: LookOf) -> 
     curves = thinking.at(place)
     sign = 1 if thinking.metric == "exact" else -1
 
+    def points(ways: Sequence[Way]) -> tuple[list[float], list[float]]:
+        return [way.flops for way in ways], [way.value.value for way in ways]
+
     def draw(ax: Axes) -> None:
         for curve in curves:
             colour, marker = look[curve.arm]
-            points = [(way.flops, way.value.value) for way in curve.deployable]
-            ax.plot(*zip(*points, strict=True), marker, color=colour, markersize=4, alpha=0.6)
+            ax.plot(*points(curve.deployable), marker, color=colour, markersize=4, alpha=0.6)
             if curve.ladders:
                 flops_E, score_E = curve.line
                 ax.plot(flops_E, sign * score_E, color=colour)
             # For the legend: line and marker in one.
             ax.plot([], [], color=colour, marker=marker, markersize=5, label=curve.arm)
-            oracles = [(way.flops, way.value.value) for way in curve.ways if not way.deployable]
+            oracles = [way for way in curve.ways if not way.deployable]
             if oracles:
+                x, y = points([*curve.deployable[:1], *oracles])
                 hollow = {"marker": marker, "markersize": 6, "markerfacecolor": "none"}
-                x, y = zip(*points[:1], *oracles, strict=True)
                 ax.plot(x, y, "--", color=colour, linewidth=1, label=f"{curve.arm}, oracle", **hollow)
         unit = "exact answers" if thinking.metric == "exact" else "held-out loss, nats per token"
         ax.set(xscale="log", xlabel="FLOPs per answer, counted", ylabel=unit)

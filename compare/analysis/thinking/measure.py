@@ -132,7 +132,6 @@ class Curve:
 
     @property
     def deployable(self) -> tuple[Way, ...]:
-        """Ways that ask for no label."""
         return tuple(way for way in self.ways if way.deployable)
 
     @property
@@ -170,7 +169,6 @@ class Thinking:
         return tuple(dict.fromkeys(curve.place for curve in self.curves))
 
     def at(self, place: Place) -> tuple[Curve, ...]:
-        """The arms' curves on one set of problems."""
         return tuple(curve for curve in self.curves if curve.place == place)
 
 
@@ -195,13 +193,12 @@ def measure(cohort: Cohort) -> Thinking | None:
     for place, arm in product(dict.fromkeys(way.place for way in compared), cohort.arms):
         own = [way for way in compared if (way.arm, way.place) == (arm, place)]
         if own:
-            runs = tops[arm, metric]
-            climbs, reasons = ladders(runs, metric, place)
+            climbs, reasons = ladders(tops[arm, metric], metric, place)
             own.sort(key=lambda way: (way.flops, not way.deployable))
             curve = Curve(
                 arm=arm,
                 place=place,
-                cells=tuple(run.planned.cell for run in runs),
+                cells=tuple(run.planned.cell for run in tops[arm, metric]),
                 ways=tuple(way for way in own if way.effort != SAMPLE),
                 ladders=climbs,
                 reasons=reasons,
