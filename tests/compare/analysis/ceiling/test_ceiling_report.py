@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from compare.analysis import registry
-from compare.analysis.analyse import analyse
 from compare.analysis.base import Results
 from compare.analysis.blocks import Block, Callout, figures_of
 from compare.analysis.ceiling.measure import CeilingStudy
@@ -19,11 +18,11 @@ from compare.analysis.quantity import check_contrasts
 from compare.calibrate import builders
 from compare.report import build
 from compare.stats.intervals import Estimate
-from compare.store import evidence, manifest
+from compare.store import manifest
 from compare.store.manifest import Contrast
 from tests.compare.planted import ceiling as planted
 from tests.compare.planted import scaling
-from tests.compare.reading import draws_once, of_kind, says_the_answers, section_of, visible
+from tests.compare.reading import of_kind, section_of, visible
 
 PLANTED, NAME = planted, "ceiling"
 
@@ -74,10 +73,7 @@ def test_the_answers_are_words_first(part: list[Block]) -> None:
         assert all(re.search(r"95% interval .+ Holm-adjusted p ", ground) for ground in answer.grounds)
 
 
-def test_page_and_markdown_hold_the_section(
-    page: str, plain: str, results: Results, part: list[Block]
-) -> None:
-    says_the_answers(page, plain, list(of_kind(Callout, part)))
+def test_page_and_markdown_hold_the_section(page: str, plain: str, results: Results) -> None:
     text, measured = visible(page), results.studies[0].measured[NAME]
     assert isinstance(measured, CeilingStudy)
     for arm in measured.arms:
@@ -92,9 +88,7 @@ def test_page_and_markdown_hold_the_section(
     assert "72 of 200" in text
 
 
-def test_every_figure_is_drawn_once_with_its_numbers_in_words(
-    store: Path, page: str, part: list[Block]
-) -> None:
+def test_every_figure_is_drawn_once_with_its_numbers_in_words(page: str, part: list[Block]) -> None:
     figures = list(figures_of(part))
     names = [figure.name for figure in figures]
     assert names == [
@@ -103,7 +97,6 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(
         "addition-ceiling-rl_kl_cov",
         "addition-ceiling-errors",
     ]
-    draws_once(page, store / "reports" / NAME / "figures", figures)
     assert "ceiling 0.7" in figures[1].svg
     trained = [f"{arm}-{seed}" for arm in planted.ARMS for seed in range(3)]
     assert set(figures[0].records) == set(figures[3].records) == set(trained)
@@ -112,33 +105,7 @@ def test_every_figure_is_drawn_once_with_its_numbers_in_words(
     assert "addition-entropy" not in page
 
 
-def test_an_experiment_without_a_share_has_no_section(tmp_path: Path) -> None:
-    store = scaling.store(tmp_path, seeds=2, trouble=False)
-    page = build(store, "scaling").read_text(encoding="utf-8")
-    assert "entropy law" not in page
-    found = analyse(evidence.collect(store, manifest.load(store, "scaling")), draws=20)
-    assert section_of(found, NAME) == []
-    assert not {f.quantity for f in found.findings} & set(QUANTITIES)
-
-
-def test_without_any_record_the_section_says_so(tmp_path: Path) -> None:
-    manifest.dump(
-        tmp_path,
-        planted.manifest(
-            (
-                planted.planned("rl_grpo", 0),
-                planted.planned("rl_kl_cov", 0),
-                planted.planned("ebt_s1", 0),
-                planted.planned("transformer", 0),
-            )
-        ),
-    )
-    text = visible(build(tmp_path, "ceiling").read_text(encoding="utf-8"))
-    assert "No finished run of this study was trained by reward." in text
-    assert "could not be measured (no finished run was trained by reward" in text
-
-
-def test_a_run_that_cannot_be_fitted_is_named_in_the_report(store: Path, tmp_path: Path) -> None:
+def test_a_run_that_cannot_be_fitted_is_named_in_the_report(tmp_path: Path) -> None:
     cells = tuple(planted.planned("rl_grpo", seed) for seed in range(2))
     manifest.dump(tmp_path, replace(planted.manifest(cells), contrasts=()))
     flat = planted.history(planted.falling(0.5), planted.falling(1.0))
@@ -170,7 +137,7 @@ def test_a_manifest_written_before_there_was_a_share_is_read(tmp_path: Path) -> 
     assert manifest.load(tmp_path, "scaling").fit_share == 0
 
 
-def test_the_contrasts_of_entropy_have_their_baselines() -> None:
+def test_the_contrasts_of_entropy_need_a_share() -> None:
     arms = {("s", arm) for arm in ("rl_grpo", "rl_kl_cov", "ebt_s1")}
 
     def check(arm: str, baseline: str, quantity: str, share: float = 0.36) -> None:
@@ -187,15 +154,5 @@ def test_the_contrasts_of_entropy_have_their_baselines() -> None:
         check(*good)
         with pytest.raises(ValueError, match="needs fit_share"):
             check(*good, share=0.0)
-    for bad in (
-        ("rl_kl_cov", "warm_start", "ceiling"),
-        ("rl_kl_cov", "rl_grpo", "forecast_error"),
-        ("rl_kl_cov", "carry_last", "ceiling"),
-        ("rl_grpo", "rl_grpo", "ceiling"),
-        ("rl_grpo", "nobody", "ceiling"),
-    ):
-        with pytest.raises(ValueError, match="contrast") as error:
-            check(*bad)
-        assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="fit_share=1"):
         check_contrasts((), arms, 1.0, registry.quantities())
