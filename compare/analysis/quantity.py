@@ -12,10 +12,7 @@ from compare.store.manifest import Contrast
 BASELINE = "transformer"
 """The arm that exploratory comparisons are made against."""
 
-VERDICT_WORDS = {
-    "ahead": "is ahead of",
-    "behind": "is behind",
-}
+VERDICT_WORDS = {"ahead": "is ahead of", "behind": "is behind"}
 """How a claim words a verdict, unless its quantity has words of its own."""
 
 
@@ -112,25 +109,21 @@ def _check(
 
 def _check_choice(contrast: Contrast, named: Mapping[str, Quantity]) -> None:
     """Raise ValueError if a contrast sets an effort, severity or axis that its quantity does not have."""
-    spec, where = named[contrast.quantity], f"contrast {contrast.arm}: "
+    spec, severity = named[contrast.quantity], contrast.severity
 
-    def having(*fields: str) -> str:
-        return ", ".join(name for name, other in named.items() if set(fields) & set(other.chooses))
+    def refuse(what: str, it: str = "it") -> None:
+        raise ValueError(f"contrast {contrast.arm}: {what}, not with {contrast.quantity}; leave {it} out")
+
+    def having(field: str) -> str:
+        return ", ".join(name for name, other in named.items() if field in other.chooses)
 
     if (contrast.effort or contrast.baseline_effort) and "effort" not in spec.chooses:
-        raise ValueError(
-            f"{where}effort and baseline_effort go with {having('effort')}, not with {contrast.quantity}; "
-            "leave them out"
-        )
-    if contrast.severity < 0:
-        raise ValueError(f"{where}severity {contrast.severity}: must not be negative")
-    if contrast.severity and "severity" not in spec.chooses:
-        raise ValueError(
-            f"{where}severity goes with {having('severity')}, not with {contrast.quantity}; leave it out"
-        )
-    free = "axis" in spec.chooses or ("shifted_axis" in spec.chooses and contrast.severity > 0)
+        refuse(f"effort and baseline_effort go with {having('effort')}", "them")
+    if severity < 0:
+        raise ValueError(f"contrast {contrast.arm}: severity {severity}: must not be negative")
+    if severity and "severity" not in spec.chooses:
+        refuse(f"severity goes with {having('severity')}")
+    free = "axis" in spec.chooses or ("shifted_axis" in spec.chooses and severity > 0)
     if contrast.axis and not free:
-        raise ValueError(
-            f"{where}axis {contrast.axis} goes with {having('axis')}, and with {having('shifted_axis')} at a "
-            f"severity above 0, not with {contrast.quantity}; leave it out"
-        )
+        shifted = f"{having('shifted_axis')} at a severity above 0"
+        refuse(f"axis {contrast.axis} goes with {having('axis')}, and with {shifted}")

@@ -29,7 +29,7 @@ DRAWS = 500
 """Bootstrap draws of a fit here; a report takes more."""
 PLAIN_EVERY = 10.0
 """Seconds between two lines of progress where the output is no terminal."""
-WORDS = HELD, MISSED, NOT_TOLD = "held", "missed", "not told apart"
+HELD, MISSED, NOT_TOLD = "held", "missed", "not told apart"
 """A rate within its bar; one whose whole interval lies outside; one outside whose interval reaches it."""
 
 
@@ -50,13 +50,10 @@ class Check:
 
     @property
     def word(self) -> str:
-        """One of WORDS: does the rate lie within its bar, or may it, given its interval?"""
-        if not self.of:
-            return NOT_TOLD
-        least, most = self.bar
-        if least <= self.rate <= most:
+        """HELD, MISSED or NOT_TOLD: does the rate lie within its bar, or may it, given its interval?"""
+        (least, most), (low, high) = self.bar, self.interval
+        if self.of and least <= self.rate <= most:
             return HELD
-        low, high = self.interval
         return NOT_TOLD if high >= least and low <= most else MISSED
 
     @property
@@ -64,6 +61,8 @@ class Check:
         """95% interval of the rate (Clopper and Pearson)."""
         from scipy.stats import binomtest
 
+        if not self.of:
+            return 0.0, 1.0
         ends = binomtest(self.hits, self.of).proportion_ci()
         return float(ends.low), float(ends.high)
 

@@ -11,15 +11,17 @@ import numpy as np
 
 from compare.analysis.quantity import BASELINE
 from compare.calibrate import builders
-from compare.stats.intervals import Array
 from compare.store.evidence import Evidence
-from compare.store.manifest import Contrast, PlannedCell
-from compare.store.record import Evaluation
+from compare.store.manifest import Contrast
 
 ARM = "ebt_s1"
 BUDGETS = tuple(float(b) for b in np.geomspace(1e10, 1e12, 5))
 PROBLEMS = 200
 """Held-out problems per evaluation, the same for every run of a study."""
+NOISE, EXACT_NOISE = 0.005, 0.01
+"""Standard deviation from run to run, of log loss and of the share of exact answers."""
+DIFFICULTY, AFFINITY = 0.1, 0.05
+"""Half-width of what a problem adds to the chance of every run, and of the runs of one arm; uniform."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +57,6 @@ class Truth:
         return replace(self, scale=self.scale * factor**-self.alpha)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noise:
-    """How much runs and problems differ."""
-
-    loss: float = 0.005
-    """Standard deviation of log loss from run to run."""
-    exact: float = 0.01
-    """Standard deviation of a run's share of exact answers."""
-    difficulty: float = 0.1
-    """Half-width of what a problem adds to every run's chance, uniform."""
-    affinity: float = 0.05
-    """Half-width of what a problem adds to one arm's chance, uniform."""
-
-
 def log_multiplier(arm: Truth, baseline: Truth) -> float:
     """log of the compute multiplier at equal loss, read where the analysis reads it."""
     goal = max(truth.loss(BUDGETS[-1]) for truth in (arm, baseline))
@@ -81,12 +69,11 @@ def study(
     quantities: tuple[str, ...],
     rng: np.random.Generator,
     *,
-    noise: Noise | None = None,
+    noise: float = NOISE,
     seeds: int = 3,
     budgets: tuple[float, ...] = BUDGETS,
 ) -> Evidence:
     """A finished experiment: ARM against BASELINE, a contrast of no margin for each quantity."""
-    noise = noise or Noise()
     truths = {BASELINE: baseline, ARM: arm}
     cells = [
         builders.cell(name, seed, budget=budget)
@@ -94,22 +81,17 @@ def study(
         for budget in budgets
         for seed in range(seeds)
     ]
-    difficulty = rng.uniform(-noise.difficulty, noise.difficulty, PROBLEMS)
-    suits = {name: difficulty + rng.uniform(-noise.affinity, noise.affinity, PROBLEMS) for name in truths}
-    runs = (
-        builders.run(cell, *_evaluations(cell, truths[cell.arm], suits[cell.arm], noise, rng))
-        for cell in cells
-    )
+    difficulty_P = rng.uniform(-DIFFICULTY, DIFFICULTY, PROBLEMS)
+    suits = {name: difficulty_P + rng.uniform(-AFFINITY, AFFINITY, PROBLEMS) for name in truths}
+    runs = []
+    for cell in cells:
+        truth = truths[cell.arm]
+        loss = truth.loss(cell.budget) * float(np.exp(noise * rng.standard_normal()))
+        chance_P = truth.exact(cell.budget) + EXACT_NOISE * rng.standard_normal() + suits[cell.arm]
+        answers = builders.exact(rng.random(PROBLEMS) < chance_P)
+        runs.append(builders.run(cell, builders.loss(loss, sd=0.0, n=PROBLEMS), answers))
     contrasts = (
         Contrast(study="planted", arm=ARM, baseline=BASELINE, quantity=quantity, margin=0.0)
         for quantity in quantities
     )
     return builders.finished(contrasts, runs)
-
-
-def _evaluations(
-    cell: PlannedCell, truth: Truth, suits_P: Array, noise: Noise, rng: np.random.Generator
-) -> tuple[Evaluation, ...]:
-    loss = truth.loss(cell.budget) * float(np.exp(noise.loss * rng.standard_normal()))
-    chance_P = truth.exact(cell.budget) + noise.exact * rng.standard_normal() + suits_P
-    return builders.loss(loss, sd=0.0, n=PROBLEMS), builders.exact(rng.random(PROBLEMS) < chance_P)

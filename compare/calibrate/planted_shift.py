@@ -61,20 +61,11 @@ class Shifted:
         return float(self.level_K[1:].mean() / self.level_K[0])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """How much runs and problems differ, in chances of a right answer."""
-
-    run: float = 0.02
-    """Standard deviation from run to run, the same at every severity."""
-    run_shift: float = 0.01
-    """Standard deviation from run to run at each severity."""
-    difficulty: float = 0.15
-    """Half-width of what a problem adds to every run's chance, uniform."""
-    affinity: float = 0.05
-    """Half-width of what it adds to one arm's."""
-    thinking: float = 0.05
-    """Half-width of what thinking adds to it, for all runs of an arm."""
+RUN, RUN_SHIFT = 0.02, 0.01
+"""Standard deviation of the chance from run to run, the same at every severity and at each one's own."""
+DIFFICULTY, AFFINITY, THINKING = 0.15, 0.05, 0.05
+"""Half-width, uniform, of what a problem adds to the chance of every run, to that of the runs of one arm, and
+to what one arm gains by thinking."""
 
 
 def study(
@@ -82,26 +73,23 @@ def study(
     baseline: Shifted,
     contrasts: tuple[Contrast, ...],
     rng: np.random.Generator,
-    *,
-    spread: Spread | None = None,
     seeds: int = 3,
 ) -> Evidence:
     """A finished experiment: ARM against BASELINE."""
-    spread = spread or Spread()
     truths = {BASELINE: baseline, ARM: arm}
     severities = len(arm.cheapest)
-    difficulty_KP = rng.uniform(-1, 1, (severities, PROBLEMS)) * spread.difficulty
+    difficulty_KP = rng.uniform(-1, 1, (severities, PROBLEMS)) * DIFFICULTY
     runs = []
     for name, truth in truths.items():
-        suits_KP = difficulty_KP + rng.uniform(-1, 1, (severities, PROBLEMS)) * spread.affinity
-        thinks_KP = rng.uniform(-1, 1, (severities, PROBLEMS)) * spread.thinking
+        suits_KP = difficulty_KP + rng.uniform(-1, 1, (severities, PROBLEMS)) * AFFINITY
+        thinks_KP = rng.uniform(-1, 1, (severities, PROBLEMS)) * THINKING
         for seed in range(seeds):
-            own_K = spread.run * rng.standard_normal() + spread.run_shift * rng.standard_normal(severities)
+            run_K = RUN * rng.standard_normal() + RUN_SHIFT * rng.standard_normal(severities)
             luck_KP = rng.random((severities, PROBLEMS))
             evaluations = [
                 builders.exact(
                     luck_KP[k]
-                    < truth.cheapest[k] + own_K[k] + suits_KP[k] + share * (truth.gain[k] + thinks_KP[k]),
+                    < truth.cheapest[k] + run_K[k] + suits_KP[k] + share * (truth.gain[k] + thinks_KP[k]),
                     severity=k,
                     effort=effort,
                     flops=flops,

@@ -9,7 +9,7 @@ import numpy as np
 from compare.analysis.analyse import analyse
 from compare.analysis.findings import Finding
 from compare.calibrate import planted, planted_shift
-from compare.calibrate.planted import Noise, Truth
+from compare.calibrate.planted import Truth
 from compare.calibrate.planted_shift import Shifted
 from compare.stats.intervals import LEVEL, Estimate
 from compare.stats.power import seeds_needed
@@ -66,7 +66,7 @@ def covering_differences(seeds: int) -> Scenario:
     def scenario(rng: np.random.Generator, draws: int) -> Iterator[Outcome]:
         top = planted.BUDGETS[-1]
         # The mean of log-normal noise is not its median.
-        mean = math.exp(Noise().loss ** 2 / 2)
+        mean = math.exp(planted.NOISE**2 / 2)
         truth = {
             "final_loss": mean * (FASTER.loss(top) - PLAIN.loss(top)),
             "final_error": PLAIN.exact(top) - FASTER.exact(top),
@@ -78,10 +78,7 @@ def covering_differences(seeds: int) -> Scenario:
 
 
 def _covered(
-    findings: tuple[Finding, ...],
-    truth: dict[str, float],
-    seeds: int,
-    bar: tuple[float, float] = COVERAGE,
+    findings: Iterable[Finding], truth: dict[str, float], seeds: int, bar: tuple[float, float] = COVERAGE
 ) -> Iterator[Outcome]:
     for finding in findings:
         if finding.primary and finding.quantity in truth:
@@ -158,18 +155,17 @@ def power_of_loss(rng: np.random.Generator, draws: int) -> Iterator[Outcome]:
     arm = replace(baseline, floor=baseline.floor * (1 - EFFECT), scale=baseline.scale * (1 - EFFECT))
 
     def study(seeds: int) -> Evidence:
-        noise = Noise(loss=0.05)
-        return planted.study(arm, baseline, ("final_loss",), rng, noise=noise, seeds=seeds, budgets=top)
+        return planted.study(arm, baseline, ("final_loss",), rng, noise=0.05, seeds=seeds, budgets=top)
 
     yield _power(study, EFFECT * baseline.loss(top[0]), draws)
 
 
 def power_of_multiplier(rng: np.random.Generator, draws: int) -> Iterator[Outcome]:
     """A compute multiplier of 1.1 under noise of 1% per run: found likewise?"""
-    arm, noise = PLAIN.with_multiplier(1 + EFFECT), Noise(loss=0.01)
+    arm = PLAIN.with_multiplier(1 + EFFECT)
 
     def study(seeds: int) -> Evidence:
-        return planted.study(arm, PLAIN, ("compute_multiplier",), rng, noise=noise, seeds=seeds)
+        return planted.study(arm, PLAIN, ("compute_multiplier",), rng, noise=0.01, seeds=seeds)
 
     yield _power(study, math.log(1 + EFFECT), draws)
 

@@ -60,9 +60,10 @@ def _fewest(estimate: Estimate, error: float, gaps: tuple[float, ...], level: fl
     def enough(seeds: int) -> bool:
         if not error:
             return True
-        more = math.sqrt(seeds / estimate.n)
-        final = _later(estimate.degrees, estimate.n, seeds)
-        return chance([gap / error * more for gap in gaps], estimate.degrees, level, final) >= POWER
+        more, degrees = math.sqrt(seeds / estimate.n), estimate.degrees
+        # Degrees of a difference are one less than the seeds; those of a fit grow as the root.
+        final = seeds - 1.0 if degrees == estimate.n - 1 else degrees * more
+        return chance([gap / error * more for gap in gaps], degrees, level, final) >= POWER
 
     low = high = estimate.n + 1
     while not enough(high):
@@ -71,11 +72,6 @@ def _fewest(estimate: Estimate, error: float, gaps: tuple[float, ...], level: fl
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle + 1, high)
     return low
-
-
-def _later(degrees: float, seeds: int, more: int) -> float:
-    """Degrees with more seeds: of a difference one less than these; those of a fit grow as the root."""
-    return more - 1.0 if degrees == seeds - 1 else degrees * math.sqrt(more / seeds)
 
 
 def _spreads(degrees: float) -> Array:

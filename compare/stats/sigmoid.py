@@ -5,6 +5,7 @@ Rows and shapes as in compare/stats/power_law.py.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -58,14 +59,8 @@ def sigmoid(runs: Runs, draws: int, rng: np.random.Generator, floor: float = 0.0
 
     lower = np.array([floor, x_N.min() - 5, 0.05])
     upper = np.array([1.0, x_N.max() + 5, 20.0])
-    starts = np.array(
-        [
-            (c, m, s)
-            for c in (0.3, 0.7, 1.0)
-            for m in np.linspace(x_N.min() - 1, x_N.max() + 2, 6)
-            for s in (0.5, 1.5, 4.0)
-        ]
-    )
+    middles = np.linspace(x_N.min() - 1, x_N.max() + 2, 6)
+    starts = np.array(list(product((0.3, 0.7, 1.0), middles, (0.5, 1.5, 4.0))))
     theta_RP, _, influence_PN = HuberFit(model=model, lower_P=lower, upper_P=upper, delta=1.0).with_refits(
         starts,
         runs.value_N,
