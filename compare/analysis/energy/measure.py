@@ -15,6 +15,7 @@ from scipy import special
 from compare.analysis.cohort import Cohort
 from compare.analysis.paired import bounded
 from compare.stats.intervals import LEVEL, Array, Estimate, holm, over_seeds
+from compare.stats.ranks import ranks
 from compare.store.descent import Descent, Example
 from compare.store.evidence import Run
 
@@ -227,8 +228,7 @@ def rank_correlation(values_P: Array, correct_P: Correct) -> float:
     """Spearman's rho of the values with correctness; 0 where all values are the same."""
     if np.ptp(values_P) == 0:
         return 0.0
-    ranks_P = np.sign(values_P[:, None] - values_P).sum(axis=1)  # twice the ranks, from their mean
-    return float(np.corrcoef(ranks_P, correct_P)[0, 1])
+    return float(np.corrcoef(ranks(values_P), correct_P)[0, 1])
 
 
 def calibration(runs: list[tuple[Array, Correct]], bins: int = BINS) -> tuple[Share, ...]:

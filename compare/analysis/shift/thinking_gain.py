@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import rankdata
 
 from arena.effort import Effort
 from compare.analysis.paired import bounded, difference, outcomes
 from compare.stats.crossed import over_seeds_and_sets, over_seeds_of_means
 from compare.stats.intervals import Array, Estimate, over_seeds
+from compare.stats.ranks import ranks
 from compare.store.evidence import Run
 from compare.store.record import Evaluation
 
@@ -101,7 +101,7 @@ def gained(gains: Sequence[Gain]) -> list[tuple[Place, Estimate]]:
 
 def rank(severity_K: Array, gain_KX: Array) -> Array:
     """Spearman's correlation along the first axis; not a number where the gain is the same everywhere."""
-    return pearson(rankdata(severity_K), rankdata(gain_KX.round(DIGITS), axis=0))
+    return pearson(ranks(severity_K), ranks(gain_KX.round(DIGITS)))
 
 
 def pearson(severity_K: Array, gain_KX: Array) -> Array:

@@ -9,6 +9,7 @@ from scipy.stats import rankdata
 
 from compare.stats import crossed
 from compare.stats import intervals as stats
+from compare.stats.ranks import ranks
 
 
 def outcomes(
@@ -169,3 +170,9 @@ def test_the_same_numbers_give_the_same_interval_and_one_seed_none() -> None:
     lone = crossed.over_seeds_of_means(slope_of_ranks, [each[:, :1] for each in sets])
     assert lone.single_run
     assert (lone.low, lone.high) == (-math.inf, math.inf)
+
+
+def test_ranks_are_those_of_scipy() -> None:
+    values = np.random.default_rng(0).integers(0, 4, (9, 5)).astype(float)
+    np.testing.assert_array_equal(ranks(values), rankdata(values, axis=0))
+    np.testing.assert_array_equal(ranks(values[:, 0]), rankdata(values[:, 0]))
