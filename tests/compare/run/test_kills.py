@@ -1,6 +1,7 @@
 """Real kills of real processes: at random, in the middle of a write, by Ctrl-C."""
 
 import dataclasses
+import json
 import os
 import re
 import signal
@@ -139,7 +140,7 @@ def test_a_launcher_that_listens_for_the_same_signal_hears_of_it_when_all_is_sav
 def test_ctrl_c_twice_stops_now(tmp_path) -> None:
     process = started(tmp_path, "1e13")
     claim = next(tmp_path.glob("cells/*/claim.json"))
-    worker = int(re.findall(r'"pid": (\d+)', claim.read_text())[0])
+    worker = json.loads(claim.read_text())["pid"]
     os.kill(worker, signal.SIGSTOP)  # a step that takes for ever
     for _ in range(2):
         os.kill(process.pid, signal.SIGINT)
