@@ -12,8 +12,8 @@ MOST_FILES = 14
 """Python files in a folder."""
 MOST_FLOORS = 7
 """Folders of compare/ one above the other."""
-MOST_LINES = 13_700
-"""Python lines of compare/."""
+MOST_LINES = 14_400
+"""Python lines of compare/: it may shrink, and what is added has to take the place of something."""
 
 
 def dotted(path: Path) -> str:
