@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import inside
+
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 COMMANDS = [
@@ -23,6 +25,7 @@ LAUNCHERS = {
     "ray": "hydra_ray_launcher",
 }
 USE = [c for c in COMMANDS if "venv" not in c]
+FIRST = next(c for c in USE if c[2] == "compare")
 
 
 def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -51,7 +54,11 @@ def test_compare_commands_are_understood(command: list[str], tmp_path: Path) -> 
                 command = [c for c in command if not c.startswith("hydra/launcher=")]  # asks for a cluster
     shutil.copy(ROOT / "README.md", tmp_path)
     extra = [] if {"--help", "dry=true"} & set(command) else ["dry=true"]
-    result = run([*command, *extra], tmp_path)
+    # A fresh Python for the first and for launchers, whose processes print for themselves.
+    fresh = command == FIRST or "-m" in command[3:] or any("hydra/" in c for c in command)
+    result = (
+        run([*command, *extra], tmp_path) if fresh else inside.compare(*command[3:], *extra, cwd=tmp_path)
+    )
     assert result.returncode == 0, result.stderr
     assert "cells, 0 done" in result.stdout or "--help" in command
 
