@@ -54,10 +54,9 @@ def _table(label: str, columns: str, rows: Iterable[tuple[Inline, ...]]) -> Tabl
     )
 
 
-def _place(choice: Choice, trial: Trial) -> tuple[Inline, ...]:
-    place = f"{trial.number} of {len(choice.trials)}"
-    shown = (place, " ", Bold("chosen")) if trial == choice.chosen else place
-    return choice.arm, choice.study, shown, settings_text(trial.settings), choice.metric
+def _place(choice: Choice, trial: Trial, *remark: Inline) -> tuple[Inline, ...]:
+    place = (f"{trial.number} of {len(choice.trials)}", *remark)
+    return choice.arm, choice.study, place, settings_text(trial.settings), choice.metric
 
 
 def _gain(choice: Choice, chosen: Trial) -> tuple[Inline, ...]:
@@ -68,7 +67,8 @@ def _gain(choice: Choice, chosen: Trial) -> tuple[Inline, ...]:
 
 def _trial(choice: Choice, trial: Trial) -> tuple[Inline, ...]:
     cells = Mark(len(trial.cells), trial.cells)
-    return *_place(choice, trial), _number(trial.value), _number(trial.loss), trial.failed, cells
+    remark = (" ", Bold("chosen")) if trial == choice.chosen else ()
+    return *_place(choice, trial, *remark), _number(trial.value), _number(trial.loss), trial.failed, cells
 
 
 def _number(value: float | None, missing: str = "–") -> str:
