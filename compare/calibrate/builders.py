@@ -30,8 +30,8 @@ def loss(value: float, **changes: Any) -> Evaluation:
 
 
 def exact(right: Iterable[Any], **changes: Any) -> Evaluation:
-    """Exact answers: one outcome per problem, right where it is true or "1"."""
-    bits = "".join("1" if bit in (True, "1", 1) else "0" for bit in right)
+    """Exact answers: one outcome per problem, right where it is true, 1 or "1"."""
+    bits = "".join(str(int(bit)) for bit in right)
     share = bits.count("1") / len(bits)
     plain = {
         **_PLAIN,

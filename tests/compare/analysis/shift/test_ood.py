@@ -170,9 +170,8 @@ def _drawn(rng: np.random.Generator, hard_KP: np.ndarray, seed: float):
     found = []
     for severity, hard_P in enumerate(hard_KP):
         logit = 1.5 - (0.8 + 0.3 * seed) * severity + seed - hard_P
-        bits = "".join("1" if draw else "0" for draw in rng.random(len(hard_P)) < 1 / (1 + np.exp(-logit)))
-        base = planted.answered(0.0, "element", severity, 0)
-        found.append(replace(base, outcomes=bits, n=len(bits), value=bits.count("1") / len(bits)))
+        right = rng.random(len(hard_P)) < 1 / (1 + np.exp(-logit))
+        found.append(builders.exact(right, axis="element", severity=severity))
     return found
 
 
