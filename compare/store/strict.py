@@ -85,7 +85,7 @@ def _check_keys(kind: type, raw: Any, may_lack: Collection[str] | None) -> None:
         raise ValueError(f"field {name} is unknown")
     for name, part in nested.items():
         items = raw.get(name)
-        for item in items if isinstance(items, list) else ():
+        for item in items if isinstance(items, list | tuple) else ():
             _check_keys(part, item, may_lack)
 
 
@@ -112,8 +112,8 @@ def _in_words(message: str, kind: type, raw: Any) -> str:
         if place == "...":  # some key of a dictionary, which a dataclass of ours holds itself
             declared = next(f.type for f in dataclasses.fields(kind) if f.name == name)
             place = next(key for key, value in raw.items() if not _fits({key: value}, declared))
-        name += f"[{place}]" if isinstance(raw, list) else f".{place}" if name else place
-        raw = raw[int(place) if isinstance(raw, list) else place]
+        name += f"[{place}]" if isinstance(raw, list | tuple) else f".{place}" if name else place
+        raw = raw[int(place) if isinstance(raw, list | tuple) else place]
     expected = re.fullmatch(r"Expected `(.+)`, got `.+`", what)
     if expected is None:
         return f"field {name}={reprlib.repr(raw)}: {what}"

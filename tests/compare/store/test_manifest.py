@@ -30,3 +30,13 @@ def test_manifest_round_trip_and_strictness(tmp_path: Path) -> None:
             manifest.load(tmp_path, "scaling")
     with pytest.raises(manifest.ManifestError, match=r"field name='\.\./escape': Expected `str` matching"):
         manifest.dump(tmp_path, replace(plan, name="../escape"))
+
+
+def test_a_bad_name_within_a_cell_is_one_line_that_names_its_place(tmp_path: Path) -> None:
+    plan = scaling.manifest(scaling.plan())
+    cells = (plan.cells[0], replace(plan.cells[1], cell="../escape"), *plan.cells[2:])
+    with pytest.raises(
+        manifest.ManifestError, match=r"field cells\[1\]\.cell='\.\./escape': Expected"
+    ) as error:
+        manifest.dump(tmp_path, replace(plan, cells=cells))
+    assert "\n" not in str(error.value)
