@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from functools import cache
 
 from arena.config import Cell, ConfigError, TaskConfig, require_choice
 from arena.tasks import build_task
@@ -10,7 +11,7 @@ from compare.folders import conf_folder
 from compare.plan.checks import check_experiment, check_search
 from compare.plan.config import Request, Root
 from compare.plan.families import check, family, validate
-from compare.plan.grid import Point, cell_of, key_of, passed_on, points_of
+from compare.plan.grid import Point, cell_of, key_of, part_of, passed_on, points_of
 from compare.plan.planned import Planned, identities
 from compare.plan.tuned import apply, folder_of, in_words
 from compare.store.manifest import AXES
@@ -39,10 +40,11 @@ def expand(request: Request) -> list[Planned]:
     seeds = root.experiment.seeds
     if root.experiment.search is not None or not root.experiment.tuned:
         folder = None
+    part = cache(part_of)
     planned = [
         p
         for name, study in root.experiment.studies.items()
-        for point in points_of(name, study, root.experiment, passed_on(request.overrides), folder)
+        for point in points_of(name, study, root.experiment, passed_on(request.overrides), folder, part)
         for p in _planned(name, point, seeds, tasks)
     ]
     count = Counter(p.identity for p in planned)

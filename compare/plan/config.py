@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from arena.config import Budget, Size, TrainerConfig, require, require_choice, store_schema
@@ -174,3 +175,7 @@ def register() -> None:
     schemas["experiment"] = Experiment
     for name, schema in schemas.items():
         store_schema(name, schema, "schema")
+    # Hydra copies the whole store for every look-up, more than a hundred times for --help. What it hands out
+    # are copies, too, so that one store serves them all.
+    store: Any = ConfigStore.instance()
+    store.__deepcopy__ = lambda memo: store

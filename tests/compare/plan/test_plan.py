@@ -108,6 +108,11 @@ def test_what_is_set_for_a_family_reaches_its_arms_and_no_other() -> None:
         ),
         ('+experiment.studies.addition.family_overrides={lr:["arm.steps=1"]}', "choose one of ebt"),
         ('+experiment.studies.addition.family_overrides={rl:["arm.name=x"]}', "sets no setting of an arm"),
+        (
+            '+experiment.studies.addition.family_overrides={rl:["arm.nope=1"]}',
+            "arm.nope=1: Key 'nope' not in",
+        ),
+        ('+experiment.studies.addition.family_overrides={rl:["arm.updates=x"]}', "arm.updates=x: Value 'x'"),
     ],
 )
 def test_what_an_experiment_cannot_mean_is_refused(override: str, message: str) -> None:
