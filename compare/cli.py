@@ -29,6 +29,9 @@ from compare.run.pool import run, workers_by_default
 from compare.store.claims import SNAPSHOT, Store
 from compare.store.record import RecordError
 
+NAMED = (ConfigError, RecordError, HydraException, OmegaConfBaseException)
+"""Errors whose message is for whoever typed the command."""
+
 
 class CellsFailed(Exception):
     """At least one cell of the plan has a failed record; the rest was run and reported."""
@@ -46,7 +49,7 @@ def task(config: DictConfig) -> None:
     """One Hydra job. In a sweep an error is left to Hydra, so that the other jobs go on."""
     try:
         _task(config)
-    except (ConfigError, RecordError, CellsFailed) as error:
+    except (*NAMED, CellsFailed) as error:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise
         raise _Stop(error) from error
@@ -154,8 +157,7 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     except Exception as error:
-        named = (ConfigError, RecordError, HydraException, OmegaConfBaseException)
-        if not isinstance(error, named) and not from_hydra(error):
+        if not isinstance(error, NAMED) and not from_hydra(error):
             raise
         print(one_line(error), file=sys.stderr)
         sys.exit(2)

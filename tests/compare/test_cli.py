@@ -48,6 +48,7 @@ def test_a_dry_run_prints_the_cells_and_writes_nothing(tmp_path) -> None:
     [
         (["arm=nonesuch"], ["arm=nonesuch", "choose one of", "ebt_s1"]),
         (["+experiment=nonesuch"], ["experiment=nonesuch", "scaling"]),
+        (["+experiment=smoke", "experiment.studies.text.arms=[nonesuch]"], ["arm=nonesuch", "choose one of"]),
         (["task.nonesuch=1"], ["task.nonesuch", "--help"]),
         (["seed=many"], ["seed=many", "--help"]),
         (["budget.flops=10"], ["budget.flops=10", "at least"]),
