@@ -179,3 +179,25 @@ def test_scrubbing_takes_names_and_places_and_leaves_words(private, text: str, s
 def test_root_is_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOGNAME", "root")
     assert scrub("root mean square") == "root mean square"
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed", "cut"),
+    [
+        ("at /srv/a/b/c/d.py, line 3", "at b/c/d.py, line 3", "at …/d.py, line 3"),
+        ("C:\\Users\\me\\x.py", "Users/me/x.py", "…/x.py"),
+        ("https://host/a/b and 3/4", "https://host/a/b and 3/4", "https://host/a/b and 3/4"),
+        (r"no \d+ in it", r"no \d+ in it", r"no \d+ in it"),
+    ],
+)
+def test_one_rule_says_what_a_path_is(text: str, scrubbed: str, cut: str) -> None:
+    assert redaction.scrub(text) == scrubbed
+    assert redaction.without_paths(text) == redaction.without_paths(cut) == cut
+
+
+def test_half_a_character_in_an_error_does_not_cost_the_record(tmp_path: Path) -> None:
+    """A file's name that is no text comes into a message as a lone surrogate, which no reader takes."""
+    one = scaling.finished(scaling.plan()[0], np.random.default_rng(0))
+    path = tmp_path / "record.json"
+    path.write_text(records.dump(replace(one, status="failed", reason="no such file: \udcff.txt")))
+    assert records.load(path).reason == "no such file: ?.txt"
