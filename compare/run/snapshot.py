@@ -53,11 +53,9 @@ class Snapshots:
     def read(self) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest readable snapshot, none if there is none; and what was wrong with newer ones."""
         wrong: list[str] = []
-        for path in (self.newest, self.before):
+        for path in filter(Path.exists, (self.newest, self.before)):
             try:
                 return self._read(path), wrong
-            except FileNotFoundError:
-                continue
             except Unusable as error:
                 wrong.append(f"{path.name} {error}")
         return None, wrong
@@ -65,8 +63,6 @@ class Snapshots:
     def _read(self, path: Path) -> dict[str, Any]:
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
-            raise
         except OSError as error:
             raise Unusable(f"cannot be read ({error.strerror})") from error
         size = hashlib.sha256().digest_size

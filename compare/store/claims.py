@@ -122,11 +122,7 @@ class Store:
         return load(path) if path.exists() else None
 
     def glance(self, identity: str) -> Glance | None:
-        """The head of the cell's record, or None if there is none yet.
-
-        Raises:
-            RecordError: there is one and it cannot be read.
-        """
+        """The head of the cell's record, likewise."""
         path = self.folder(identity) / "record.json"
         return glance(path) if path.exists() else None
 
