@@ -7,12 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def build(store: Path, name: str, *, progress: Callable[[str], None] | None = None) -> Path:
+def build(
+    store: Path,
+    name: str,
+    *,
+    progress: Callable[[str], None] | None = None,
+    unusable: Callable[[str], None] = lambda line: None,
+) -> Path:
     """Write `<store>/reports/<name>/` and return the path of its page.
 
     Args:
         store: folder with `cells/` and `experiments/`.
         progress: called with a line on what is being done.
+        unusable: called with a line on each record that does not count, and why.
 
     Raises:
         compare.store.manifest.ManifestError: the store has no such experiment, or its manifest is unreadable.
@@ -22,4 +29,8 @@ def build(store: Path, name: str, *, progress: Callable[[str], None] | None = No
     from compare.store.evidence import collect
     from compare.store.manifest import load
 
-    return write(collect(store, load(store, name), progress), store, progress=progress)
+    evidence = collect(store, load(store, name), progress)
+    for trouble in evidence.troubles:
+        if trouble.kind == "unreadable":
+            unusable(f"{name}: cell {trouble.planned.cell} does not count: {trouble.reason}")
+    return write(evidence, store, progress=progress)

@@ -6,6 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from compare.report import build
+from compare.store import manifest
+from compare.store.manifest import ManifestError
+
+# What needs numpy or matplotlib is imported where it is used: `--help` should not wait for them.
+
 SETTINGS = {"name": "", "out": "", "to": "page", "share": "false", "project": "", "entity": ""}
 """What may be given as key=value, with its default."""
 
@@ -44,16 +50,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         stores, settings = _read(options.runs)
-        # Only now: `--help` should not wait for numpy and matplotlib.
-        from compare.store.manifest import ManifestError
-
-        try:
-            if options.diff:
-                return _diff(stores, settings)
-            return _build(stores, settings)
-        except ManifestError as error:
-            raise BadRequest(error) from error
-    except BadRequest as error:
+        return _diff(stores, settings) if options.diff else _build(stores, settings)
+    except (BadRequest, ManifestError) as error:
         print(error, file=sys.stderr)
         return 2
 
@@ -88,8 +86,6 @@ def _read(given: list[str]) -> tuple[list[Path], dict[str, str]]:
 
 def _names(store: Path) -> set[str]:
     """Experiments of a store."""
-    from compare.store import manifest
-
     if names := manifest.names(store):
         return set(names)
     raise BadRequest(f"RUNS={store}: no experiments/*.json in it; give the store itself")
@@ -98,7 +94,6 @@ def _names(store: Path) -> set[str]:
 def _build(stores: list[Path], settings: dict[str, str]) -> int:
     from compare.report.publish import Unpublished, publish
     from compare.store.combine import combine
-    from compare.store.manifest import ManifestError
 
     every = sorted(set().union(*map(_names, stores)))
     together = len(stores) > 1 or bool(settings["out"])
@@ -108,9 +103,13 @@ def _build(stores: list[Path], settings: dict[str, str]) -> int:
     status = 0
     for name in [settings["name"]] if settings["name"] else every:
         try:
-            if together:
-                _tell(name, combine(stores, name, home).remarks)
-            print(_progress(name, lambda tell, name=name: _page(home, name, tell)))
+            remarks = combine(stores, name, home).remarks if together else ()
+            for line in remarks[:SHOWN]:
+                print(f"{name}: {line}", file=sys.stderr)
+            if more := len(remarks[SHOWN:]):
+                print(f"{name}: {more} more remarks like these stand in the report", file=sys.stderr)
+            work = partial(build, home, name, unusable=lambda line: print(line, file=sys.stderr))
+            print(_progress(name, work))
             if settings["to"] == "wandb":
                 where = {key: settings[key] for key in ("project", "entity")}
                 print(publish(home, name, share=settings["share"] == "true", **where))
@@ -118,27 +117,6 @@ def _build(stores: list[Path], settings: dict[str, str]) -> int:
             print(error, file=sys.stderr)
             status = 2
     return status
-
-
-def _tell(name: str, remarks: tuple[str, ...]) -> None:
-    """Print the first few remarks; the report holds them all."""
-    for line in remarks[:SHOWN]:
-        print(f"{name}: {line}", file=sys.stderr)
-    if len(remarks) > SHOWN:
-        print(f"{name}: {len(remarks) - SHOWN} more remarks like these stand in the report", file=sys.stderr)
-
-
-def _page(store: Path, name: str, tell: Callable[[str], None]) -> Path:
-    """Build one report, and say of each record that cannot be used why not."""
-    from compare.report.page import write
-    from compare.store import manifest
-    from compare.store.evidence import collect
-
-    evidence = collect(store, manifest.load(store, name), tell)
-    for trouble in evidence.troubles:
-        if trouble.kind == "unreadable":
-            print(f"{name}: cell {trouble.planned.cell} does not count: {trouble.reason}", file=sys.stderr)
-    return write(evidence, store, progress=tell)
 
 
 def _diff(paths: list[Path], settings: dict[str, str]) -> int:
@@ -157,8 +135,7 @@ def _diff(paths: list[Path], settings: dict[str, str]) -> int:
         )
     for one, two in pairs:
         folder = Path(settings["out"] or "diff") / (one if one == two else f"{one}-{two}")
-        work = partial(diff, (a, one), (b, two), folder)
-        print(_progress(one, lambda tell, work=work: work(progress=tell)))
+        print(_progress(one, partial(diff, (a, one), (b, two), folder)))
     return 0
 
 
@@ -170,12 +147,12 @@ def _side(path: Path, name: str) -> tuple[Path, set[str]]:
     return path, {name} if name else names
 
 
-def _progress(name: str, work: Callable[[Callable[[str], None]], Path]) -> Path:
-    """Run what tells how far it is, on one changing line."""
+def _progress(name: str, work: Callable[..., Path]) -> Path:
+    """Do work that tells its `progress`, shown on one changing line."""
     from rich.console import Console
 
     with Console(stderr=True).status(f"{name}: reading records") as line:
-        return work(lambda text: line.update(f"{name}: {text}"))
+        return work(progress=lambda text: line.update(f"{name}: {text}"))
 
 
 if __name__ == "__main__":

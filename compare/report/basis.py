@@ -5,29 +5,12 @@ written. In HTML a number links to its set and the set to rows of the table of c
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
 from compare.analysis.text import count_text
 from compare.store.evidence import Evidence
 from compare.store.manifest import PlannedCell
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellSet:
-    """Cells that one or more numbers rest on."""
-
-    name: str
-    cells: tuple[PlannedCell, ...]
-    """In the plan's order."""
-
-    @property
-    def title(self) -> str:
-        """Its name, how many cells, and which they are in few words."""
-        studies = dict.fromkeys(cell.study for cell in self.cells)
-        parts = (_words(study, [cell for cell in self.cells if cell.study == study]) for study in studies)
-        return f"{self.name}, {counted(self.cells)}: {' | '.join(parts)}"
 
 
 class Basis:
@@ -42,19 +25,10 @@ class Basis:
         self._order = {cell: i for i, cell in enumerate(self._planned)}
         self._names: dict[tuple[str, ...], str] = {}
 
-    def on(self, cells: Iterable[str], text: object) -> str:
-        """The mark of a number that rests on these cells: its text, led to them."""
-        return self._mark(self._key(cells), str(text))
-
-    def cells(self, cells: Iterable[str]) -> str:
-        """The mark of the cells themselves: how many they are."""
-        key = self._key(cells)
-        return self._mark(key, counted(key))
-
-    def _key(self, cells: Iterable[str]) -> tuple[str, ...]:
-        return tuple(sorted(set(cells) & self._order.keys(), key=self._order.__getitem__))
-
-    def _mark(self, key: tuple[str, ...], text: str) -> str:
+    def on(self, cells: Iterable[str], text: object = None) -> str:
+        """The mark of a number that rests on these cells: its text, led to them; without one their number."""
+        key = tuple(sorted(set(cells) & self._order.keys(), key=self._order.__getitem__))
+        text = counted(key) if text is None else str(text)
         if not key:
             return text
         name = self._names.setdefault(key, f"{self._letter}{len(self._names) + 1}")
@@ -64,12 +38,15 @@ class Basis:
         return Markup('<a class="rests" href="#{}" aria-label="{}">{}</a>').format(name, label, escape(text))
 
     @property
-    def sets(self) -> list[CellSet]:
-        """Every set that was asked for so far."""
-        return [
-            CellSet(name=name, cells=tuple(self._planned[cell] for cell in key))
-            for key, name in self._names.items()
-        ]
+    def sets(self) -> list[tuple[str, str, list[PlannedCell]]]:
+        """Every set that was asked for so far: its name, a title that tells which cells it has, the cells."""
+        sets = []
+        for key, name in self._names.items():
+            cells = [self._planned[cell] for cell in key]
+            studies = dict.fromkeys(cell.study for cell in cells)
+            parts = (_words(study, [cell for cell in cells if cell.study == study]) for study in studies)
+            sets.append((name, f"{name}, {counted(key)}: {' | '.join(parts)}", cells))
+        return sets
 
 
 def counted(cells: tuple[object, ...]) -> str:

@@ -1,7 +1,7 @@
 """What two studies say differently: findings side by side, and cells that came out otherwise."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -13,10 +13,7 @@ from compare.report.basis import counted
 from compare.report.render import render
 from compare.store import manifest as manifests
 from compare.store.combine import difference
-from compare.store.evidence import Evidence, collect
-from compare.store.manifest import PlannedCell
-from compare.store.record import Record
-from compare.store.redaction import without_paths
+from compare.store.evidence import Progress, collect
 
 SIDES = ("A", "B")
 SAME = "same verdict"
@@ -28,13 +25,8 @@ class Pair:
 
     a: Finding | None
     b: Finding | None
-
-    @property
-    def either(self) -> Finding:
-        """Whichever there is; what is compared is the same in both."""
-        either = self.a or self.b
-        assert either is not None
-        return either
+    either: Finding
+    """Whichever there is; what is compared is the same in both."""
 
     @property
     def change(self) -> str:
@@ -54,13 +46,7 @@ class Pair:
         return not (a.low <= b.estimate <= a.high) and not (b.low <= a.estimate <= b.high)
 
 
-def diff(
-    a: tuple[Path, str],
-    b: tuple[Path, str],
-    folder: Path,
-    *,
-    progress: Callable[[str], None] | None = None,
-) -> Path:
+def diff(a: tuple[Path, str], b: tuple[Path, str], folder: Path, *, progress: Progress = None) -> Path:
     """Compare two studies, each a store and the name of an experiment; write a page and Markdown to `folder`.
 
     Raises:
@@ -69,14 +55,20 @@ def diff(
     evidence = [collect(store, manifests.load(store, name), progress) for store, name in (a, b)]
     results = [analyse(one, progress=progress) for one in evidence]
     pairs = pair([r.findings for r in results])
-    render(
+    ours, theirs = ({run.planned.cell: run for run in one.runs} for one in evidence)
+    shared = [
+        (run.planned, difference(run.record, theirs[cell].record))
+        for cell, run in ours.items()
+        if cell in theirs
+    ]
+    return render(
         folder,
         "diff",
         {
             "sides": [
                 {
                     "name": side,
-                    "store": without_paths(str(store)).rpartition("/")[2] or "store",
+                    "store": store.name or "store",
                     "plan": one.manifest,
                     "done": len(one.runs),
                     "planned": len(one.manifest.cells),
@@ -89,12 +81,11 @@ def diff(
             "primary": table("Primary findings", [p for p in pairs if p.either.primary]),
             "exploratory": table("Exploratory findings", [p for p in pairs if not p.either.primary]),
             "plans": _plans(*(one.manifest for one in evidence)),
-            "otherwise": _otherwise(*evidence),
-            "shared": len(_records(evidence[0]).keys() & _records(evidence[1]).keys()),
+            "otherwise": [(cell, differences) for cell, differences in shared if differences],
+            "shared": len(shared),
         },
-        dict(zip(("basis_a", "basis_b"), zip(evidence, SIDES, strict=True), strict=True)),
+        {"basis_a": (evidence[0], SIDES[0]), "basis_b": (evidence[1], SIDES[1])},
     )
-    return folder / "index.html"
 
 
 def cells_address(store: Path, folder: Path) -> str:
@@ -113,22 +104,17 @@ def cells_address(store: Path, folder: Path) -> str:
 
 def pair(findings: list[tuple[Finding, ...]]) -> list[Pair]:
     """Findings of two studies about the same thing, in A's order, what only B has last."""
-    keyed = [{(f.study, f.arm, f.baseline, f.quantity, f.axis): f for f in side} for side in findings]
-    return [Pair(a=keyed[0].get(key), b=keyed[1].get(key)) for key in dict.fromkeys([*keyed[0], *keyed[1]])]
+    a, b = ({(f.study, f.arm, f.baseline, f.quantity, f.axis): f for f in side} for side in findings)
+    return [Pair(a=a.get(key), b=b.get(key), either=a.get(key) or b[key]) for key in a | b]
 
 
 def _plans(a: manifests.Manifest, b: manifests.Manifest) -> list[str]:
     """How the plans differ, before any result."""
     lines = []
-    for side, ours, theirs in (("A", a, b), ("B", b, a)):
-        for c in ours.contrasts:
-            if c not in theirs.contrasts:
-                lines.append(
-                    f"only {side} names the contrast {c.study}: {c.arm} against {c.baseline}, {c.quantity}, "
-                    f"margin {c.margin:g}"
-                )
-        extra = len({cell.cell for cell in ours.cells} - {cell.cell for cell in theirs.cells})
-        if extra:
+    for side, ours, theirs in zip(SIDES, (a, b), (b, a), strict=True):
+        only = [contrast.label for contrast in ours.contrasts if contrast not in theirs.contrasts]
+        lines += [f"only {side} names the contrast {label}" for label in only]
+        if extra := len({cell.cell for cell in ours.cells} - {cell.cell for cell in theirs.cells}):
             lines.append(f"{extra} cells are planned in {side} only")
     if a.fit_share != b.fit_share:
         lines.append(f"the entropy law is fitted on {a.fit_share:g} of RL in A, on {b.fit_share:g} in B")
@@ -165,17 +151,3 @@ def _estimate(finding: Finding | None) -> Inline:
     whole = " {}, {}, ".format(*(text.replace(" ", "\u00a0") for text in (finding.interval_text, seeds)))
     cells = tuple(dict.fromkeys(finding.records))
     return Badge(finding), " ", number, whole, Mark(counted(cells), cells)
-
-
-def _records(evidence: Evidence) -> dict[str, Record]:
-    return {run.planned.cell: run.record for run in evidence.runs}
-
-
-def _otherwise(a: Evidence, b: Evidence) -> list[tuple[PlannedCell, str]]:
-    """Cells that both finished, and how their results differ though their identity is one."""
-    theirs, rows = _records(b), dict[str, tuple[PlannedCell, str]]()
-    for run in a.runs:
-        cell = run.planned.cell
-        if cell in theirs and (differences := difference(run.record, theirs[cell])):
-            rows[cell] = run.planned, differences
-    return list(rows.values())

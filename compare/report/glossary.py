@@ -1,6 +1,7 @@
 """What the words of a page mean: terms, ways to answer, and what the arms and tasks of this program are."""
 
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 
 from arena.effort import vocabulary
@@ -65,11 +66,7 @@ def entries(plan: Manifest, efforts: Iterable[str], conf: Path) -> list[tuple[st
 
 def comment(path: Path) -> str:
     """The comment at the top of a configuration file, as one line of text; empty if there is none."""
-    if path.name != Path(path.name).name or not path.is_file():
+    if not path.is_file():
         return ""
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# ").strip())
-    return " ".join(lines)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return " ".join(line.lstrip("# ").strip() for line in takewhile(lambda line: line.startswith("#"), lines))

@@ -5,8 +5,8 @@ here and in page.html.j2 and page.md.j2.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from compare.analysis import drawing
@@ -20,10 +20,8 @@ from compare.analysis.text import p_text
 from compare.folders import conf_folder
 from compare.report import glossary
 from compare.report.render import render
-from compare.stats.intervals import VERDICTS
-from compare.store.evidence import Evidence
+from compare.store.evidence import Evidence, Progress
 from compare.store.files import write_atomically
-from compare.store.manifest import PlannedCell
 from compare.store.record import Record
 from compare.store.redaction import without_paths
 
@@ -49,26 +47,7 @@ BEWARE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class CellRow:
-    """One planned cell in the table of cells."""
-
-    planned: PlannedCell
-    anchor: bool
-    """Whether this row is what links to the cell lead to: its first, where studies share it."""
-    status: str
-    """`done`, or the kind of trouble."""
-    record: Record | None
-
-    @property
-    def metrics(self) -> str:
-        """Metrics in distribution at the end."""
-        every = self.record.evaluations if self.record is not None else ()
-        final = [e for e in every if e.stage == "final" and e.severity == 0 and e.metric in HEADLINES]
-        return ", ".join(f"{e.metric} {e.value:.4g} ({e.effort})" for e in final)
-
-
-def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | None = None) -> Path:
+def write(evidence: Evidence, store: Path, *, progress: Progress = None) -> Path:
     """Write the report of what has been read from the store and return the path of its page.
 
     Of a search's trials the chosen ones are analysed.
@@ -77,40 +56,29 @@ def write(evidence: Evidence, store: Path, *, progress: Callable[[str], None] | 
     results = analyse(evidence, progress=progress)
     if progress is not None:
         progress("drawing figures")
-    sections = sections_of(results)
+    look = drawing.colours(cell.arm for cell in evidence.manifest.cells)
+    sections: list[Block] = []
+    for name, analysis in analyses().items():
+        measured = [(study.cohort, study.measured[name]) for study in results.studies]
+        sections += analysis.section(measured, results.findings, look)
     folder = store / "reports" / evidence.manifest.name
     for figure in figures_of(sections):
         write_atomically(folder / "figures" / f"{figure.name}.svg", drawing.standalone(figure))
     # A mark of an arm leads to what was analysed of it, one of a trial to its own cells.
     marks = {"basis": (replace(everything, runs=evidence.runs), "R")}
-    render(folder, "page", _context(results, everything) | {"sections": sections}, marks)
-    return folder / "index.html"
-
-
-def sections_of(results: Results) -> list[Block]:
-    """What every analysis has to show, in the registry's order."""
-    look = drawing.colours(cell.arm for cell in results.evidence.manifest.cells)
-    return [
-        block
-        for name, analysis in analyses().items()
-        for block in analysis.section(
-            [(study.cohort, study.measured[name]) for study in results.studies], results.findings, look
-        )
-    ]
+    return render(folder, "page", _context(results, everything) | {"sections": sections}, marks)
 
 
 def _context(results: Results, evidence: Evidence) -> dict[str, object]:
     plan = evidence.manifest
     records = [run.record for run in evidence.runs]
-    kinds = [trouble.kind for trouble in evidence.troubles]
-    counts = {kind: kinds.count(kind) for kind in ("failed", "missing", "unreadable")}
     primary = [f for f in results.findings if f.primary]
     return {
         "plan": plan,
         "checkout": plan.commit.removesuffix("+"),
         "command": without_paths(plan.command),
         "primary": primary,
-        "tally": _tally(primary),
+        "tally": f"Of {len(primary)} contrasts named beforehand: {_tally(f.verdict for f in primary)}.",
         "trials": search.trials(choices(evidence)),
         "findings": findings_section(results.findings),
         "remarks": [without_paths(line) for line in plan.remarks],
@@ -119,7 +87,7 @@ def _context(results: Results, evidence: Evidence) -> dict[str, object]:
         "beware": BEWARE,
         "cells": _cells(evidence),
         "troubles": evidence.troubles,
-        "counts": ", ".join(f"{n} {kind}" for kind, n in counts.items() if n),
+        "counts": _tally(trouble.kind for trouble in evidence.troubles),
         "done": len(records),
         "unsigned": sum(not record.digest for record in records),
         # From the report's folder; a page that leaves its store keeps everything but these links.
@@ -131,29 +99,24 @@ def _context(results: Results, evidence: Evidence) -> dict[str, object]:
     }
 
 
-def _tally(primary: list[Finding]) -> str:
-    """How many contrasts came out how, in one sentence."""
-    verdicts = [finding.verdict for finding in primary]
-    parts = ", ".join(f"{verdicts.count(word)} {word}" for word in VERDICTS if word in verdicts)
-    return f"Of {len(primary)} contrasts named beforehand: {parts}."
+def _tally(words: Iterable[str]) -> str:
+    """How often each word occurs, such as `3 ahead, 1 undecided`."""
+    return ", ".join(f"{n} {word}" for word, n in sorted(Counter(words).items()))
 
 
-def findings_section(findings: Iterable[Finding]) -> list[Block]:
+def findings_section(findings: Sequence[Finding]) -> list[Block]:
     """Every finding with all of its numbers."""
-    primary, exploratory = [], []
-    for finding in findings:
-        (primary if finding.primary else exploratory).append(finding)
     return [
         Heading(text="All findings", level=2, anchor="findings"),
         Heading(text="Primary"),
-        _findings_table("Primary findings", primary),
+        _findings_table("Primary findings", [f for f in findings if f.primary]),
         Heading(text="Exploratory"),
         Prose(
             text="Looked at without having been announced; Holm-adjusted within each study, no margin, so "
             'never "equivalent". They suggest, they do not settle.',
             soft=True,
         ),
-        _findings_table("Exploratory findings", exploratory),
+        _findings_table("Exploratory findings", [f for f in findings if not f.primary]),
     ]
 
 
@@ -187,17 +150,23 @@ def _findings_table(label: str, findings: list[Finding]) -> Block:
     )
 
 
-def _cells(evidence: Evidence) -> list[CellRow]:
-    """Every planned cell, in the plan's order, whatever became of it."""
+def _cells(evidence: Evidence) -> list[dict[str, object]]:
+    """Rows of the table of cells: every planned one, in the plan's order, whatever became of it.
+
+    `anchor`: whether links to the cell lead to this row, its first, where studies share it. `metrics`: those
+    in distribution at the end.
+    """
     results: dict[tuple[str, str], tuple[str, Record | None]] = {
         (run.planned.study, run.planned.cell): ("done", run.record) for run in evidence.runs
     }
     results |= {(t.planned.study, t.planned.cell): (t.kind, t.record) for t in evidence.troubles}
-    rows, seen = list[CellRow](), set[str]()
+    rows, seen = [], set[str]()
     for planned in evidence.manifest.cells:
         status, record = results[planned.study, planned.cell]
-        anchor = planned.cell not in seen
-        rows.append(CellRow(planned=planned, anchor=anchor, status=status, record=record))
+        final = [e for e in record.evaluations if e.stage == "final" and e.severity == 0] if record else []
+        metrics = [f"{e.metric} {e.value:.4g} ({e.effort})" for e in final if e.metric in HEADLINES]
+        row = {"planned": planned, "status": status, "record": record, "metrics": ", ".join(metrics)}
+        rows.append({**row, "anchor": planned.cell not in seen})
         seen.add(planned.cell)
     return rows
 

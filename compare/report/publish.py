@@ -38,34 +38,22 @@ def publish(store: Path, name: str, *, project: str = "", entity: str = "", shar
     plan = manifests.load(store, name)
     entity, project = entity or user, project or PROJECT
     text = (store / "reports" / name / "report.md").read_text(encoding="utf-8")
-    sections = {part.split("\n", 1)[0].strip(): part for part in re.split(r"^## ", text, flags=re.MULTILINE)}
-    heads = [name for name in sections if not name.startswith("# ")]
-    place = next(i for i, head in enumerate(heads) if head in LEFT_OUT)
-    before, after = ([h for h in part if h not in LEFT_OUT] for part in (heads[:place], heads[place:]))
-    studies = list(dict.fromkeys(cell.study for cell in plan.cells))
+    studies = dict.fromkeys(cell.study for cell in plan.cells)
     try:
+        grids = [(study, _panels(api, expressions, entity, project, name, study)) for study in studies]
         report = api.Report(
             entity=entity,
             project=project,
             title=plan.title[:128],
             description=plan.question,
-            blocks=[
-                api.TableOfContents(),
-                *_words(api, sections, before),
-                *(
-                    block
-                    for study in studies
-                    for block in (api.H2(study), _panels(api, expressions, entity, project, name, study))
-                ),
-                *_words(api, sections, after),
-            ],
+            blocks=[api.TableOfContents(), *_blocks(api, text, grids)],
         )
         report.save()
         return report.enable_share_link() if share else report.url
     except Exception as error:  # the client has no error of its own
-        said = str(error).splitlines()[0] if str(error) else ""
+        reason = "".join(str(error).splitlines()[:1])
         raise Unpublished(
-            f"to=wandb: {entity}/{project}: {type(error).__name__}: {said}; the project must exist and be "
+            f"to=wandb: {entity}/{project}: {type(error).__name__}: {reason}; the project must exist and be "
             "yours to write to (project=PROJECT entity=ENTITY)"
         ) from error
 
@@ -95,24 +83,25 @@ def _require_synced(store: Path) -> None:
 
     `wandb sync` leaves `run-ID.wandb.synced` beside what it has sent.
     """
-    waiting = [
-        folder
-        for folder in store.glob("cells/*/wandb/offline-run-*")
-        if not any(folder.glob("*.wandb.synced"))
-    ]
-    if waiting:
+    offline = store.glob("cells/*/wandb/offline-run-*")
+    if waiting := sum(not any(folder.glob("*.wandb.synced")) for folder in offline):
         raise Unpublished(
-            f"to=wandb: {len(waiting)} runs of {store} were logged offline and are not on the server; "
+            f"to=wandb: {waiting} runs of {store} were logged offline and are not on the server; "
             f"wandb sync {store}/cells/*/wandb/offline-run-*"
         )
 
 
-def _words(api: Any, sections: dict[str, str], names: Sequence[str]) -> list[Any]:
-    """Sections of the Markdown; figures stay behind, the panels show the runs themselves."""
+def _blocks(api: Any, text: str, grids: Sequence[tuple[str, Any]]) -> list[Any]:
+    """Sections of the Markdown, but for those LEFT_OUT; panels stand in place of the first of these."""
     blocks: list[Any] = []
-    for name in names:
-        body = re.sub(r"!\[[^]]*\]\([^)]*\)", "", sections[name].split("\n", 1)[1]).strip()
-        blocks += [api.H2(name), api.MarkdownBlock(body)]
+    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        head, _, body = part.partition("\n")
+        if head in LEFT_OUT:
+            blocks += [block for study, grid in grids for block in (api.H2(study), grid)]
+            grids = ()
+        else:
+            words = re.sub(r"!\[[^]]*\]\([^)]*\)", "", body).strip()  # without figures
+            blocks += [api.H2(head), api.MarkdownBlock(words)]
     return blocks
 
 
@@ -125,15 +114,11 @@ def _panels(api: Any, expressions: Any, entity: str, project: str, name: str, st
         name=study,
         filters=[expressions.Metric("Group") == name, expressions.Config("study") == study],
     )
-    flops, loss = api.SummaryMetric("headline/training_flops"), api.SummaryMetric("headline/loss")
+    headlines = ("headline/training_flops", "headline/loss", "headline/answer_error")
+    flops, loss, error = map(api.SummaryMetric, headlines)
     panels = [
         api.ScatterPlot(title="loss against training FLOPs", x=flops, y=loss, log_x=True, log_y=True),
-        api.ScatterPlot(
-            title="answer error against training FLOPs",
-            x=flops,
-            y=api.SummaryMetric("headline/answer_error"),
-            log_x=True,
-        ),
+        api.ScatterPlot(title="answer error against training FLOPs", x=flops, y=error, log_x=True),
         api.LinePlot(title="training loss", x="flops", y=["loss"], log_x=True, groupby=arm),
         api.LinePlot(title="reward", x="flops", y=["reward"], groupby=arm),
         api.LinePlot(title="entropy", x="flops", y=["entropy"], groupby=arm),

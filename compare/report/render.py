@@ -13,7 +13,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from compare.analysis.blocks import Inline, Number
-from compare.analysis.findings import Finding
 from compare.analysis.text import count_text, seconds_text
 from compare.report.basis import Basis
 from compare.store.evidence import Evidence
@@ -30,8 +29,8 @@ SIGNS = {"ahead": "▲", "behind": "▼", "equivalent": "=", "undecided": "?"}
 
 def render(
     folder: Path, template: str, context: dict[str, object], marks: dict[str, tuple[Evidence, str]]
-) -> None:
-    """Write `report.md` and `index.html` from the two forms of a template.
+) -> Path:
+    """Write `report.md` and `index.html` from the two forms of a template; return the path of the latter.
 
     Args:
         marks: by the name that the template knows it under, what a Basis leads to and its letter.
@@ -40,14 +39,11 @@ def render(
         html = form == "html"
         bases = {key: Basis(evidence, letter, html=html) for key, (evidence, letter) in marks.items()}
         text = environment(html=html).get_template(f"{template}.{form}.j2").render(context | bases)
-        text = text.replace(CONTENTS, _contents(text), 1) if html else re.sub(r"\n{3,}", "\n\n", text)
+        sections = re.findall(r'<h2 id="([a-z]+)">([^<]+)</h2>', text)
+        contents = " · ".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in sections)
+        text = text.replace(CONTENTS, contents, 1) if html else re.sub(r"\n{3,}", "\n\n", text)
         write_atomically(folder / name, text)
-
-
-def _contents(page: str) -> str:
-    """Links to the sections that a page has."""
-    sections = re.findall(r'<h2 id="([a-z]+)">([^<]+)</h2>', page)
-    return " · ".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in sections)
+    return folder / "index.html"
 
 
 def environment(*, html: bool) -> Environment:
@@ -67,16 +63,11 @@ def environment(*, html: bool) -> Environment:
         seconds=seconds_text,
         md=markdown_text,
         code=code_text,
-        verdict_mark=verdict_mark,
+        verdict_mark=lambda finding: f"{SIGNS[finding.verdict]} {finding.verdict}",
         number_in=number_in,
         raw_svg=lambda figure: Markup(figure.svg),
     )
     return environment
-
-
-def verdict_mark(finding: Finding) -> str:
-    """The verdict with its sign."""
-    return f"{SIGNS[finding.verdict]} {finding.verdict}"
 
 
 def number_in(piece: Inline) -> Number | None:

@@ -79,9 +79,7 @@ class Store:
             (self.root / "cells").mkdir(parents=True, exist_ok=True)
             if not marker.exists():
                 write_atomically(marker, json.dumps({"version": VERSION}))
-            handle, name = tempfile.mkstemp(dir=self.root / "cells", prefix=".write-test-")
-            os.close(handle)
-            os.unlink(name)
+            tempfile.NamedTemporaryFile(dir=self.root / "cells").close()
         except OSError as error:
             raise ConfigError(
                 f"runs={self.root}: cannot be written ({error.strerror}); give a folder you may write to, "
@@ -148,12 +146,11 @@ class Store:
             Owner(host=socket.gethostname(), pid=os.getpid(), since=time.time(), token=secrets.token_hex(8))
         )
         try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            with path.open("xb") as file:
+                file.write(owner)
         except FileExistsError:
             yield False
             return
-        with os.fdopen(handle, "wb") as file:
-            file.write(owner)
         stop = threading.Event()
         beat = threading.Thread(target=_beat, args=(path, owner, stop), daemon=True)
         beat.start()
@@ -195,7 +192,7 @@ def _dead(path: Path) -> bool:
     if owner is not None and owner.host == socket.gethostname() and not running(owner.pid):
         return True
     sign, now = (stat.st_mtime_ns, stat.st_ino), time.monotonic()
-    if _heard.get(path, ((0, 0), 0.0))[0] != sign:
+    if path not in _heard or _heard[path][0] != sign:
         _heard[path] = sign, now
     return now - _heard[path][1] > DEAD_AFTER
 
@@ -217,11 +214,8 @@ def retried_by_a_living(store: Store, identity: str) -> bool:
 
 
 def _born(pid: int) -> str:
-    """When a process started, in ticks since the machine did: a number may be given to another later."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return ""
+    """When a process started, in ticks since the machine did; empty where there is no /proc."""
+    return "".join(_stat(pid)[19:20])
 
 
 def running(pid: int) -> bool:
@@ -232,10 +226,15 @@ def running(pid: int) -> bool:
         return False
     except PermissionError:
         pass
+    return _stat(pid)[:1] != ["Z"]  # without /proc the signal's answer stands
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat from the state on; none if the process is gone, or there is no /proc."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (OSError, IndexError):
-        return True  # no /proc here: the signal's answer stands
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _remove_dead(path: Path) -> None:

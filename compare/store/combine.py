@@ -74,15 +74,9 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
 
 def _unlike(here: Path, first: Manifest, there: Path, other: Manifest) -> str:
     """Why two manifests cannot be judged as one study; empty if they can."""
-    ours, theirs = set(first.contrasts), set(other.contrasts)
-    if ours != theirs:
-        where, odd = (
-            (here, next(iter(ours - theirs))) if ours - theirs else (there, next(iter(theirs - ours)))
-        )
-        return (
-            f"{here} and {there} name different contrasts (only {where} has {odd.study}: {odd.arm} against "
-            f"{odd.baseline}, {odd.quantity}, margin {odd.margin:g})"
-        )
+    for where, ours, theirs in ((here, first, other), (there, other, first)):
+        if odd := next((c for c in ours.contrasts if c not in theirs.contrasts), None):
+            return f"{here} and {there} name different contrasts (only {where} has {odd.label})"
     if first.fit_share != other.fit_share:
         return f"{here} has fit_share={first.fit_share:g}, {there} {other.fit_share:g}"
     if (first.axis, other.axis) != ("flops", "flops"):

@@ -6,7 +6,7 @@ Shapes: P problems; T entries along the steps of thinking, entry 0 the start.
 import math
 from dataclasses import dataclass
 
-from compare.store.strict import Amount, AtLeastOne, Bits, Count
+from compare.store.strict import Amount, AtLeastOne, Bits, Count, require
 
 SOLVED = {True: "solved", False: "failed"}
 
@@ -63,42 +63,31 @@ def check_descent(descent: Descent) -> None:
     """Raise ValueError, naming the part and the value, unless everything fits together."""
     where = f"trace {descent.axis} {descent.severity}"
     n = len(descent.correct)
-    if n == 0:
-        raise ValueError(f"{where}: no problems")
+    require(n > 0, f"{where}: no problems")
     for name in ("energy", "entropy", "tokens"):
-        values = getattr(descent, name)
-        if len(values) != n:
-            raise ValueError(f"{where}: {len(values)} entries of {name} for {n} problems")
-    parts = [*descent.courses, *descent.examples]
-    entries = {len(part.energy) for part in parts}
-    if len(entries) != 1 or entries == {0}:
-        raise ValueError(f"{where}: courses and examples differ in their number of steps, or have none")
-    (steps,) = entries
-    for course in descent.courses:
-        _check_course(f"{where}, {SOLVED[course.solved]}", course, descent, steps)
+        entries = len(getattr(descent, name))
+        require(entries == n, f"{where}: {entries} entries of {name} for {n} problems")
+    lengths = {len(part.energy) for part in (*descent.courses, *descent.examples)}
+    steps = max(lengths, default=0)
+    same = len(lengths) == 1 and steps > 0
+    require(same, f"{where}: courses and examples differ in their number of steps, or have none")
     outcomes = [course.solved for course in descent.courses]
-    if sorted(outcomes) != sorted({c == "1" for c in descent.correct}):
-        raise ValueError(f"{where}: courses {outcomes} do not match the outcomes")
+    occurring = sorted({c == "1" for c in descent.correct})
+    require(sorted(outcomes) == occurring, f"{where}: courses {outcomes} do not match the outcomes")
+    for course in descent.courses:
+        part, outcome = f"{where}, {SOLVED[course.solved]}", str(int(course.solved))
+        energies = [e for e, c in zip(descent.energy, descent.correct, strict=True) if c == outcome]
+        require(course.n == len(energies), f"{part}: n={course.n} does not match the outcomes")
+        for name in ("energy", "energy_sd", "entropy", "entropy_sd"):
+            entries = len(getattr(course, name))
+            require(entries == steps, f"{part}: {entries} entries of {name}, {steps} of energy elsewhere")
+        mean, last = math.fsum(energies) / len(energies), course.energy[-1]
+        close = abs(last - mean) <= 1e-4 * (1 + max(map(abs, energies)))
+        require(close, f"{part}: last energy {last} is not the mean of its problems, {mean:g}")
     for example in descent.examples:
-        if not len(example.completions) == len(example.entropy) == steps:
-            raise ValueError(f"{where}, example {example.prompt!r}: its entries differ in number")
+        even = len(example.completions) == len(example.entropy) == steps
+        require(even, f"{where}, example {example.prompt!r}: its entries differ in number")
     shown = [example.correct for example in descent.examples]
     for solved, word in SOLVED.items():
-        if shown.count(solved) > descent.correct.count(str(int(solved))):
-            raise ValueError(f"{where}: more {word} examples than {word} problems")
-
-
-def _check_course(where: str, course: Course, descent: Descent, steps: int) -> None:
-    energies = [
-        e for e, c in zip(descent.energy, descent.correct, strict=True) if (c == "1") == course.solved
-    ]
-    if course.n != len(energies):
-        raise ValueError(f"{where}: n={course.n} does not match the outcomes")
-    for name in ("energy", "energy_sd", "entropy", "entropy_sd"):
-        values = getattr(course, name)
-        if len(values) != steps:
-            raise ValueError(f"{where}: {len(values)} entries of {name}, {steps} of energy elsewhere")
-    mean = math.fsum(energies) / len(energies)
-    last = course.energy[-1]
-    if abs(last - mean) > 1e-4 * (1 + max(map(abs, energies))):
-        raise ValueError(f"{where}: last energy {last} is not the mean of its problems, {mean:g}")
+        few = shown.count(solved) <= descent.correct.count(str(int(solved)))
+        require(few, f"{where}: more {word} examples than {word} problems")

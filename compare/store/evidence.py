@@ -13,6 +13,9 @@ from compare.store.manifest import Manifest, PlannedCell
 from compare.store.record import Evaluation, Record
 from compare.store.redaction import without_paths
 
+Progress = Callable[[str], None] | None
+"""Is called with a line on what is being done, if somebody wants to know."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -64,19 +67,16 @@ class Evidence:
         return tuple(dict.fromkeys(cell.study for cell in self.manifest.cells))
 
 
-def collect(store: Path, manifest: Manifest, progress: Callable[[str], None] | None = None) -> Evidence:
+def collect(store: Path, manifest: Manifest, progress: Progress = None) -> Evidence:
     """Read every planned cell's record from `<store>/cells/<hash>/record.json`."""
-    runs: list[Run] = []
-    troubles: list[Trouble] = []
-    for i, planned in enumerate(manifest.cells):
+    results: list[Run | Trouble] = []
+    for number, planned in enumerate(manifest.cells, 1):
         if progress is not None:
-            progress(f"reading record {i + 1} of {len(manifest.cells)}")
-        result = _read(store, planned)
-        if isinstance(result, Run):
-            runs.append(result)
-        else:
-            troubles.append(result)
-    return Evidence(manifest=manifest, runs=tuple(runs), troubles=tuple(troubles))
+            progress(f"reading record {number} of {len(manifest.cells)}")
+        results.append(_read(store, planned))
+    runs = tuple(result for result in results if isinstance(result, Run))
+    troubles = tuple(result for result in results if isinstance(result, Trouble))
+    return Evidence(manifest=manifest, runs=runs, troubles=troubles)
 
 
 def _read(store: Path, planned: PlannedCell) -> Run | Trouble:
@@ -94,11 +94,6 @@ def _read(store: Path, planned: PlannedCell) -> Run | Trouble:
             reason = f"the record says {name}={recorded}, the plan {name}={meant}; {records.REMEDY}"
             return Trouble(planned=planned, kind="unreadable", reason=reason)
     if record.status == "failed":
-        return Trouble(
-            planned=planned,
-            kind="failed",
-            reason=without_paths(record.reason or "no reason given"),
-            traceback=without_paths(record.traceback),
-            record=record,
-        )
+        reason, trace = map(without_paths, (record.reason or "no reason given", record.traceback))
+        return Trouble(planned=planned, kind="failed", reason=reason, traceback=trace, record=record)
     return Run(planned=planned, record=record)

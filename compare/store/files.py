@@ -30,9 +30,8 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[BinaryIO]:
             with contextlib.suppress(FileNotFoundError):
                 os.replace(path, keep)
         os.replace(name, path)
-    except BaseException:
+    finally:
         Path(name).unlink(missing_ok=True)
-        raise
     # Names outlive a power cut only when their folder is on disk, too; some file systems refuse.
     with contextlib.suppress(OSError), open_folder(path.parent) as folder:
         os.fsync(folder)

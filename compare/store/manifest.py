@@ -7,6 +7,7 @@ the store alone and so that a planned cell that never ran is seen to be missing.
 import dataclasses
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,7 @@ import msgspec
 
 from compare.store import strict
 from compare.store.files import write_atomically
-from compare.store.strict import Count, Positive
+from compare.store.strict import Count, Positive, require
 
 VERSION = 1
 PLAIN = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -105,6 +106,11 @@ class Contrast:
     axis: str = ""
     """Axis of shift; empty: the task's first one (for a correlation with severity: all of them)."""
 
+    @property
+    def label(self) -> str:
+        """The contrast in a few words."""
+        return f"{self.study}: {self.arm} against {self.baseline}, {self.quantity}, margin {self.margin:g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
@@ -177,20 +183,15 @@ def load(store: Path, name: str) -> Manifest:
 
     def check(manifest: Manifest, raw: object) -> None:
         _check(manifest)
-        if manifest.name != name:
-            raise ValueError(f"name {manifest.name!r} differs from the file's")
+        require(manifest.name == name, f"name {manifest.name!r} differs from the file's")
 
     remedy = "run the experiment again to write it anew"
     return strict.load(path, Manifest, version=VERSION, check=check, error=ManifestError, remedy=remedy)
 
 
 def _check(manifest: Manifest) -> None:
-    if manifest.axis not in AXES:
-        raise ValueError(f"axis {manifest.axis!r}: choose one of {', '.join(AXES)}")
-    taken: set[tuple[str, str, float, int, int, int]] = set()
-    for cell in manifest.cells:
-        key = (cell.study, cell.arm, cell.budget, cell.rung, cell.trial, cell.seed)
-        if key in taken:
-            # Runs of a study are told apart by these alone; two tasks or sizes need two studies.
-            raise ValueError(f"study {cell.study}: two cells with arm, budget, rung, trial, seed {key[1:]}")
-        taken.add(key)
+    require(manifest.axis in AXES, f"axis {manifest.axis!r}: choose one of {', '.join(AXES)}")
+    # Runs of a study are told apart by these alone; two tasks or sizes need two studies.
+    places = Counter((c.study, c.arm, c.budget, c.rung, c.trial, c.seed) for c in manifest.cells)
+    for (study, *place), count in places.items():
+        require(count == 1, f"study {study}: two cells with arm, budget, rung, trial, seed {tuple(place)}")

@@ -12,7 +12,7 @@ import msgspec
 from compare.store import strict
 from compare.store.descent import Descent, check_descent
 from compare.store.redaction import redact, scrub
-from compare.store.strict import Amount, AtLeastOne, Bits, Count
+from compare.store.strict import Amount, AtLeastOne, Bits, Count, require
 
 VERSION = 1
 YOUNGER = {"traces", "digest"}
@@ -131,10 +131,8 @@ def dump(record: Record) -> str:
         RecordError: a value that JSON cannot hold (NaN, infinity).
     """
     content = dataclasses.asdict(record)
-    for key in ("config", "data", "environment"):
-        content[key] = redact(content[key])
-    for key in ("reason", "traceback"):
-        content[key] = scrub(content[key])
+    content |= {key: redact(content[key]) for key in ("config", "data", "environment")}
+    content |= {key: scrub(content[key]) for key in ("reason", "traceback")}
     try:
         return json.dumps(content | {"digest": digest(content)}, allow_nan=False, indent=1)
     except ValueError as error:
@@ -189,9 +187,6 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.task} {self.arm} {self.budget:.1e} seed {self.seed}"
 
 
-_glance = msgspec.json.Decoder(Glance)
-
-
 def glance(path: Path) -> Glance:
     """Look at a record.
 
@@ -199,7 +194,7 @@ def glance(path: Path) -> Glance:
         RecordError: unreadable, of another version, or without what is shown.
     """
     try:
-        seen = _glance.decode(path.read_bytes())
+        seen = msgspec.json.decode(path.read_bytes(), type=Glance)
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not a readable record ({error}); {REMEDY}") from error
     strict.check_version(path, "record", seen.version, VERSION, RecordError)
@@ -207,18 +202,15 @@ def glance(path: Path) -> Glance:
 
 
 def _check(record: Record, raw: dict[str, Any]) -> None:
-    if record.flops > record.budget * (1 + 1e-9):
-        raise ValueError(f"flops {record.flops:g} exceed the budget {record.budget:g}")
-    if len(set(map(len, record.history.values()))) > 1:
-        raise ValueError("history columns differ in length")
-    for evaluation in record.evaluations:
-        if evaluation.metric == "exact":
-            ones, total = evaluation.outcomes.count("1"), len(evaluation.outcomes)
-            if total != evaluation.n:
-                raise ValueError("evaluation exact: outcomes do not match n")
-            if abs(evaluation.value - ones / total) > 1e-9:
-                raise ValueError(f"evaluation exact: value {evaluation.value} does not match its outcomes")
+    within = record.flops <= record.budget * (1 + 1e-9)
+    require(within, f"flops {record.flops:g} exceed the budget {record.budget:g}")
+    require(len(set(map(len, record.history.values()))) <= 1, "history columns differ in length")
+    for e in record.evaluations:
+        if e.metric == "exact":
+            require(len(e.outcomes) == e.n, "evaluation exact: outcomes do not match n")
+            close = abs(e.value - e.outcomes.count("1") / e.n) <= 1e-9
+            require(close, f"evaluation exact: value {e.value} does not match its outcomes")
     for descent in record.traces:
         check_descent(descent)
-    if record.digest and record.digest != digest(raw):
-        raise ValueError("its content does not match its digest: it was changed after it was written")
+    unchanged = not record.digest or record.digest == digest(raw)
+    require(unchanged, "its content does not match its digest: it was changed after it was written")

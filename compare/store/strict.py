@@ -52,13 +52,19 @@ def load(
     return content
 
 
-def check_version(path: Path, noun: str, found: Any, version: int, error: type[ValueError]) -> None:
+def check_version(path: Path, noun: str, given: Any, version: int, error: type[ValueError]) -> None:
     """Raise the error if a file was written by another version."""
-    if found != version:
+    if given != version:
         raise error(
-            f"{path}: {noun} version {found!r}, this program reads {version}; "
+            f"{path}: {noun} version {given!r}, this program reads {version}; "
             "use another store (runs=DIR) or the program that wrote it"
         )
+
+
+def require(condition: bool, complaint: str) -> None:
+    """Raise ValueError(complaint) unless values fit together."""
+    if not condition:
+        raise ValueError(complaint)
 
 
 def typed(kind: type[T], raw: Any, may_lack: Collection[str] | None = None) -> T:

@@ -192,11 +192,13 @@ def test_the_real_client_takes_these_blocks() -> None:
     """Everything but the filters can be built without a login; where the extra is installed, it is."""
     api = pytest.importorskip("wandb_workspaces.reports.v2")
     expressions = pytest.importorskip("wandb_workspaces.expr")
-    from compare.report.publish import _panels, _words
+    from compare.report.publish import _blocks, _panels
 
     grid = _panels(api, expressions, "me", "ebt-arena", "scaling", "text")
     for panel in grid.panels:
         panel._to_model()
     assert "scaling" in grid.runsets[0].filters
-    blocks = _words(api, {"The answer": "The answer\n\nno"}, ("The answer",))
-    assert [type(b).__name__ for b in blocks] == ["H2", "MarkdownBlock"]
+    text = "# Title\n\n## The answer\n\nno\n\n## Figures\n\n## Cells\n\n## Words\n\nyes\n"
+    blocks = _blocks(api, text, [("text", grid)])
+    kinds = ["H2", "MarkdownBlock", "H2", "PanelGrid", "H2", "MarkdownBlock"]
+    assert [type(b).__name__ for b in blocks] == kinds

@@ -123,12 +123,12 @@ def test_a_set_of_cells_is_named_in_few_words_or_one_by_one() -> None:
     budget = cells[0].budget
     arms = [c.cell for c in cells if c.arm in ("ebt_s1", "transformer") and c.budget == budget]
     single = [c.cell for c in cells if (c.arm, c.budget, c.seed) == ("ebt_s1", budget, 1)]
-    assert basis.cells(arms) == "6 cells (R1)"
+    assert basis.on(arms) == "6 cells (R1)"
     assert basis.on(single, "one") == "one (R2)"
     assert basis.on([c.cell for c in cells[:4]], 4) == "4 (R3)"
-    assert basis.cells(reversed([c.cell for c in cells[:4]])) == "4 cells (R3)"
+    assert basis.on(reversed([c.cell for c in cells[:4]])) == "4 cells (R3)"
     assert basis.on([], 0) == "0"
-    product, one, rest = (s.title for s in basis.sets)
+    product, one, rest = (title for _, title, _ in basis.sets)
     assert product == "R1, 6 cells: text: transformer, ebt_s1; 1e11 FLOPs; seeds 0, 1, 2"
     assert one == "R2, 1 cell: text: ebt_s1; 1e11 FLOPs; seed 1"
     assert rest.count("seed") == 4
