@@ -71,6 +71,10 @@ def alter(name: str, value: Any) -> Any:
         (lambda t: t.update(correct=t["correct"][::-1]), "is not the mean of its problems"),
         (lambda t: t["courses"].pop(), r"courses \[False\] do not match the outcomes"),
         (
+            lambda t: (t.update(correct="1" * len(t["correct"])), t["courses"][0].update(n=0)),
+            r"courses \[False, True\] do not match the outcomes",
+        ),
+        (
             lambda t: t["courses"][0].update(solved="no"),
             r"field traces\[0\]\.courses\[0\]\.solved='no' is not of type bool",
         ),
