@@ -83,7 +83,7 @@ def calibrate(
     seed: int = 0,
     draws: int = DRAWS,
     workers: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Check]:
     """Every scenario `studies` times, cheap ones CHEAP times that.
 
@@ -104,8 +104,7 @@ def calibrate(
         for done, outcomes in enumerate(outcomes_of, start=1):
             for name, bar, hit in outcomes:
                 checks[name] = checks.get(name, Check(name=name, bar=bar)).count(hit)
-            if progress is not None:
-                progress(done, len(tasks))
+            progress(done, len(tasks))
     return list(checks.values())
 
 
@@ -154,9 +153,8 @@ def main(arguments: list[str] | None = None) -> int:
         rate, (low, high), (least, most) = check.rate, check.interval, check.bar
         interval, bar_text = f"{low:.3f} to {high:.3f}", f"{least:g} to {most:g}"
         table.add_row(check.name, f"{rate:.3f}", interval, bar_text, str(check.of), check.word)
-        ends = [round(low, 4), round(high, 4)]
-        row = {"name": check.name, "rate": round(rate, 4), "interval": ends, "bar": check.bar}
-        rows.append({**row, "of": check.of, "word": check.word})
+        numbers = {"rate": round(rate, 4), "interval": [round(low, 4), round(high, 4)], "bar": check.bar}
+        rows.append({"name": check.name, **numbers, "of": check.of, "word": check.word})
     Console().print(table)
     held = all(check.word == HELD for check in checks)
     plan = {"name": "calibrate", "studies": options.studies, "seed": options.seed, "draws": DRAWS}

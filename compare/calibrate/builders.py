@@ -13,35 +13,22 @@ from compare.store.record import Evaluation, Record
 
 def cell(arm: str, seed: int, *, study: str = "planted", budget: float = 1e12, **changes: Any) -> PlannedCell:
     """A planned cell; unless changed, its task is its study and its size 6xs."""
-    plain: dict[str, Any] = {
-        "cell": f"{study}-{arm}-{budget:.0f}-{seed}",
-        "task": study,
-        "size": "6xs",
-        **changes,
-    }
-    return PlannedCell(study=study, arm=arm, budget=budget, seed=seed, **plain)
+    plain: dict[str, Any] = {"cell": f"{study}-{arm}-{budget:.0f}-{seed}", "task": study, "size": "6xs"}
+    return PlannedCell(study=study, arm=arm, budget=budget, seed=seed, **plain | changes)
 
 
 def loss(value: float, **changes: Any) -> Evaluation:
     """A loss in nats per token, in distribution at the end, unless changed."""
-    return Evaluation(
-        **{**_PLAIN, "effort": "likelihood", "metric": "loss", "value": value, "sd": 0.5} | changes
-    )
+    plain = {"effort": "likelihood", "metric": "loss", "value": value, "sd": 0.5}
+    return Evaluation(**_PLAIN | plain | changes)
 
 
 def exact(right: Iterable[Any], **changes: Any) -> Evaluation:
     """Exact answers: one outcome per problem, right where it is true, 1 or "1"."""
     bits = "".join(str(int(bit)) for bit in right)
     share = bits.count("1") / len(bits)
-    plain = {
-        **_PLAIN,
-        "effort": "greedy",
-        "metric": "exact",
-        "value": share,
-        "n": len(bits),
-        "outcomes": bits,
-    }
-    return Evaluation(**{**plain, "sd": math.sqrt(share * (1 - share))} | changes)
+    counted = {"value": share, "n": len(bits), "sd": math.sqrt(share * (1 - share)), "outcomes": bits}
+    return Evaluation(**_PLAIN | {"effort": "greedy", "metric": "exact"} | counted | changes)
 
 
 _PLAIN: dict[str, Any] = {"stage": "final", "axis": "planted", "severity": 0, "n": 100}

@@ -6,6 +6,7 @@ run, problems of unequal difficulty that all runs share, and problems that suit 
 """
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from compare.store.manifest import Contrast
 ARM = "ebt_s1"
 BUDGETS = tuple(float(b) for b in np.geomspace(1e10, 1e12, 5))
 PROBLEMS = 200
-"""Held-out problems per evaluation, the same for every run of a study."""
+"""Held-out problems per evaluation (and severity), the same for every run of a study."""
 NOISE, EXACT_NOISE = 0.005, 0.01
 """Standard deviation from run to run, of log loss and of the share of exact answers."""
 DIFFICULTY, AFFINITY = 0.1, 0.05
@@ -75,21 +76,14 @@ def study(
 ) -> Evidence:
     """A finished experiment: ARM against BASELINE, a contrast of no margin for each quantity."""
     truths = {BASELINE: baseline, ARM: arm}
-    cells = [
-        builders.cell(name, seed, budget=budget)
-        for name in truths
-        for budget in budgets
-        for seed in range(seeds)
-    ]
     difficulty_P = rng.uniform(-DIFFICULTY, DIFFICULTY, PROBLEMS)
     suits = {name: difficulty_P + rng.uniform(-AFFINITY, AFFINITY, PROBLEMS) for name in truths}
     runs = []
-    for cell in cells:
-        truth = truths[cell.arm]
-        loss = truth.loss(cell.budget) * float(np.exp(noise * rng.standard_normal()))
-        chance_P = truth.exact(cell.budget) + EXACT_NOISE * rng.standard_normal() + suits[cell.arm]
-        answers = builders.exact(rng.random(PROBLEMS) < chance_P)
-        runs.append(builders.run(cell, builders.loss(loss, sd=0.0, n=PROBLEMS), answers))
+    for name, budget, seed in product(truths, budgets, range(seeds)):
+        loss = truths[name].loss(budget) * float(np.exp(noise * rng.standard_normal()))
+        chance_P = truths[name].exact(budget) + EXACT_NOISE * rng.standard_normal() + suits[name]
+        evaluations = builders.loss(loss, sd=0.0, n=PROBLEMS), builders.exact(rng.random(PROBLEMS) < chance_P)
+        runs.append(builders.run(builders.cell(name, seed, budget=budget), *evaluations))
     contrasts = (
         Contrast(study="planted", arm=ARM, baseline=BASELINE, quantity=quantity, margin=0.0)
         for quantity in quantities

@@ -13,14 +13,11 @@ from compare.analysis.quantity import BASELINE
 from compare.analysis.shift.quantities import SEVERITY
 from compare.analysis.thinking.quantities import CHEAPEST
 from compare.calibrate import builders
-from compare.calibrate.planted import ARM
+from compare.calibrate.planted import ARM, PROBLEMS
 from compare.stats.intervals import Array
 from compare.store.evidence import Evidence
 from compare.store.manifest import Contrast
 
-BUDGET = 1e12
-PROBLEMS = 200
-"""Held-out problems per severity."""
 EFFORTS = {"think_1": (0.0, 1.0), "think_2": (0.5, 2.0), "think_8": (1.0, 8.0)}
 """Effort -> share of the full gain, FLOPs per answer. The last is the arm's own way to answer."""
 
@@ -68,14 +65,8 @@ DIFFICULTY, AFFINITY, THINKING = 0.15, 0.05, 0.05
 to what one arm gains by thinking."""
 
 
-def study(
-    arm: Shifted,
-    baseline: Shifted,
-    contrasts: tuple[Contrast, ...],
-    rng: np.random.Generator,
-    seeds: int = 3,
-) -> Evidence:
-    """A finished experiment: ARM against BASELINE."""
+def study(arm: Shifted, baseline: Shifted, rng: np.random.Generator, *, seeds: int = 3) -> Evidence:
+    """A finished experiment: ARM against BASELINE, by CONTRASTS."""
     truths = {BASELINE: baseline, ARM: arm}
     severities = len(arm.cheapest)
     difficulty_KP = rng.uniform(-1, 1, (severities, PROBLEMS)) * DIFFICULTY
@@ -97,5 +88,5 @@ def study(
                 for k in range(severities)
                 for effort, (share, flops) in EFFORTS.items()
             ]
-            runs.append(builders.run(builders.cell(name, seed, budget=BUDGET), *evaluations))
-    return builders.finished(contrasts, runs)
+            runs.append(builders.run(builders.cell(name, seed), *evaluations))
+    return builders.finished(CONTRASTS, runs)
