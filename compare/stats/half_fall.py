@@ -37,15 +37,15 @@ def half_falls(levels_RT: Array, share_T: Array) -> Array:
         return np.full(len(levels_RT), math.nan)
     start_R = levels_RT[:, : max(1, math.ceil(FIRST * rows))].mean(axis=1)
     end_R = levels_RT[:, -max(1, math.ceil(LAST * rows)) :].mean(axis=1)
-    middle_R1 = ((start_R + end_R) / 2)[:, None]
+    middle_R = (start_R + end_R) / 2
     smooth_RT = running_mean(levels_RT, 2 * round(SMOOTHED * rows / 2) + 1)
-    below_RT = smooth_RT <= middle_R1
+    below_RT = smooth_RT <= middle_R[:, None]
     at_R = below_RT.argmax(axis=1)
     before_R = np.maximum(at_R - 1, 0)
     each = np.arange(len(levels_RT))
     over_R, under_R = smooth_RT[each, before_R], smooth_RT[each, at_R]
-    span_R = over_R - under_R
-    part_R = np.where(span_R > 0, (over_R - middle_R1[:, 0]) / np.where(span_R > 0, span_R, 1.0), 1.0)
+    # Where the first row is below already, both rows are that one and any part of the way will do.
+    part_R = (over_R - middle_R) / np.where(at_R > 0, over_R - under_R, 1.0)
     times_R = share_T[before_R] + part_R * (share_T[at_R] - share_T[before_R])
     fell_R = (start_R - end_R >= LEAST_SHARE * start_R) & (start_R - end_R >= LEAST)
     return np.where(fell_R & below_RT.any(axis=1), times_R, math.nan)
@@ -94,7 +94,7 @@ def relabelling_p(lags_R: Array) -> float:
     Those without a lag are left out; 1 if the first has none. Exact where the labellings are all there
     are, and valid where they are random ones (Phipson & Smyth 2010).
     """
-    known_R = np.abs(lags_R[~np.isnan(lags_R)])
     if np.isnan(lags_R[0]):
         return 1.0
+    known_R = np.abs(lags_R[~np.isnan(lags_R)])
     return float((known_R >= known_R[0] - 1e-12).mean())

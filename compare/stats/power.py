@@ -1,6 +1,7 @@
 """How many seeds would decide an undecided finding."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -68,10 +69,7 @@ def _fewest(estimate: Estimate, error: float, gaps: tuple[float, ...], level: fl
     low = high = estimate.n + 1
     while not enough(high):
         low, high = high + 1, 2 * high
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    return low
+    return bisect_left(range(high + 1), True, lo=low, key=enough)
 
 
 def _spreads(degrees: float) -> Array:

@@ -48,24 +48,14 @@ def rl_trace(history: Mapping[str, Sequence[float | None]]) -> Trace:
     Raises:
         Unfit: there are none, or the counted FLOPs do not rise along them.
     """
-    absent = [name for name in COLUMNS if name not in history]
-    if absent:
-        raise Unfit(f"its history has no column {', '.join(absent)}")
-    rows: list[list[float]] = []
-    before: float | None = None
-    for values in zip(*(history[name] for name in COLUMNS), strict=True):
-        known = [value for value in values if value is not None and math.isfinite(value)]
-        if len(known) == len(COLUMNS):
-            rows.append(known)
-        elif not rows and values[1] is not None:
-            before = values[1]
-    if not rows:
-        raise Unfit("no row of reinforcement learning in its history")
-    step_T, flops_T, reward_T, entropy_T = np.array(rows).T
-    if before is None:
+    table_TC, rows = _table(history)
+    step_T, flops_T, reward_T, entropy_T = table_TC[rows].T
+    counted = table_TC[: rows[0], COLUMNS.index("flops")]
+    if before := counted[~np.isnan(counted)].tolist():
+        compute_T = flops_T - before[-1]
+    else:
         # Without a row of the warm start, the first row is taken to cost what the second did.
-        before = float(2 * flops_T[0] - flops_T[1]) if len(rows) > 1 else 0.0
-    compute_T = flops_T - before
+        compute_T = flops_T - (2 * flops_T[0] - flops_T[1] if len(rows) > 1 else 0.0)
     if not np.all(np.diff(compute_T, prepend=0.0) > 0):
         raise Unfit("its counted FLOPs do not rise")
     return Trace(step_T=step_T, compute_T=compute_T, reward_T=reward_T, entropy_T=entropy_T)
@@ -78,9 +68,18 @@ def rl_rows(history: Mapping[str, Sequence[float | None]]) -> tuple[list[int], A
         Unfit: as `rl_trace`.
     """
     compute_T = rl_trace(history).compute_T
-    columns = zip(*(history[name] for name in COLUMNS), strict=True)
-    rows = [i for i, values in enumerate(columns) if None not in values]
-    return rows, compute_T / compute_T[-1]
+    return _table(history)[1], compute_T / compute_T[-1]
+
+
+def _table(history: Mapping[str, Sequence[float | None]]) -> tuple[Array, list[int]]:
+    """All rows of a history's COLUMNS, nan where one is unknown, and the numbers of those known in full."""
+    if absent := [name for name in COLUMNS if name not in history]:
+        raise Unfit(f"its history has no column {', '.join(absent)}")
+    table_TC = np.array([history[name] for name in COLUMNS], dtype=float).T
+    rows = np.flatnonzero(np.isfinite(table_TC).all(axis=1)).tolist()
+    if not rows:
+        raise Unfit("no row of reinforcement learning in its history")
+    return table_TC, rows
 
 
 def stretches(values_T: Array, count: int) -> Array:
