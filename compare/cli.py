@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import traceback
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,29 +28,29 @@ from compare.run import mirror, stop
 from compare.run.display import Display, plan_table
 from compare.run.pool import run, workers_by_default
 from compare.store.claims import SNAPSHOT, Store
+from compare.store.manifest import ManifestError
 from compare.store.record import RecordError
-
-NAMED = (ConfigError, RecordError, HydraException, OmegaConfBaseException)
-"""Errors whose message is for whoever typed the command."""
 
 
 class CellsFailed(Exception):
     """At least one cell of the plan has a failed record; the rest was run and reported."""
 
 
+OWN = (ConfigError, ManifestError, RecordError, CellsFailed)
+"""Errors whose message is one line for whoever typed the command."""
+NAMED = (*OWN, HydraException, OmegaConfBaseException)
+"""Errors whose message can be made one."""
+
+
 class _Stop(BaseException):
     """Carries an error past Hydra, which would announce the job's overrides on a line of its own."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def task(config: DictConfig) -> None:
     """One Hydra job. In a sweep an error is left to Hydra, so that the other jobs go on."""
     try:
         _task(config)
-    except (*NAMED, CellsFailed) as error:
+    except NAMED as error:
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             raise
         raise _Stop(error) from error
@@ -149,18 +150,13 @@ def main() -> None:
     register()
     entry: Any = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(task)
     try:
-        try:
-            entry()
-        except _Stop as carried:
-            raise carried.error from None
-    except CellsFailed as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
-    except Exception as error:
+        entry()
+    except (Exception, _Stop) as raised:
+        error: Exception = raised.args[0] if isinstance(raised, _Stop) else raised
         if not isinstance(error, NAMED) and not from_hydra(error):
             raise
         print(one_line(error), file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, CellsFailed) else 2)
     except stop.Interrupted as error:
         again = shlex.join(["python", "-m", "compare", *sys.argv[1:]])
         counts = f"{error.done} cells ended, {error.saved} saved on the way"
@@ -173,11 +169,8 @@ def main() -> None:
 
 def from_hydra(error: BaseException) -> bool:
     """Whether an error arose in Hydra or OmegaConf, which do not name all of theirs."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
-    return module.split(".")[0] in ("hydra", "omegaconf")
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(modules) and modules[-1].split(".")[0] in ("hydra", "omegaconf")
 
 
 def one_line(error: BaseException) -> str:
@@ -186,18 +179,12 @@ def one_line(error: BaseException) -> str:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         known = ", ".join(error.options)
         return f"{group}={name}: there is none; choose one of {known}"
+    lines, remedy = str(error).splitlines(), ["python -m compare --help lists every key"]
     cause = error.__cause__ or error.__context__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(cause, OmegaConfBaseException) and not isinstance(error, ConfigError):
-        lines += [line.strip() for line in str(cause).splitlines()[:1]]
-    kept = [
-        line
-        for line in dict.fromkeys(lines)
-        if not line.startswith(("full_key", "object_type", "reference", "See https", "^"))
-    ]
-    text = "; ".join(kept) or type(error).__name__
-    return (
-        text
-        if isinstance(error, ConfigError | RecordError)
-        else f"{text}; python -m compare --help lists every key"
-    )
+    if isinstance(error, OWN):
+        remedy = []
+    elif isinstance(cause, OmegaConfBaseException):
+        lines += str(cause).splitlines()[:1]
+    technical = ("full_key", "object_type", "reference", "See https", "^")
+    kept = [line for line in dict.fromkeys(map(str.strip, lines)) if line and not line.startswith(technical)]
+    return "; ".join([*(kept or [type(error).__name__]), *remedy])

@@ -1,50 +1,43 @@
 """The manifest of a plan: written before its cells run, and once more when they have."""
 
+from collections import Counter
 from dataclasses import replace
 
-from arena.config import ConfigError
-from compare.plan.config import Request
+from compare.plan.config import Experiment, Request
 from compare.plan.planned import Planned
 from compare.store import manifest
 from compare.store.claims import Store
-from compare.store.manifest import Manifest, ManifestError, PlannedCell
+from compare.store.manifest import Manifest, PlannedCell
+
+SINGLE = Experiment(title="Cells run one by one", question="What did these cells measure?")
+"""Stands in for the experiment where none is named."""
 
 
 def write_manifest(request: Request, grid: list[Planned], store: Store, commit: str) -> None:
     """Write the grid beside the records. Cells run one by one share one manifest: all that the store holds.
 
     Raises:
-        ConfigError: it would not load again.
+        ManifestError: it would not load again.
     """
-    experiment = request.root.experiment
-    # The report shows studies as the experiment's file lists them, not as the plan runs them.
-    names = list(experiment.studies) if experiment else ["cells"]
-    ordered = sorted(grid, key=lambda p: names.index(p.study))
+    experiment: Experiment = request.root.experiment or SINGLE
+    if experiment is not SINGLE:
+        # The report shows studies as the experiment's file lists them, not as the plan runs them.
+        names = list(experiment.studies)
+        grid = sorted(grid, key=lambda p: names.index(p.study))
+    cells = tuple(p.listed for p in grid)
     content = Manifest(
         name=request.name,
-        title="Cells run one by one",
-        question="What did these cells measure?",
+        title=experiment.title,
+        question=experiment.question,
         command=request.command,
         commit=commit,
-        contrasts=(),
-        cells=tuple(p.listed for p in ordered),
-        tuned=tuple(dict.fromkeys(p.settings for p in ordered if p.settings is not None)),
+        contrasts=tuple(experiment.contrasts),
+        cells=_with_recorded(cells, store) if experiment is SINGLE else cells,
+        fit_share=float(experiment.fit_share),
+        axis=experiment.axis,
+        tuned=tuple(dict.fromkeys(p.settings for p in grid if p.settings is not None)),
     )
-    if experiment is None:
-        content = replace(content, cells=_with_recorded(content.cells, store))
-    else:
-        content = replace(
-            content,
-            title=experiment.title,
-            question=experiment.question,
-            contrasts=tuple(experiment.contrasts),
-            fit_share=float(experiment.fit_share),
-            axis=experiment.axis,
-        )
-    try:
-        manifest.dump(store.root, content)
-    except ManifestError as error:
-        raise ConfigError(str(error)) from error
+    manifest.dump(store.root, content)
 
 
 def _with_recorded(planned: tuple[PlannedCell, ...], store: Store) -> tuple[PlannedCell, ...]:
@@ -61,13 +54,10 @@ def _with_recorded(planned: tuple[PlannedCell, ...], store: Store) -> tuple[Plan
             seed=record.seed,
         )
     # Cells that differ in more than arm, budget and seed go to studies of their own.
-    taken: set[tuple[str, str, float, int]] = set()
+    count: Counter[tuple[str, str, float, int]] = Counter()
     apart: list[PlannedCell] = []
     for cell in cells.values():
-        study, number = cell.study, 1
-        while (study, cell.arm, cell.budget, cell.seed) in taken:
-            number += 1
-            study = f"{cell.study} ({number})"
-        taken.add((study, cell.arm, cell.budget, cell.seed))
-        apart.append(replace(cell, study=study))
+        place = cell.study, cell.arm, cell.budget, cell.seed
+        count[place] += 1
+        apart.append(replace(cell, study=f"{cell.study} ({count[place]})") if count[place] > 1 else cell)
     return tuple(apart)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from functools import cache
+from typing import Any
 
 from arena.config import Cell, ConfigError, TaskConfig, require_choice
 from arena.tasks import build_task
@@ -11,12 +12,10 @@ from compare.folders import conf_folder
 from compare.plan.checks import check_experiment, check_search
 from compare.plan.config import Request, Root
 from compare.plan.families import check, family, validate
-from compare.plan.grid import Point, cell_of, key_of, part_of, passed_on, points_of
+from compare.plan.grid import Point, cell_of, key_of, part_of, points_of
 from compare.plan.planned import Planned, identities
-from compare.plan.tuned import apply, folder_of, in_words
+from compare.plan.tuned import apply, folder_of
 from compare.store.manifest import AXES
-
-GROUPS = ("arm", "task", "size", "budget")
 
 
 def expand(request: Request) -> list[Planned]:
@@ -34,17 +33,17 @@ def expand(request: Request) -> list[Planned]:
         # not the size that was tuned.
         by_hand = set(map(key_of, request.overrides))
         reshaped = any(key.startswith("size.") and key != "size.lr" for key in by_hand)
-        cell, tuned = apply(cell_of(root, root.seed), None if reshaped else folder, by_hand)
-        point = Point(cell=cell, rung=0, settings=tuned and in_words("cells", cell, tuned))
-        return _planned("cells", point, [root.seed], tasks)
+        cell, settings = apply("cells", cell_of(root, root.seed), None if reshaped else folder, by_hand)
+        return _planned("cells", Point(cell=cell, rung=0, settings=settings), [root.seed], tasks)
     seeds = root.experiment.seeds
     if root.experiment.search is not None or not root.experiment.tuned:
         folder = None
+    of_trainer = [o for o in request.overrides if key_of(o).split(".")[0] == "trainer"]
     part = cache(part_of)
     planned = [
         p
         for name, study in root.experiment.studies.items()
-        for point in points_of(name, study, root.experiment, passed_on(request.overrides), folder, part)
+        for point in points_of(name, study, root.experiment, of_trainer, folder, part)
         for p in _planned(name, point, seeds, tasks)
     ]
     count = Counter(p.identity for p in planned)
@@ -71,14 +70,34 @@ def narrow(plan: list[Planned], request: Request) -> list[Planned]:
     """
     if request.root.experiment is None:
         return plan
-    given = _given(request.overrides)
-    chosen = [p for p in plan if all(_matches(p.cell, request.root, key) for key in given)]
+    wanted, given = _place(request.root), dict[str, str]()
+    for override in request.overrides:
+        key = key_of(override)
+        if key in wanted:
+            given[key] = override.lstrip("+~")
+        elif key.split(".")[0] in wanted:
+            raise ConfigError(
+                f"{override}: an experiment sets this for each study; edit "
+                "experiment.studies.NAME.overrides, or run one cell without +experiment"
+            )
+    chosen = [p for p in plan if all(_place(p.cell)[key] == wanted[key] for key in given)]
     if not chosen:
         raise ConfigError(
-            f"{' '.join(f'{k}={given[k]}' for k in given)}: no cell of experiment {request.name} matches; "
-            "leave it out, or give a value that the experiment's file lists"
+            f"{' '.join(given.values())}: no cell of experiment {request.name} matches; leave it out, or "
+            "give a value that the experiment's file lists"
         )
     return chosen
+
+
+def _place(of: Cell | Root) -> dict[str, Any]:
+    """Where a cell stands in a grid, by the keys that the command line picks with."""
+    return {
+        "arm": of.arm.name,
+        "task": of.task.name,
+        "size": of.size.name,
+        "budget": of.budget.flops,
+        "seed": of.seed,
+    }
 
 
 def expected_flops(cell: Cell, task: Task) -> float:
@@ -117,26 +136,3 @@ def _planned(study: str, point: Point, seeds: list[int], tasks: dict[TaskConfig,
         )
         for seeded, name in zip(cells, identities(cell, data, seeds), strict=True)
     ]
-
-
-def _given(overrides: tuple[str, ...]) -> dict[str, str]:
-    """The axes of the grid that the command line narrows."""
-    given: dict[str, str] = {}
-    for override in overrides:
-        key, _, value = override.lstrip("+~").partition("=")
-        if key in (*GROUPS, "seed"):
-            given[key] = value
-        elif key.split(".")[0] in GROUPS:
-            raise ConfigError(
-                f"{override}: an experiment sets this for each study; edit "
-                "experiment.studies.NAME.overrides, or run one cell without +experiment"
-            )
-    return given
-
-
-def _matches(cell: Cell, root: Root, key: str) -> bool:
-    if key == "seed":
-        return cell.seed == root.seed
-    if key == "budget":
-        return cell.budget.flops == root.budget.flops
-    return getattr(cell, key).name == getattr(root, key).name

@@ -8,6 +8,7 @@ from compare.plan.config import Experiment
 from compare.plan.families import FAMILIES
 from compare.plan.planned import Planned
 from compare.store.manifest import Contrast
+from compare.store.strict import require
 
 
 def check_search(experiment: Experiment, planned: list[Planned]) -> None:
@@ -38,54 +39,37 @@ def check_experiment(experiment: Experiment, planned: list[Planned], tasks: dict
     try:
         check_contrasts(experiment.contrasts, set(kinds), experiment.fit_share, specs)
         for contrast in experiment.contrasts:
-            study = studies[contrast.study]
-            axes, severities = tasks[study.cell.task].axes, study.cell.trainer.severities
-            _check_measured(contrast, specs[contrast.quantity], axes, severities, experiment.axis)
-            _check_families(contrast, specs[contrast.quantity], kinds)
+            spec, study = specs[contrast.quantity], studies[contrast.study]
+            require(
+                experiment.axis == "flops" or not spec.largest_budget,
+                f"contrast {contrast.quantity} of {contrast.arm}: it looks at the largest budget alone, "
+                f"which all rungs of axis={experiment.axis} share; name it where axis is flops",
+            )
+            _check_measured(contrast, spec, tasks[study.cell.task].axes, study.cell.trainer.severities)
+            _check_families(contrast, spec, kinds)
     except ValueError as error:
         raise ConfigError(f"experiment {experiment.name}: {error}") from error
 
 
-def _check_measured(
-    contrast: Contrast, spec: Quantity, axes: dict[str, int], severities: int, axis: str
-) -> None:
+def _check_measured(contrast: Contrast, spec: Quantity, axes: dict[str, int], severities: int) -> None:
     """Raise ValueError if a contrast looks where its study does not measure."""
     what, study = f"contrast {contrast.quantity} of {contrast.arm}", contrast.study
-    if axis != "flops" and spec.largest_budget:
-        raise ValueError(
-            f"{what}: it looks at the largest budget alone, which all rungs of axis={axis} share; name it "
-            "where axis is flops"
-        )
-    if contrast.axis and contrast.axis not in axes:
-        raise ValueError(
-            f"{what}: axis {contrast.axis}: study {study} has {', '.join(axes)}; name one of these"
-        )
-    if spec.shifted and severities < 2:
-        raise ValueError(
-            f"{what}: trainer.severities={severities} measures in distribution only; give study {study} at "
-            "least 2"
-        )
-    if contrast.severity >= severities:
-        raise ValueError(
-            f"{what} at severity {contrast.severity}: study {study} measures {severities} severities, from "
-            "0; raise trainer.severities"
-        )
+    measured = f"study {study} measures {severities} severities, from 0; raise trainer.severities"
+    alone = f"trainer.severities={severities} measures in distribution only; give study {study} at least 2"
+    known = f"study {study} has {', '.join(axes)}; name one of these"
+    require(contrast.axis in ("", *axes), f"{what}: axis {contrast.axis}: {known}")
+    require(severities > 1 or not spec.shifted, f"{what}: {alone}")
+    require(contrast.severity < severities, f"{what} at severity {contrast.severity}: {measured}")
 
 
 def _check_families(contrast: Contrast, spec: Quantity, kinds: dict[tuple[str, str], str]) -> None:
     """Raise ValueError if an arm of a contrast is of a family that does not do what is asked about."""
-    what = f"contrast {contrast.quantity} of {contrast.arm}"
-    kind = kinds[contrast.study, contrast.arm]
-    if spec.thinks and not FAMILIES[kind].thinks:
-        thinking = ", ".join(name for name, family in FAMILIES.items() if family.thinks)
-        raise ValueError(
-            f"{what}: {contrast.arm} is of family {kind}, which does not think; name one of {thinking}"
-        )
-    for arm in (getattr(contrast, side) for side in spec.rewarded):
+    what = f"contrast {contrast.quantity} of {contrast.arm} against {contrast.baseline}"
+    thinking = [name for name, family in FAMILIES.items() if family.thinks]
+    rewarded = [name for name, family in FAMILIES.items() if family.rewarded]
+    asked = [(contrast.arm, thinking, "which does not think")] if spec.thinks else []
+    asked += [(getattr(contrast, side), rewarded, "which no reward trains") for side in spec.rewarded]
+    for arm, able, lacking in asked:
         kind = kinds.get((contrast.study, arm))
-        if kind is not None and not FAMILIES[kind].rewarded:
-            rewarded = " or ".join(name for name, family in FAMILIES.items() if family.rewarded)
-            raise ValueError(
-                f"{what} against {contrast.baseline}: {arm} is of family {kind}, which no reward trains; "
-                f"name an arm of family {rewarded}"
-            )
+        remedy = f"name an arm of family {' or '.join(able)}"
+        require(kind in (None, *able), f"{what}: {arm} is of family {kind}, {lacking}; {remedy}")

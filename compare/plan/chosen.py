@@ -8,7 +8,7 @@ from compare.analysis.search.choice import Choice, choices
 from compare.folders import conf_folder
 from compare.plan import tuned
 from compare.plan.config import Request, Search
-from compare.plan.planned import Planned
+from compare.plan.planned import Planned, portable
 from compare.plan.trials import ranges_of
 from compare.plan.tuned import Tuned
 from compare.store import manifest
@@ -55,7 +55,7 @@ def write(folder: Path, choice: Choice, cell: Cell, search: Search, command: str
         value=chosen.value,
         hand_set_value=choice.trials[0].value,
         budget=choice.budget,
-        task=tuned.portable_task(cell.task),
+        task=portable(cell)["task"],
         commit=choice.commit,  # a later program may only have looked at them again
         command=command,
         records=list(chosen.cells),

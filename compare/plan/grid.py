@@ -17,7 +17,7 @@ from arena.config import Cell, ConfigError, require_choice
 from compare.plan.config import Experiment, Root, Rung, Study
 from compare.plan.families import FAMILIES
 from compare.plan.trials import trials, with_settings
-from compare.plan.tuned import apply, in_words
+from compare.plan.tuned import apply
 from compare.store.manifest import Settings
 
 Part = Callable[[str, str], DictConfig]
@@ -63,7 +63,10 @@ def points_of(
                     "keys such as arm.warm_until, they hold for every arm of the family"
                 )
     points: list[Point] = []
-    root = _compose([f"task={study.task}", f"size={study.rungs[0].size}", *study.overrides, *given])
+    overrides = [f"task={study.task}", f"size={study.rungs[0].size}", *study.overrides, *given]
+    root = OmegaConf.to_object(compose(config_name="config", overrides=overrides))
+    assert isinstance(root, Root)
+    search = experiment.search
     for arm in study.arms:
         config = part("arm", arm)
         of_family = study.family_overrides.get(config.arm.kind, [])
@@ -75,21 +78,15 @@ def points_of(
                 reason = f"{override.input_line}: {str(error).splitlines()[0]}"
                 raise ConfigError(f"experiment.studies.{name}.family_overrides: {reason}") from error
         of_arm: list[Point] = []
-        for number, rung in enumerate(study.rungs, start=1):
-            cell = cell_of(root, experiment.seeds[0])
-            budget = dataclasses.replace(cell.budget, flops=rung.flops, problems=rung.problems)
+        for i, rung in enumerate(study.rungs, start=1):
+            budget = dataclasses.replace(root.budget, flops=rung.flops, problems=rung.problems)
             chosen = {"arm": config.arm, "size": part("size", rung.size).size}
             chosen = {group: OmegaConf.to_object(node) for group, node in chosen.items()}
-            cell = dataclasses.replace(cell, budget=budget, **chosen)
+            cell = dataclasses.replace(cell_of(root, experiment.seeds[0]), budget=budget, **chosen)
             cell = dataclasses.replace(cell, **_shape(cell, rung))
-            place = 0 if experiment.axis == "flops" else number
-            if experiment.search is not None:
-                of_arm += [
-                    Point(cell=with_settings(cell, settings), rung=place, trial=trial)
-                    for trial, settings in enumerate(trials(cell, experiment.search), start=1)
-                ]
-            else:
-                of_arm.append(Point(cell=cell, rung=place))
+            place = 0 if experiment.axis == "flops" else i
+            tried = enumerate(trials(cell, search), start=1) if search else [(0, dict[str, float]())]
+            of_arm += [Point(cell=with_settings(cell, s), rung=place, trial=number) for number, s in tried]
         points += _with_tuned(name, of_arm, folder, set(map(key_of, of_family)))
     return points
 
@@ -99,12 +96,12 @@ def _with_tuned(study: str, points: list[Point], folder: Path | None, set_elsewh
 
     A curve over sizes of which one is tuned would bend there.
     """
-    applied = [apply(point.cell, folder, set_elsewhere) for point in points]
-    if any(tuned is None for _, tuned in applied):
+    applied = [apply(study, point.cell, folder, set_elsewhere) for point in points]
+    if any(settings is None for _, settings in applied):
         return points
     return [
-        dataclasses.replace(point, cell=cell, settings=tuned and in_words(study, cell, tuned))
-        for point, (cell, tuned) in zip(points, applied, strict=True)
+        dataclasses.replace(point, cell=cell, settings=settings)
+        for point, (cell, settings) in zip(points, applied, strict=True)
     ]
 
 
@@ -118,12 +115,6 @@ def _shape(cell: Cell, rung: Rung) -> dict[str, Any]:
     if rung.batch is not None:
         parts["task"] = dataclasses.replace(cell.task, batch=rung.batch)
     return parts
-
-
-def _compose(overrides: list[str]) -> Root:
-    root = OmegaConf.to_object(compose(config_name="config", overrides=overrides))
-    assert isinstance(root, Root)
-    return root
 
 
 def part_of(group: str, name: str) -> DictConfig:
@@ -144,8 +135,3 @@ def cell_of(root: Root, seed: int) -> Cell:
 def key_of(override: str) -> str:
     """What a Hydra override sets."""
     return override.lstrip("+~").partition("=")[0]
-
-
-def passed_on(overrides: tuple[str, ...]) -> list[str]:
-    """Overrides of the command line that hold for every cell: those of the trainer."""
-    return [o for o in overrides if key_of(o).split(".")[0] == "trainer"]

@@ -54,13 +54,8 @@ class Planned:
         )
 
 
-def identity(cell: Cell, data: dict[str, Any]) -> str:
-    """Hash of what changes a cell's result: not paths, loggers, devices or threads."""
-    return identities(cell, data, [cell.seed])[0]
-
-
 def identities(cell: Cell, data: dict[str, Any], seeds: list[int]) -> list[str]:
-    """Of the cell under each seed."""
+    """Hash of what changes a cell's result, under each seed: not paths, loggers, devices or threads."""
     content = portable(cell)
     places = ("accelerator", "devices", "threads", "history", "compile", "at_once", "checkpoint_minutes")
     for key in places:

@@ -53,18 +53,10 @@ def ranges_of(cell: Cell, search: Search) -> dict[str, list[float]]:
 
 def check_key(cell: Cell, key: str) -> None:
     """Raise ConfigError unless the key is the size's learning rate or a number of the cell's arm."""
-    part, _, name = key.partition(".")
-    if key == "size.lr":
-        return
-    if part != "arm" or not isinstance(getattr(cell.arm, name, None), float):
-        numbers = [
-            f"arm.{field.name}"
-            for field in dataclasses.fields(cell.arm)
-            if isinstance(getattr(cell.arm, field.name), float)
-        ]
+    numbers = ["size.lr", *(f"arm.{name}" for name, x in vars(cell.arm).items() if isinstance(x, float))]
+    if key not in numbers:
         raise ConfigError(
-            f"{key}: no number of arm {cell.arm.name} that can be tuned; choose among size.lr, "
-            + ", ".join(numbers)
+            f"{key}: no number of arm {cell.arm.name} that can be tuned; choose among {', '.join(numbers)}"
         )
 
 

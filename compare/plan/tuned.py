@@ -3,8 +3,8 @@
 The files are data: they name learning rates and other numbers of an arm, and tell where they come from.
 """
 
+import contextlib
 import dataclasses
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -13,11 +13,13 @@ from typing import Any
 
 import yaml
 
-from arena.config import Cell, ConfigError, TaskConfig
+from arena.config import Cell, ConfigError
+from compare.plan.planned import portable
 from compare.plan.trials import with_settings
 from compare.store import strict
 from compare.store.files import write_atomically
 from compare.store.manifest import HAND_SET, PLAIN, Settings
+from compare.store.strict import AtLeastOne
 
 BESIDE = "tuned"
 """The folder of tuned settings beside the configuration's files. The option that picks another has another
@@ -36,9 +38,9 @@ class Tuned:
 
     settings: dict[str, float]
     """Key -> value; empty if the arm's own file was best."""
-    trial: int
+    trial: AtLeastOne
     """Number of the chosen trial; 1 is the arm's own file."""
-    trials: int
+    trials: AtLeastOne
     seeds: list[int]
     """Seeds of the search; results should use others."""
     search_seed: int
@@ -77,9 +79,11 @@ def path_of(folder: Path, task: str, size: str, arm: str) -> Path | None:
     return folder / task / size / f"{arm}.yaml"
 
 
-def apply(cell: Cell, folder: Path | None, set_elsewhere: set[str]) -> tuple[Cell, Tuned | None]:
-    """The cell with its tuned settings, and what they are; itself if there are none for it, or if it is
-    trained beyond REACH.
+def apply(
+    study: str, cell: Cell, folder: Path | None, set_elsewhere: set[str]
+) -> tuple[Cell, Settings | None]:
+    """The cell with its tuned settings, and what a manifest says of them; itself if there are none for it, or
+    if it is trained beyond REACH.
 
     Args:
         set_elsewhere: keys that an experiment or the command line sets, which stay as they are.
@@ -91,20 +95,22 @@ def apply(cell: Cell, folder: Path | None, set_elsewhere: set[str]) -> tuple[Cel
     if path is None or not path.is_file():
         return cell, None
     tuned = read(path)
-    if tuned.task != portable_task(cell.task) or cell.budget.flops > REACH * tuned.budget:
+    if tuned.task != portable(cell)["task"] or cell.budget.flops > REACH * tuned.budget:
         return cell, None
-    settings = {key: value for key, value in tuned.settings.items() if key not in set_elsewhere}
     try:
-        return with_settings(cell, settings), tuned
+        cell = with_settings(cell, {k: v for k, v in tuned.settings.items() if k not in set_elsewhere})
     except ConfigError as error:
         raise ConfigError(f"{_named(path)}: {error}; {REMEDY}") from error
-
-
-def portable_task(task: TaskConfig) -> dict[str, Any]:
-    """A task's configuration as files hold it, without the path of its data."""
-    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(task)))
-    content.pop("path", None)
-    return content
+    return cell, Settings(
+        study=study,
+        arm=cell.arm.name,
+        size=cell.size.name,
+        trials=tuned.trials,
+        budget=tuned.budget,
+        runs=len(tuned.seeds),
+        commit=tuned.commit,
+        chosen=", ".join(f"{key}={value:g}" for key, value in tuned.settings.items()) or HAND_SET,
+    )
 
 
 def read(path: Path) -> Tuned:
@@ -116,8 +122,6 @@ def read(path: Path) -> Tuned:
     try:
         tuned = strict.typed(Tuned, yaml.safe_load(path.read_text(encoding="utf-8")))
         checks = {
-            "trial": tuned.trial >= 1,
-            "trials": tuned.trials >= 1,
             "value": math.isfinite(tuned.value),
             "hand_set_value": math.isfinite(tuned.hand_set_value or 0.0),
             "budget": math.isfinite(tuned.budget),
@@ -142,8 +146,9 @@ def write(path: Path, tuned: Tuned) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
-    if path.exists() and _says(path, tuned):
-        return
+    with contextlib.suppress(ConfigError):  # none, or one that cannot be read
+        if dataclasses.replace(read(path), command=tuned.command) == tuned:
+            return
     text = "# Written by a search; used wherever this task, size and arm meet, unless settings=none.\n"
     text += yaml.safe_dump(dataclasses.asdict(tuned), sort_keys=False, allow_unicode=True)
     try:
@@ -151,29 +156,6 @@ def write(path: Path, tuned: Tuned) -> None:
     except OSError as error:
         reason = f"{_named(path)}: cannot be written ({error.strerror})"
         raise ConfigError(f"{reason}; the same command with settings=FOLDER writes it elsewhere") from error
-
-
-def _says(path: Path, tuned: Tuned) -> bool:
-    """Whether a file holds this, whichever command wrote it; one that cannot be read does not."""
-    try:
-        return dataclasses.replace(read(path), command=tuned.command) == tuned
-    except ConfigError:
-        return False
-
-
-def in_words(study: str, cell: Cell, tuned: Tuned) -> Settings:
-    """What a manifest keeps of tuned settings."""
-    words = ", ".join(f"{key}={value:g}" for key, value in tuned.settings.items())
-    return Settings(
-        study=study,
-        arm=cell.arm.name,
-        size=cell.size.name,
-        trials=tuned.trials,
-        budget=tuned.budget,
-        runs=len(tuned.seeds),
-        commit=tuned.commit,
-        chosen=words or HAND_SET,
-    )
 
 
 def _named(path: Path) -> str:

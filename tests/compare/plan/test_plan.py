@@ -12,10 +12,10 @@ from compare.folders import conf_folder
 from compare.plan.cells import expand, expected_flops, narrow
 from compare.plan.config import Request, register
 from compare.plan.families import family
-from compare.plan.planned import identity
 from compare.run.outcome import blank_record
 from ebt.config import EBTArm
 from tests.compare.plan.test_config import root
+from tests.compare.planted.cells import identity
 from tests.conftest import TINY
 from tests.rl_baseline.tiny_models import FAMILIES, byte_level, save
 

@@ -1,7 +1,14 @@
 """Cells as a plan holds them, without a plan."""
 
+from typing import Any
+
 from arena.config import Cell
-from compare.plan.planned import Planned, identity
+from compare.plan.planned import Planned, identities
+
+
+def identity(cell: Cell, data: dict[str, Any]) -> str:
+    """The name of a single cell."""
+    return identities(cell, data, [cell.seed])[0]
 
 
 def alone(cell: Cell, study: str = "s") -> Planned:

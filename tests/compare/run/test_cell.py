@@ -8,7 +8,7 @@ from arena.config import Addition, Budget
 from arena.tasks.dataalchemy import DataAlchemy
 from compare.plan.config import Logger
 from compare.plan.families import family
-from compare.plan.planned import Planned, identity
+from compare.plan.planned import Planned
 from compare.run import train as module
 from compare.run.cell import run_cell
 from compare.store.claims import Store
@@ -16,6 +16,7 @@ from compare.store.redaction import scrub
 from ebt.config import EBTArm
 from ebt.verifier.config import VerifierArm
 from rl_baseline.config import RLArm, TransformerArm
+from tests.compare.planted.cells import identity
 
 
 @pytest.fixture
