@@ -1,7 +1,6 @@
 """How many seeds would decide an undecided finding."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -69,7 +68,10 @@ def _fewest(estimate: Estimate, error: float, gaps: tuple[float, ...], level: fl
     low = high = estimate.n + 1
     while not enough(high):
         low, high = high + 1, 2 * high
-    return bisect_left(range(high + 1), True, lo=low, key=enough)
+    while low < high:  # not bisect: an effect of nearly 0 needs more seeds than C counts
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
 
 
 def _spreads(degrees: float) -> Array:
