@@ -42,22 +42,16 @@ def analyse(
         ManifestError: a contrast asks for what no analysis can compare.
     """
     check(evidence)
-    studies: dict[str, Study] = {}
+    manifest, studies = evidence.manifest, dict[str, Study]()
     for name in evidence.studies:
         if progress is not None:
             progress(f"fitting {name}")
         runs = evidence.study(name)
-        order = list(dict.fromkeys(run.planned.arm for run in runs))
-        arms = tuple(sorted(order, key=lambda arm: (arm != BASELINE, order.index(arm))))
-        cohort = Cohort(
-            study=name, arms=arms, runs=runs, manifest=evidence.manifest, draws=draws, variants=variants
-        )
+        arms = tuple(sorted(dict.fromkeys(run.planned.arm for run in runs), key=lambda arm: arm != BASELINE))
+        cohort = Cohort(study=name, arms=arms, runs=runs, manifest=manifest, draws=draws, variants=variants)
         measured = {key: analysis.measure(cohort) for key, analysis in analyses().items()}
         studies[name] = Study(cohort=cohort, measured=measured)
-    manifest = evidence.manifest
-    primary = [
-        _draft(studies[contrast.study], contrast, evidence, primary=True) for contrast in manifest.contrasts
-    ]
+    primary = [_draft(studies[c.study], c, evidence, primary=True) for c in manifest.contrasts]
     asked = {_topic(draft) for draft in primary}
     exploratory: tuple[Finding, ...] = ()
     # Where sizes are compared with one another, no one of them stands for an arm.

@@ -7,51 +7,53 @@ cells), or a tuple of pieces.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from compare.analysis.drawing import Figure
 from compare.analysis.findings import Finding
 
 
+class Piece:
+    """What a template writes by its kind, the name of its class."""
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__.lower()
+
+
 @dataclass(frozen=True)
-class Bold:
+class Bold(Piece):
     """Emphasised text."""
 
-    kind: ClassVar[str] = "bold"
     text: str
 
 
 @dataclass(frozen=True)
-class Code:
+class Code(Piece):
     """Text as a program would print it."""
 
-    kind: ClassVar[str] = "code"
     text: "Inline"
 
 
 @dataclass(frozen=True)
-class Mark:
+class Mark(Piece):
     """A text that rests on cells: a link to them in HTML, a reference in Markdown."""
 
-    kind: ClassVar[str] = "mark"
     text: object
     cells: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Number:
+class Number(Piece):
     """A text that a table sorts by a number."""
 
-    kind: ClassVar[str] = "number"
     text: str
     value: float | None
 
 
 @dataclass(frozen=True)
-class Badge:
+class Badge(Piece):
     """The verdict of a finding, with its sign and colour."""
 
-    kind: ClassVar[str] = "badge"
     finding: Finding
 
 
@@ -59,49 +61,44 @@ Inline = str | int | Bold | Code | Mark | Number | Badge | tuple["Inline", ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heading:
+class Heading(Piece):
     """A heading; one of level 2 is a section with an anchor, to which the page's contents lead."""
 
-    kind: ClassVar[str] = "heading"
     text: str
     level: int = 3
     anchor: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prose:
+class Prose(Piece):
     """A paragraph."""
 
-    kind: ClassVar[str] = "prose"
     text: Inline
     soft: bool = False
     """Whether it is an explanation, set smaller."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
+class Listing(Piece):
     """A list of points."""
 
-    kind: ClassVar[str] = "listing"
     items: tuple[Inline, ...]
     soft: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Callout:
+class Callout(Piece):
     """A question, its answer in a sentence, and the findings in full that it rests on."""
 
-    kind: ClassVar[str] = "callout"
     question: str
     answer: str
     grounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class Table(Piece):
     """A table; rows hold as many pieces as there are columns."""
 
-    kind: ClassVar[str] = "table"
     label: str
     """What it shows, for those who cannot see it."""
     columns: tuple[str, ...]
@@ -135,19 +132,17 @@ def table(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class Figures(Piece):
     """Figures side by side, or one after the other at full width."""
 
-    kind: ClassVar[str] = "figures"
     figures: tuple[Figure, ...]
     wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fold:
+class Fold(Piece):
     """Blocks that a reader may open."""
 
-    kind: ClassVar[str] = "fold"
     summary: str
     blocks: "tuple[Block, ...]"
     open: bool = False

@@ -24,16 +24,12 @@ def of_named(contrast: Contrast, runs: tuple[Run, ...], evidence: Evidence) -> t
 
 def unequal_tuning(contrast: Contrast, evidence: Evidence) -> tuple[str, ...]:
     """A caveat if the settings of two arms were chosen from unequally many trials at some size."""
-    study, arms, manifest = contrast.study, (contrast.arm, contrast.baseline), evidence.manifest
-    counts: dict[str, dict[str, int]] = {}
-    for cell in manifest.cells:
-        if cell.study == study and cell.arm in arms:
-            counts.setdefault(cell.size, {}).setdefault(cell.arm, 0)
-    for settings in manifest.tuned or ():
-        if settings.study == study and settings.arm in counts.get(settings.size, {}):
-            counts[settings.size][settings.arm] = settings.trials
-    for size, tried in counts.items():
+    study, manifest = contrast.study, evidence.manifest
+    trials = {(s.size, s.arm): s.trials for s in manifest.tuned or () if s.study == study}
+    cells = [c for c in manifest.cells if c.study == study and c.arm in (contrast.arm, contrast.baseline)]
+    for size in dict.fromkeys(cell.size for cell in cells):
+        tried = {cell.arm: trials.get((size, cell.arm), 0) for cell in cells if cell.size == size}
         if len(set(tried.values())) > 1:
-            numbers = ", ".join(f"{name} {trials or 'no'}" for name, trials in tried.items())
+            numbers = ", ".join(f"{name} {count or 'no'}" for name, count in tried.items())
             return (f"tuning is unequal at size {size}, trials: {numbers}",)
     return ()

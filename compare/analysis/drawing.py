@@ -17,7 +17,7 @@ import matplotlib
 import numpy as np
 
 from compare.analysis.quantity import BASELINE
-from compare.stats.intervals import Array, Estimate
+from compare.stats.intervals import Array, Estimate, Interval
 from compare.stats.rl_history import stretches
 
 matplotlib.use("Agg")
@@ -39,6 +39,9 @@ PALETTE = {
 SPARE = ("#999933", "#882255", "#44AA99", "#AA4499", "#8C8C8C", "#B8860B")
 """For other arms, in order of name."""
 
+POINTS = 40
+"""Points drawn of a run: means of consecutive updates, so that one rollout's noise does not hide the line."""
+
 MARKERS = "osD^vP*X<>ph"
 
 STYLE: dict[Any, Any] = {
@@ -49,15 +52,13 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.alpha": 0.18,
-    "grid.color": NEUTRAL,
-    "text.color": NEUTRAL,
-    "axes.labelcolor": NEUTRAL,
-    "axes.edgecolor": NEUTRAL,
-    "xtick.color": NEUTRAL,
-    "ytick.color": NEUTRAL,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
     "figure.figsize": (5.0, 3.7),
+    **dict.fromkeys(
+        ("grid.color", "text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"),
+        NEUTRAL,
+    ),
 }
 
 
@@ -124,13 +125,8 @@ def draw_figure(
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         plt.close(figure)
-    return Figure(
-        name=safe,
-        title=title,
-        caption=caption,
-        svg=_accessible(buffer.getvalue(), safe, title, summary),
-        records=records,
-    )
+    svg = _accessible(buffer.getvalue(), safe, title, summary)
+    return Figure(name=safe, title=title, caption=caption, svg=svg, records=records)
 
 
 WIDE = 400
@@ -148,10 +144,10 @@ def _accessible(svg: str, name: str, title: str, summary: str) -> str:
     text = escape(f"{title}. {summary}", quote=True)
     head, body = svg.split(">", 1)
     head = re.sub(r' (width|height)="[^"]*pt"', "", head)
-    found = re.search(r'viewBox="0 0 ([\d.]+) ', head)
-    if found and float(found[1]) > WIDE:
+    size = re.search(r'viewBox="0 0 ([\d.]+) ', head)
+    if size and float(size[1]) > WIDE:
         # On a phone its letters would be too small to read: it keeps its width, and its frame scrolls.
-        head += f' style="min-width: {float(found[1]):.0f}px"'
+        head += f' style="min-width: {float(size[1]):.0f}px"'
     return f'{head} role="img" aria-label="{text}"><title>{text}</title>{body}'
 
 
@@ -185,13 +181,13 @@ def draw_row(
 
 
 def draw_bars(
-    ax: Axes, x: Iterable[float], estimates: Sequence[Estimate], colour: str, least: float = -np.inf
+    ax: Axes, x: Iterable[float], intervals: Sequence[Interval], colour: str, least: float = -np.inf
 ) -> None:
     """Over each x its interval, where there is one, cut at `least`."""
-    for at, e in zip(x, estimates, strict=True):
+    style = {"fmt": "none", "ecolor": colour, "elinewidth": 1.1, "capsize": 2, "alpha": 0.7}
+    for at, e in zip(x, intervals, strict=True):
         if np.isfinite([e.low, e.high]).all():
             low = max(e.low, least)
-            style = {"fmt": "none", "ecolor": colour, "elinewidth": 1.1, "capsize": 2, "alpha": 0.7}
             ax.errorbar(at, (low + e.high) / 2, (e.high - low) / 2, **style)
 
 

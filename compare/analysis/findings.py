@@ -6,7 +6,7 @@ compare/stats/intervals.py; a ratio is judged on its logarithm, where no differe
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from compare.analysis import registry
 from compare.analysis.quantity import VERDICT_WORDS
@@ -49,8 +49,6 @@ class Draft(Comparison):
 class Finding(Comparison):
     """One judged comparison; every number a report prints about it."""
 
-    claim: str
-    """A sentence that holds the estimate, the interval, n and the verdict."""
     label: str
     estimate: float | None
     """In the quantity's unit; None if it could not be measured."""
@@ -85,6 +83,34 @@ class Finding(Comparison):
         if self.estimate is None or not math.isfinite(self.low) or not math.isfinite(self.high):
             return "no interval"
         return f"[{number(self.low, self.digits, self.ratio)}, {number(self.high, self.digits, self.ratio)}]"
+
+    @property
+    def claim(self) -> str:
+        """A sentence that holds the estimate, the interval, n and the verdict."""
+        spec = registry.quantities()[self.quantity]
+        arm, other = spec.sides(self.arm, self.baseline)
+        if self.estimate is None:
+            reasons = "; ".join(self.caveats)
+            return f"Undecided, {arm} against {other}: {self.label} could not be measured ({reasons})."
+        opening = {
+            "equivalent": f"{arm} and {other} are equivalent within the margin {self.margin:g}",
+            "undecided": f"Undecided, {arm} against {other}",
+            **{name: f"{arm} {verb} {other}" for name, verb in {**VERDICT_WORDS, **spec.words}.items()},
+        }[self.verdict]
+        seeds = "a single run" if self.single_run else f"n = {self.n} seeds"
+        text = f"{opening}: {self.label} {self.value_text}, 95% interval {self.interval_text}, {seeds}"
+        null = 1.0 if self.ratio else 0.0
+        told = self.low > null or self.high < null
+        if self.verdict == "undecided" and told and not self.single_run:
+            text += f"; that leaves out {null:g}, but Holm's correction makes p {self.p_holm:.2g}"
+        if self.verdict == "equivalent" and told:
+            text += f"; told from {null:g}, and still within the margin"
+        if self.verdict == "undecided" and self.seeds_needed is not None:
+            if self.seeds_needed <= 1000:
+                text += f"; about {self.seeds_needed} seeds would decide if it is what it looks like"
+            else:
+                text += "; more than 1000 seeds would be needed to decide"
+        return text + "."
 
 
 def number(value: float, digits: int, ratio: bool = False) -> str:
@@ -121,9 +147,8 @@ def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
         decision = verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
         needed = seeds_needed(e, margin, comparisons) if decision == "undecided" else None
     scale = _exp if spec.ratio else float
-    finding = Finding(
+    return Finding(
         **{field.name: getattr(draft, field.name) for field in fields(Comparison)},
-        claim="",
         label=f"{label}, axis {draft.axis}" if draft.axis else label,
         estimate=None if draft.estimate is None else scale(e.value),
         low=scale(e.low),
@@ -139,40 +164,10 @@ def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
         single_run=e.single_run,
         degrees=e.degrees,
     )
-    return replace(finding, claim=_claim(finding))
 
 
 def _exp(value: float) -> float:
     return math.exp(value) if value < 700 else math.inf
-
-
-def _claim(finding: Finding) -> str:
-    spec = registry.quantities()[finding.quantity]
-    arm, other = spec.sides(finding.arm, finding.baseline)
-    if finding.estimate is None:
-        reasons = "; ".join(finding.caveats)
-        return f"Undecided, {arm} against {other}: {finding.label} could not be measured ({reasons})."
-    words = {**VERDICT_WORDS, **spec.words}
-    if finding.verdict in words:
-        opening = f"{arm} {words[finding.verdict]} {other}"
-    elif finding.verdict == "equivalent":
-        opening = f"{arm} and {other} are equivalent within the margin {finding.margin:g}"
-    else:
-        opening = f"Undecided, {arm} against {other}"
-    seeds = "a single run" if finding.single_run else f"n = {finding.n} seeds"
-    text = f"{opening}: {finding.label} {finding.value_text}, 95% interval {finding.interval_text}, {seeds}"
-    null = 1.0 if finding.ratio else 0.0
-    told = finding.low > null or finding.high < null
-    if finding.verdict == "undecided" and told and not finding.single_run:
-        text += f"; that leaves out {null:g}, but Holm's correction makes p {finding.p_holm:.2g}"
-    if finding.verdict == "equivalent" and told:
-        text += f"; told from {null:g}, and still within the margin"
-    if finding.verdict == "undecided" and finding.seeds_needed is not None:
-        if finding.seeds_needed <= 1000:
-            text += f"; about {finding.seeds_needed} seeds would decide if it is what it looks like"
-        else:
-            text += "; more than 1000 seeds would be needed to decide"
-    return text + "."
 
 
 def grounds(findings: Iterable[Finding]) -> tuple[str, ...]:

@@ -11,18 +11,42 @@ from dataclasses import replace
 
 import numpy as np
 
+from arena.effort import SAMPLE
 from compare.stats.crossed import over_seeds_and_problems
 from compare.stats.intervals import Array, Estimate, from_normal, over_seeds
+from compare.store.evidence import Run
+from compare.store.manifest import WARM_START
 from compare.store.record import Evaluation
 
 UNEQUAL_COST = 1.1
 """Ratio of FLOPs per answer up to which two arms count as equally expensive."""
 
 
+def bits(text: str) -> Array:
+    """(P,): a record's outcomes, 1 for a right answer."""
+    return np.frombuffer(text.encode(), dtype=np.uint8).astype(float) - ord("0")
+
+
 def outcomes(evaluations: Sequence[Evaluation]) -> Array:
     """(S, P): 1 for a right answer."""
-    rows = [np.frombuffer(e.outcomes.encode(), dtype=np.uint8).astype(float) for e in evaluations]
-    return np.array(rows) - ord("0")
+    return np.array([bits(e.outcomes) for e in evaluations])
+
+
+def over_runs(rows: Sequence[Array]) -> Estimate:
+    """Mean of rows, one for each seed, over seeds and, where all are of as many problems, over problems.
+
+    A row of one number stands for problems that are not known.
+    """
+    if len({len(row_P) for row_P in rows}) == 1:
+        return over_seeds_and_problems(np.stack(rows))
+    return over_seeds(np.array([row_P.mean() for row_P in rows]))
+
+
+def gap(first: Evaluation, second: Evaluation) -> Array:
+    """(P,): the first less the second by problem, where both tell; else one number, that of their values."""
+    if first.metric == "exact" and first.n == second.n:
+        return bits(first.outcomes) - bits(second.outcomes)
+    return np.array([first.value - second.value])
 
 
 def bounded(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:
@@ -40,11 +64,8 @@ def level(evaluations: Sequence[Evaluation]) -> Estimate:
 
     All metrics but the loss lie in [0, 1], and so do their intervals.
     """
-    values_S = np.array([e.value for e in evaluations])
-    if evaluations[0].metric == "loss":
-        return over_seeds(values_S)
-    recorded = evaluations[0].metric == "exact" and len({e.n for e in evaluations}) == 1
-    return bounded(over_seeds_and_problems(outcomes(evaluations)) if recorded else over_seeds(values_S))
+    rows = [bits(e.outcomes) if e.metric == "exact" else np.array([e.value]) for e in evaluations]
+    return over_runs(rows) if evaluations[0].metric == "loss" else bounded(over_runs(rows))
 
 
 def complement(share: Estimate) -> Estimate:
@@ -64,16 +85,19 @@ def share(values: Sequence[float]) -> Estimate | None:
 
 def difference(pairs: Sequence[tuple[Evaluation, Evaluation]], *, sign: int = 1) -> Estimate:
     """First less second of each pair, times sign, over seeds and, for exact answers, problems."""
-    exact = pairs[0][0].metric == "exact"
-    if exact and len({e.n for pair in pairs for e in pair}) == 1:
-        mine, theirs = (outcomes([pair[i] for pair in pairs]) for i in (0, 1))
-        return over_seeds_and_problems(sign * (mine - theirs))
-    differences_S = sign * np.array([a.value - b.value for a, b in pairs])
-    if exact or len(pairs) > 1:
-        return over_seeds(differences_S)
+    rows = [sign * gap(a, b) for a, b in pairs]
+    if pairs[0][0].metric == "exact" or len(pairs) > 1:
+        return over_runs(rows)
     # One seed: only the problems' own spread is known, and an unpaired one at that.
     ((a, b),) = pairs
-    return from_normal(float(differences_S[0]), a.sd**2 / a.n + b.sd**2 / b.n, a.n + b.n - 2, n=1)
+    return from_normal(float(rows[0][0]), a.sd**2 / a.n + b.sd**2 / b.n, a.n + b.n - 2, n=1)
+
+
+def end_and_warm_start(run: Run) -> tuple[Evaluation, Evaluation] | None:
+    """Exact answers, sampled, at the end of training and of the warm start: what reward added."""
+    after = run.find("exact", effort=SAMPLE)
+    before = run.find("exact", effort=SAMPLE, stage=WARM_START)
+    return None if after is None or before is None else (after, before)
 
 
 def unequal_cost(mine: float, theirs: float, what: str = "an answer") -> tuple[str, ...]:

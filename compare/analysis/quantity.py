@@ -12,13 +12,12 @@ from compare.store.manifest import Contrast
 BASELINE = "transformer"
 """The arm that exploratory comparisons are made against."""
 
+UNMANAGED = "rl_grpo"
+"""The arm that others trained by reward are explored against: it learns from every token alike, and nothing
+is done about its entropy."""
+
 VERDICT_WORDS = {"ahead": "is ahead of", "behind": "is behind"}
 """How a claim words a verdict, unless its quantity has words of its own."""
-
-
-def arms(arm: str, baseline: str) -> tuple[str, str]:
-    """The sides of a comparison of two arms, as a claim names them."""
-    return arm, baseline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class Quantity:
     """Estimated as a logarithm, printed as a factor whose null is 1."""
     digits: int = 3
     """Decimals, or significant digits of a ratio."""
-    sides: Callable[[str, str], tuple[str, str]] = arms
+    sides: Callable[[str, str], tuple[str, str]] = lambda arm, baseline: (arm, baseline)
     """(arm, baseline) as a claim names what is compared with what."""
     words: Mapping[str, str] = field(default_factory=dict)
     """Verdict -> verb phrase, where "is ahead of" would be wrong."""
