@@ -19,6 +19,8 @@ M = TypeVar("M")
 Studies = Sequence[tuple[Cohort, M | None]]
 """Every study of an experiment, with what was measured of it."""
 
+Findings = Sequence[Finding]
+
 LookOf = dict[str, tuple[str, str]]
 """Colour and marker of each arm, the same in every figure."""
 
@@ -35,7 +37,7 @@ class Analysis(Generic[M]):
     anchor: str = ""
     """Where links to the section lead."""
     nothing: str = ""
-    """What is said of a study for which nothing was measured."""
+    """What is said of a study for which nothing was measured; empty: it is left out."""
     beware: tuple[str, ...] = ()
     """Warnings at the section's end."""
 
@@ -59,11 +61,11 @@ class Analysis(Generic[M]):
         """What a reader has to know before the first part."""
         return ""
 
-    def part(self, cohort: Cohort, measured: M, findings: Sequence[Finding], look: LookOf) -> list[Block]:
-        """What the section shows of one study. Args: findings: those of the study."""
+    def part(self, cohort: Cohort, measured: M, findings: Findings, look: LookOf) -> list[Block]:
+        """What the section shows of one study, if anything. Args: findings: those of the study."""
         return []
 
-    def section(self, studies: Studies[M], findings: Sequence[Finding], look: LookOf) -> list[Block]:
+    def section(self, studies: Studies[M], findings: Findings, look: LookOf) -> list[Block]:
         """Its part of the report; empty if it has nothing to show.
 
         Args:
@@ -71,17 +73,21 @@ class Analysis(Generic[M]):
             findings: all of them, judged.
         """
         shown = self.shown(studies) if self.title else ()
-        if not shown:
+        parts: list[Block] = []
+        for cohort, measured in shown:
+            own = [finding for finding in findings if finding.study == cohort.study]
+            nothing: list[Block] = [Prose(text=self.nothing)] if self.nothing else []
+            part = nothing if measured is None else self.part(cohort, measured, own, look)
+            parts += [Heading(text=cohort.study), *part] if part else []
+        if not parts:
             return []
         opening = self.opening(shown)
-        out: list[Block] = [Heading(text=self.title, level=2, anchor=self.anchor)]
-        out += [Prose(text=opening, soft=True)] if opening else []
-        for cohort, measured in shown:
-            out.append(Heading(text=cohort.study))
-            own = [finding for finding in findings if finding.study == cohort.study]
-            nothing: list[Block] = [Prose(text=self.nothing)]
-            out += nothing if measured is None else self.part(cohort, measured, own, look)
-        return [*out, Listing(items=self.beware, soft=True)] if self.beware else out
+        return [
+            Heading(text=self.title, level=2, anchor=self.anchor),
+            *([Prose(text=opening, soft=True)] if opening else []),
+            *parts,
+            *([Listing(items=self.beware, soft=True)] if self.beware else []),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,28 +1,35 @@
 """Does low energy mean right? Shown, not judged: it has no quantity that a contrast could name."""
 
-from collections.abc import Sequence
-
-from compare.analysis.base import Analysis, LookOf
-from compare.analysis.blocks import Block
+from compare.analysis.base import Analysis, Findings, LookOf, Studies
+from compare.analysis.blocks import Block, Fold, Heading, Listing
 from compare.analysis.cohort import Cohort
-from compare.analysis.energy import section
 from compare.analysis.energy.measure import Place, places
-from compare.analysis.findings import Finding
+from compare.analysis.energy.section import MEASURED, album, answers, signals
+
+Places = tuple[Place, ...]
 
 
-class EnergyAnalysis(Analysis[tuple[Place, ...]]):
-    """A study has one if a finished run has traced its answers."""
+class EnergyAnalysis(Analysis[Places]):
+    """A study has a part if a finished run of it has traced its answers."""
 
-    def measure(self, cohort: Cohort) -> tuple[Place, ...] | None:
+    title = "Pictures of thinking"
+    anchor = "pictures"
+
+    def measure(self, cohort: Cohort) -> Places | None:
         return places(cohort) or None
 
-    def section(
-        self,
-        studies: Sequence[tuple[Cohort, tuple[Place, ...] | None]],
-        findings: Sequence[Finding],
-        look: LookOf,
-    ) -> list[Block]:
-        return section.blocks([(cohort.study, found) for cohort, found in studies if found], look)
+    def part(self, cohort: Cohort, measured: Places, findings: Findings, look: LookOf) -> list[Block]:
+        out: list[Block] = [*answers(measured)]
+        for arm in dict.fromkeys(place.arm for place in measured):
+            own = [place for place in measured if place.arm == arm]
+            out += [Heading(text=arm, level=4), *album(cohort.study, own, look[arm])]
+        return [*out, signals(cohort.study, measured)]
+
+    def section(self, studies: Studies[Places], findings: Findings, look: LookOf) -> list[Block]:
+        blocks = super().section(studies, findings, look)
+        return (
+            [*blocks, Fold(summary="How it is measured", blocks=(Listing(items=MEASURED),))] if blocks else []
+        )
 
 
 ANALYSIS = EnergyAnalysis()

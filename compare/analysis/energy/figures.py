@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from compare.analysis.drawing import NEUTRAL, Figure, draw_figure
-from compare.analysis.energy.measure import BINS, ENERGY, Place, calibration, outcomes
+from compare.analysis.drawing import NEUTRAL, Figure, draw_bars, draw_figure
+from compare.analysis.energy.measure import BINS, ENERGY, Place, calibration
+from compare.analysis.paired import bits
 from compare.stats.intervals import Array
 from compare.store.descent import SOLVED, Course, Example
 
@@ -43,8 +44,7 @@ def course_figure(name: str, place: Place) -> Figure:
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel("energy; mean start: 0")
         panels[0].tick_params(labelbottom=False)
-        panels[1].set_ylabel("entropy, nats per token")
-        panels[1].set_ylim(bottom=0)
+        panels[1].set(ylabel="entropy, nats per token", ylim=(0, None))
         panels[1].set_xlabel("steps of thinking; 0 is the start")
 
     summary = "; ".join(
@@ -84,9 +84,8 @@ def curves(place: Place, solved: bool) -> tuple[int, tuple[Curve, Curve]] | None
         energies += [np.array(c.energy) - start for c in same]
     if not courses:
         return None
-    energy = _curve(energies, [c.energy_sd for c in courses])
     return sum(c.n for c in courses), (
-        energy,
+        _curve(energies, [c.energy_sd for c in courses]),
         _curve([c.entropy for c in courses], [c.entropy_sd for c in courses]),
     )
 
@@ -101,33 +100,18 @@ def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) ->
 
     def draw(ax: Axes) -> None:
         for k, place in enumerate(places):
-            nudge = 0.08 * (k - (len(places) - 1) / 2)
-            x = np.arange(len(place.calibration)) + 1 + nudge
-            value = np.array([share.value for share in place.calibration])
-            ends = np.array([(share.low, share.high) for share in place.calibration]).T
-            # Wilson's interval holds the share up to rounding.
-            bars = np.maximum((value - ends) * [[1], [-1]], 0)
-            ax.errorbar(
-                x,
-                value,
-                yerr=bars,
-                color=colour,
-                marker=marker,
-                markerfacecolor="none" if k else colour,
-                linestyle="--" if k else "-",
-                elinewidth=1.1,
-                capsize=2,
-                label=_label(place),
-            )
+            x = np.arange(len(place.calibration)) + 1 + 0.08 * (k - (len(places) - 1) / 2)
+            style, face = ("--", "none") if k else ("-", colour)
+            values = [share.value for share in place.calibration]
+            ax.plot(x, values, style + marker, color=colour, markerfacecolor=face, label=_label(place))
+            draw_bars(ax, x, place.calibration, colour)
             for _, descent in place.runs if len(place.runs) > 1 else ():
-                own = calibration([(np.array(descent.energy), outcomes(descent))])
-                shares = [share.value for share in own]
-                ax.plot(x[: len(own)], shares, marker, markersize=2.5, color=colour, alpha=0.55)
+                shares = [s.value for s in calibration([(np.array(descent.energy), bits(descent.correct))])]
+                ax.plot(x[: len(shares)], shares, marker, markersize=2.5, color=colour, alpha=0.55)
         ax.set_xticks(range(1, BINS + 1), ["lowest", *map(str, range(2, BINS)), "highest"])
-        ax.set_ylim(-0.03, 1.03)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.set(ylabel="answers that are right", ylim=(-0.03, 1.03))
         ax.set_xlabel("fifth of a run's problems, by the energy of the answer")
-        ax.set_ylabel("answers that are right")
 
     summary = "; ".join(
         f"{place.name}: {', '.join(f'{share.value:.0%}' for share in place.calibration)} right, from the "
@@ -147,10 +131,8 @@ def calibration_figure(name: str, places: list[Place], look: tuple[str, str]) ->
 
 
 def _label(place: Place) -> str:
-    where, signal = (
-        f"{place.axis} {place.severity}" if place.severity else "in distribution",
-        place.signal(ENERGY),
-    )
+    where = f"{place.axis} {place.severity}" if place.severity else "in distribution"
+    signal = place.signals.get(ENERGY)
     return f"{where}, AUROC {signal.auroc.value:.2f}" if signal else where
 
 
@@ -235,9 +217,7 @@ def _in_words(example: Example, states: list[tuple[int, str, str]], side: int) -
 
 def _draw_board(ax: Axes, state: str, before: str, example: Example, side: int) -> None:
     reference, size, stroke = solution(example, side**2), *{4: (14, 1.2), 9: (8, 0.9)}[side]
-    ax.set_xlim(-0.05, side + 0.05)
-    ax.set_ylim(side + 0.05, -0.05)
-    ax.set_aspect("equal")
+    ax.set(xlim=(-0.05, side + 0.05), ylim=(side + 0.05, -0.05), aspect="equal")
     for cell, digit in enumerate(state):
         row, column = divmod(cell, side)
         wrong = digit != reference[cell]

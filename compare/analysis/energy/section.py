@@ -3,27 +3,8 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from compare.analysis.base import LookOf
-from compare.analysis.blocks import (
-    Block,
-    Bold,
-    Callout,
-    Code,
-    Figures,
-    Fold,
-    Heading,
-    Inline,
-    Listing,
-    Mark,
-    Table,
-)
-from compare.analysis.energy.figures import (
-    board_figure,
-    calibration_figure,
-    chosen_steps,
-    course_figure,
-    side_of,
-)
+from compare.analysis.blocks import Block, Bold, Callout, Code, Figures, Inline, Mark, Table
+from compare.analysis.energy import figures
 from compare.analysis.energy.measure import BINS, ENERGY, FEWEST, Place
 from compare.analysis.text import count_text, grouped, interval_text, p_text, sentence
 from compare.stats.intervals import LEVEL, Estimate
@@ -56,27 +37,10 @@ MEASURED = (
 )
 
 
-def blocks(studies: Sequence[tuple[str, tuple[Place, ...]]], look: LookOf) -> list[Block]:
-    """One part for each study, by name, of which a finished run has traced its answers."""
-    if not studies:
-        return []
-    out: list[Block] = [Heading(text="Pictures of thinking", level=2, anchor="pictures")]
-    for study, places in studies:
-        out += [Heading(text=study), *answers(places)]
-        for arm in dict.fromkeys(place.arm for place in places):
-            own = [place for place in places if place.arm == arm]
-            out += [Heading(text=arm, level=4), *_album(study, own, look[arm])]
-        out.append(_signals(study, places))
-    return [*out, Fold(summary="How it is measured", blocks=(Listing(items=MEASURED),))]
-
-
 def answers(places: Sequence[Place]) -> tuple[Callout, ...]:
     """Every question, in the order in which a reader asks them."""
     more = "AUROC of the energy less that of the entropy, paired by seed: "
     fallen = "energy at the start less that at the end, mean over problems: "
-    falls = [
-        (f"{place.name}, {SOLVED[solved]}", fall) for place in places for solved, fall in place.fall.items()
-    ]
     return (
         _callout(
             "Does low energy mean right?",
@@ -86,16 +50,18 @@ def answers(places: Sequence[Place]) -> tuple[Callout, ...]:
         _callout(
             "Does it say more than the entropy of the same answer?",
             [
-                (place.name, _side(e, "more", "less"), more + _estimate(e))
-                if e
-                else (place.name, UNMEASURED, "")
+                (place.name, _side(e, "more", "less") if e else UNMEASURED, more + _estimate(e) if e else "")
                 for place in places
                 for e in (place.over_entropy,)
             ],
         ),
         _callout(
             "Does thinking lower the energy?",
-            [(name, _fell(fall), fallen + _estimate(fall)) for name, fall in falls],
+            [
+                (f"{place.name}, {SOLVED[solved]}", _fell(fall), fallen + _estimate(fall))
+                for place in places
+                for solved, fall in place.fall.items()
+            ],
         ),
     )
 
@@ -111,7 +77,7 @@ def _callout(question: str, facts: list[tuple[str, str, str]], more: str = "") -
 
 def trusted(place: Place) -> str:
     """Yes, the reverse, or undecided; not measured where too few answers were right or wrong."""
-    signal = place.signal(ENERGY)
+    signal = place.signals.get(ENERGY)
     if signal is None:
         return UNMEASURED
     side = _side(signal.auroc, "yes", "no, the reverse", null=0.5)
@@ -145,9 +111,10 @@ def _fifths(places: Sequence[Place]) -> str:
 
 
 def _ranks(place: Place) -> str:
-    signal = place.signal(ENERGY)
+    signal = place.signals.get(ENERGY)
     if signal is None:
-        return f"{UNMEASURED} ({'; '.join(f'seed {seed}: {reason}' for seed, reason in place.unmeasured)})"
+        reasons = (f"seed {seed}: {reason}" for seed, reason in place.unmeasured.items())
+        return f"{UNMEASURED} ({'; '.join(reasons)})"
     left = f"; runs with too few of one outcome: {len(place.unmeasured)}" if place.unmeasured else ""
     return (
         f"a right answer has lower energy than a wrong one with probability {_estimate(signal.auroc)}, "
@@ -160,18 +127,18 @@ def _estimate(e: Estimate) -> str:
     return interval_text(e) + ("" if e.single_run else f", {e.n} seeds")
 
 
-def _album(study: str, places: list[Place], look: tuple[str, str]) -> list[Block]:
+def album(study: str, places: list[Place], look: tuple[str, str]) -> list[Block]:
     """One arm's pictures: figures, then examples as tables where they are no boards."""
-    figures = [course_figure(study, place) for place in places]
+    drawn = [figures.course_figure(study, place) for place in places]
     stories: list[Block] = []
     for place in places:
         shown = examples(place)
-        if side := side_of(place, shown):
-            figures.append(board_figure(study, place, shown, side))
+        if side := figures.side_of(place, shown):
+            drawn.append(figures.board_figure(study, place, shown, side))
         else:
             stories += [_story(place, example) for example in shown]
-    figures.append(calibration_figure(study, places, look))
-    return [Figures(figures=tuple(figures)), *stories]
+    drawn.append(figures.calibration_figure(study, places, look))
+    return [Figures(figures=tuple(drawn)), *stories]
 
 
 def examples(place: Place) -> list[Example]:
@@ -184,7 +151,7 @@ def examples(place: Place) -> list[Example]:
 def _story(place: Place, example: Example) -> Table:
     """One example, step by step."""
     title = f"{place.name}: the first {SOLVED[example.correct]} problem"
-    steps = chosen_steps(len(example.completions), ROWS)
+    steps = figures.chosen_steps(len(example.completions), ROWS)
     texts = [example.completions[i] for i in steps]
     return Table(
         label=title,
@@ -214,7 +181,7 @@ def differences(text: str, before: str | None) -> tuple[str | Bold, ...]:
     return tuple(Bold(run) if new else run for run, new in joined)
 
 
-def _signals(study: str, places: Sequence[Place]) -> Table:
+def signals(study: str, places: Sequence[Place]) -> Table:
     return Table(
         label=f"Energy against correctness in {study}",
         caption="How well each signal tells right answers from wrong ones, lower meaning right: means over "
@@ -229,9 +196,10 @@ def _signals(study: str, places: Sequence[Place]) -> Table:
 
 def _rows(place: Place) -> Iterator[tuple[Inline, ...]]:
     """One for each signal; one that says so where none was measured."""
-    mark = Mark(place.arm, place.cells)
-    start = (mark, count_text(place.budget), place.axis, place.severity, place.answers, place.right)
-    for s in place.signals:
-        yield *start, s.name, s.auroc.n, interval_text(s.auroc), p_text(s.p_holm), interval_text(s.rho)
+    correct = "".join(descent.correct for _, descent in place.runs)
+    mark, right = Mark(place.arm, place.cells), correct.count("1")
+    start = (mark, count_text(place.budget), place.axis, place.severity, len(correct), right)
+    for name, s in place.signals.items():
+        yield *start, name, s.auroc.n, interval_text(s.auroc), p_text(s.p_holm), interval_text(s.rho)
     if not place.signals:
         yield *start, "not measured: too few answers of one outcome in every run", "–", "–", "–", "–"

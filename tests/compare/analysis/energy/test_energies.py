@@ -16,6 +16,7 @@ from compare.analysis.energy.measure import (
     places,
     rank_correlation,
     shortage,
+    wilson,
 )
 from compare.store import evidence, manifest
 from compare.store.evidence import Run
@@ -54,13 +55,14 @@ def test_calibration_sorts_each_run_by_itself() -> None:
     """Two runs whose energies share no zero: sorted together, all of one would come first."""
     values, correct = np.array([3.0, 1.0, 2.0, 4.0]), np.array([False, True, True, False])
     low, high = calibration([(values, correct), (values + 100, correct)], bins=2)
-    assert (low.right, low.n, high.right, high.n) == (4, 4, 0, 4)
+    assert (low.value, high.value) == (1, 0)
     # Wilson (1927) for k = n = 4: the lower end is n / (n + z^2).
     z = scipy_stats.norm.ppf(0.975)
     assert low.low == pytest.approx(4 / (4 + z**2))
     assert low.high == pytest.approx(1.0)
     assert high.high == pytest.approx(z**2 / (4 + z**2))
-    assert [share.n for share in calibration([(values[:2], correct[:2])])] == [1, 1]
+    # Of five parts of two problems three are empty.
+    assert [share.value for share in calibration([(values[:2], correct[:2])])] == [1, 0]
 
 
 def test_too_few_of_an_outcome_say_nothing() -> None:
@@ -76,9 +78,9 @@ def test_ranks_and_shares_are_those_of_scipy() -> None:
     assert rank_correlation(values, correct) == pytest.approx(
         scipy_stats.spearmanr(values, correct).statistic
     )
-    for share in calibration([(values, correct)]):
-        wilson = scipy_stats.binomtest(share.right, share.n).proportion_ci(0.95, method="wilson")
-        assert (share.low, share.high) == pytest.approx((wilson.low, wilson.high), abs=1e-12)
+    for right in range(11):
+        share, theirs = wilson(right, 10), scipy_stats.binomtest(right, 10).proportion_ci(0.95, "wilson")
+        assert (share.low, share.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def energies(runs: tuple[Run, ...], *arms: str) -> tuple[Place, ...]:
@@ -102,8 +104,7 @@ def test_the_planted_separation_is_found(runs: tuple[Run, ...]) -> None:
     ]
     assert {place.budget for place in found} == {1e11}
     much, hard, nothing, _ = found
-    signal = much.signal("energy")
-    assert signal is not None
+    signal = much.signals["energy"]
     # Two normal energies 2 standard deviations apart: Phi(2 / sqrt 2).
     truth = scipy_stats.norm.cdf(2**0.5)
     assert signal.auroc.value == pytest.approx(truth, abs=0.05)
@@ -118,15 +119,14 @@ def test_the_planted_separation_is_found(runs: tuple[Run, ...]) -> None:
         {True: 5.0, False: 4.0}
     )
     # All answers have one length: energy per token would say the same.
-    assert [s.name for s in much.signals] == ["energy", "entropy"]
-    nought = nothing.signal("energy")
-    assert nought is not None
+    assert [*much.signals] == ["energy", "entropy"]
+    nought = nothing.signals["energy"]
     assert nought.auroc.low < 0.5 < nought.auroc.high
     # Holm over the two places that were measured: the smaller p doubles.
     assert signal.p_holm == pytest.approx(min(1.0, 2 * signal.auroc.p))
-    assert hard.signals == ()
+    assert not hard.signals
     assert hard.over_entropy is None
-    assert [seed for seed, _ in hard.unmeasured] == [0, 1, 2]
+    assert [*hard.unmeasured] == [0, 1, 2]
 
 
 def test_length_is_told_apart_from_energy(tmp_path: Path) -> None:
@@ -140,6 +140,6 @@ def test_length_is_told_apart_from_energy(tmp_path: Path) -> None:
         trace = replace(base, tokens=tokens, energy=tuple(map(float, tokens)), courses=())
         runs.append(Run(planned=cell, record=planted.record(cell, (trace,))))
     (place,) = energies(tuple(runs), "ebt_s1")
-    found = {signal.name: signal.auroc.value for signal in place.signals}
+    found = {name: signal.auroc.value for name, signal in place.signals.items()}
     assert found["energy"] == 1.0
     assert found["energy per token"] == 0.5
