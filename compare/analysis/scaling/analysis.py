@@ -1,13 +1,12 @@
 """Who learns more from the same compute: curves, joint fits, differences at the largest budget."""
 
-from collections.abc import Sequence
-
-from compare.analysis.base import Analysis, LookOf
-from compare.analysis.blocks import Block
+from compare.analysis.base import Analysis, Findings, LookOf, Studies
+from compare.analysis.blocks import Block, Figures
 from compare.analysis.cohort import Cohort
-from compare.analysis.findings import Draft, Finding
+from compare.analysis.findings import Draft
 from compare.analysis.quantity import BASELINE
 from compare.analysis.scaling import contrasts, section
+from compare.analysis.scaling.figures import of_study
 from compare.analysis.scaling.measure import Scaling, measure
 from compare.analysis.scaling.quantities import QUANTITIES
 from compare.store.manifest import WARM_START, Contrast
@@ -15,6 +14,9 @@ from compare.store.manifest import WARM_START, Contrast
 
 class ScalingAnalysis(Analysis[Scaling]):
     """Every study has one."""
+
+    title = "Figures"
+    anchor = "figures"
 
     def measure(self, cohort: Cohort) -> Scaling:
         return measure(cohort)
@@ -37,10 +39,13 @@ class ScalingAnalysis(Analysis[Scaling]):
             *(cohort.contrast(arm, BASELINE, quantity) for arm in against for quantity in others),
         ]
 
-    def section(
-        self, studies: Sequence[tuple[Cohort, Scaling | None]], findings: Sequence[Finding], look: LookOf
-    ) -> list[Block]:
-        return section.blocks([scaling for _, scaling in studies if scaling is not None], look)
+    def part(self, cohort: Cohort, measured: Scaling, findings: Findings, look: LookOf) -> list[Block]:
+        drawn = of_study(measured, look)
+        return [Figures(figures=drawn)] if drawn else []
+
+    def section(self, studies: Studies[Scaling], findings: Findings, look: LookOf) -> list[Block]:
+        """Every study's figures, then every study's fits."""
+        return [*super().section(studies, findings, look), *section.fits(studies)]
 
 
 ANALYSIS = ScalingAnalysis()

@@ -9,11 +9,11 @@ import numpy as np
 
 from compare.analysis.cohort import Cohort, Look
 from compare.analysis.findings import Draft
-from compare.analysis.paired import difference, unequal_cost
+from compare.analysis.paired import difference, end_and_warm_start, unequal_cost
 from compare.analysis.scaling.measure import Scaling
 from compare.stats.intervals import Array, from_bootstrap, interval
 from compare.stats.power_law import MISFIT, Runs
-from compare.store.manifest import WARM_START, Contrast
+from compare.store.manifest import Contrast
 from compare.store.record import Evaluation
 
 
@@ -48,14 +48,10 @@ def _named(arm: str, effort: str, severity: int) -> str:
 
 def reward_gain(cohort: Cohort, contrast: Contrast) -> Draft:
     """Exact answers, sampled: end less warm start of the same run."""
-    matched = cohort.match(
-        (contrast.arm, lambda run: run.find("exact", effort="sample")),
-        (contrast.arm, lambda run: run.find("exact", effort="sample", stage=WARM_START)),
-    )
-    blank = cohort.draft(contrast)
+    matched, blank = cohort.match((contrast.arm, end_and_warm_start)), cohort.draft(contrast)
     if isinstance(matched, str):
         return replace(blank, caveats=("no run measured before and after",))
-    return replace(blank, estimate=difference(matched.pairs), records=matched.cells)
+    return replace(blank, estimate=difference(matched.values[0]), records=matched.cells)
 
 
 def curves(blank: Draft, scaling: Scaling) -> Draft:

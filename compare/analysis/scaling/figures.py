@@ -1,22 +1,24 @@
-"""The figures of a study: loss and error against its axis, entropy and reward over training by reward."""
+"""The figures of a study: loss and error against its axis, what fits leave over, training by reward."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from compare.analysis.base import LookOf
-from compare.analysis.drawing import Figure, draw_bars, draw_figure
+from compare.analysis.drawing import NEUTRAL, POINTS, Figure, draw_bars, draw_courses, draw_figure
 from compare.analysis.scaling.axes import READ
-from compare.analysis.scaling.fit_figures import isoflop_figure, label_loss, residual_figure
 from compare.analysis.scaling.measure import Means, Scaling
-from compare.stats.intervals import percentile_interval
+from compare.analysis.text import count_text
+from compare.stats.intervals import Array, percentile_interval
 from compare.store.evidence import Run
 
+DASHES = ("-", "--", "-.", ":")
+"""Budgets of an iso-FLOP figure, from the smallest."""
 
-def of_study(study: Scaling, look: LookOf) -> list[Figure]:
+
+def of_study(study: Scaling, look: LookOf) -> tuple[Figure, ...]:
     """Every figure that the study has data for.
 
     Not entropy where the experiment fits a ceiling: that section draws it against compute. Where sizes are
@@ -29,7 +31,7 @@ def of_study(study: Scaling, look: LookOf) -> list[Figure]:
         if not study.cohort.manifest.fit_share:
             made.append(trace_figure(study, look, "entropy", "policy entropy, nats per token"))
         made.append(trace_figure(study, look, "reward", "reward in training"))
-    return [figure for figure in made if figure is not None]
+    return tuple(figure for figure in made if figure is not None)
 
 
 def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
@@ -56,15 +58,11 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
             else:
                 ax.plot(*_means(points), ":", color=colour)
             _draw_points(ax, arm, points, look)
-        ax.set_xscale("log")
-        _label_one_budget(ax, study.loss)
-        if not on_flops:
-            _name_ticks(ax, sorted({round(m.compute) for m in study.loss}), lambda value: f"{value:,.0f}")
-        ax.set_xlabel(READ[study.cohort.axis].label)
+        _label_axis(ax, study, study.loss)
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         # Within a decade or so every step earns a label; over several only the powers of ten do.
-        label_loss(
+        _label_loss(
             ax, (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
         )
 
@@ -93,11 +91,8 @@ def error_figure(study: Scaling, look: LookOf) -> Figure | None:
             ax.plot(x, mean, "-" if arm in study.accuracy else ":", color=colour, linewidth=1.2)
             draw_bars(ax, [m.compute * nudge for m in points], [m.estimate for m in points], colour)
             _draw_points(ax, arm, points, look, nudge)
-        ax.set_xscale("log")
-        _label_one_budget(ax, study.error)
-        ax.set_ylim(-0.03, 1.03)
-        ax.set_xlabel(READ[study.cohort.axis].label)
-        ax.set_ylabel("answer error, 1 - exact")
+        _label_axis(ax, study, study.error)
+        ax.set(ylabel="answer error, 1 - exact", ylim=(-0.03, 1.03))
 
     caption = (
         "Small points: runs. Large points: means over seeds, with 95% Student's t intervals "
@@ -126,72 +121,150 @@ def _figure(
     )
 
 
+def residual_figure(study: Scaling, look: LookOf) -> Figure | None:
+    """log loss of every run less that of the joint fit, against training FLOPs."""
+    fit = study.fits.get("shared")
+    if fit is None:
+        return None
+    runs = fit.runs
+    residuals: dict[str, tuple[Array, Array]] = {}
+    for arm in runs.arms:
+        x, loss = runs.compute_N[runs.of(arm)], runs.value_N[runs.of(arm)]
+        residuals[arm] = x, np.log(loss) - fit.log_loss(arm, x)[0]
+
+    def draw(ax: Axes) -> None:
+        ax.axhline(0, color=NEUTRAL, linewidth=0.8)
+        for arm, (x, left) in residuals.items():
+            colour, marker = look[arm]
+            budgets = np.unique(x)
+            means = [left[x == budget].mean() for budget in budgets]
+            ax.plot(x, left, marker, color=colour, alpha=0.55, markersize=3)
+            ax.plot(budgets, means, color=colour, marker=marker, linewidth=1, markersize=6, label=arm)
+        ax.set(xscale="log", xlabel=READ["flops"].label, ylabel="log loss less the fit's")
+
+    words = [
+        f"{arm} {left[x == x.min()].mean():+.4f} at the smallest budget, {left[x == x.max()].mean():+.4f} "
+        f"at the largest, root mean square {np.sqrt((left**2).mean()):.4f}"
+        for arm, (x, left) in residuals.items()
+    ]
+    return draw_figure(
+        f"{study.cohort.study}-residuals",
+        f"{study.cohort.study}: residuals of the joint fit",
+        "Small points: runs. Large points: means over seeds. A bend that is larger than the runs' spread "
+        "says that L = E + A C^-alpha with one E does not describe the arm.",
+        draw,
+        "; ".join(words),
+        study.cells(*runs.arms),
+    )
+
+
+def isoflop_figure(study: Scaling, look: LookOf) -> Figure | None:
+    """Loss against parameters, one parabola per arm and budget, a cross at its optimum."""
+    if not study.isoflop:
+        return None
+    budgets = sorted({curve.budget for curve in study.isoflop})
+
+    def draw(ax: Axes) -> None:
+        for curve in study.isoflop:
+            colour, marker = look[curve.arm]
+            x, y = curve.runs.compute_N, curve.runs.value_N
+            ax.plot(x, y, marker, color=colour, alpha=0.55, markersize=3)
+            grid = np.geomspace(x.min(), x.max(), 80)
+            dash = DASHES[budgets.index(curve.budget) % len(DASHES)]
+            label = f"{curve.arm}, {curve.budget:.2g} FLOPs".replace("e+", "e")
+            ax.plot(grid, curve.loss(grid), color=colour, linestyle=dash, label=label)
+            if curve.optimum is not None and x.min() <= curve.optimum.value <= x.max():
+                best = np.array([curve.optimum.value])
+                ax.plot(best, curve.loss(best), marker="X", color=colour, markersize=9)
+        ax.set(xscale="log", yscale="log", xlabel=READ["isoflop"].label)
+        _label_loss(ax, (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8))
+
+    words = "; ".join(
+        f"{c.arm} at {c.budget:.2g} FLOPs: "
+        + (f"optimum {c.optimum.value:.3g} parameters" if c.optimum else "no optimum")
+        + (f" ({', '.join(c.caveats)})" if c.caveats else "")
+        for c in study.isoflop
+    )
+    return draw_figure(
+        f"{study.cohort.study}-isoflop",
+        f"{study.cohort.study}: loss against size at equal training FLOPs",
+        "Points: runs. Lines: parabolas in log parameters. Crosses: the best size, if it was measured.",
+        draw,
+        words,
+        study.cells(*study.cohort.arms),
+    )
+
+
 def trace_figure(study: Scaling, look: LookOf, column: str, label: str) -> Figure | None:
-    """A history column against optimiser steps since RL began: mean over seeds, band from min to max."""
-    traces: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    shown: list[str] = []
-    for arm in study.cohort.arms:
-        top = study.cohort.top(arm, look=lambda run: _series(run, column))
-        series = [pair for run in top if (pair := _series(run, column)) is not None]
-        shown += [run.planned.cell for run in top]
-        if series:
-            grid = np.linspace(0, min(float(x[-1]) for x, _ in series), 120)
-            traces[arm] = grid, np.array([np.interp(grid, x, y) for x, y in series])
-    if not traces:
+    """A history column against optimiser steps since RL began."""
+    cohort = study.cohort
+    runs = {arm: cohort.top(arm, look=lambda run: _course(run, column)) for arm in cohort.arms}
+    courses = {arm: [c for run in own if (c := _course(run, column))] for arm, own in runs.items() if own}
+    if not courses:
         return None
 
     def draw(ax: Axes) -> None:
-        for arm, (grid, values) in traces.items():
-            colour, marker = look[arm]
-            low, mean, high = values.min(axis=0), values.mean(axis=0), values.max(axis=0)
-            ax.fill_between(grid, low, high, color=colour, alpha=0.18, linewidth=0)
-            ax.plot(grid, mean, f"-{marker}", color=colour, label=arm, markevery=24, markersize=5)
+        for arm, own in courses.items():
+            draw_courses(ax, own, POINTS, look[arm], arm)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set_xlabel("optimiser steps since reinforcement learning began")
-        ax.set_ylabel(label)
+        ax.set(xlabel="optimiser steps since reinforcement learning began", ylabel=label)
 
-    caption = (
-        f"Largest {study.cohort.point}. Lines: mean over seeds. Bands: smallest to largest seed, no interval."
+    def spoken(arm: str) -> str:
+        end = min(x[-1] for x, _ in courses[arm])
+        first, last = np.mean([np.interp([0, end], x, y) for x, y in courses[arm]], axis=0)
+        return f"{arm} from {first:.3g} to {last:.3g}"
+
+    return draw_figure(
+        f"{cohort.study}-{column}",
+        f"{cohort.study}: {column} over reinforcement learning",
+        f"Largest {cohort.point}. Thin: seeds, in means of consecutive updates. Thick: mean over seeds.",
+        draw,
+        "; ".join(map(spoken, courses)),
+        tuple(run.planned.cell for own in runs.values() for run in own),
     )
-    ends = "; ".join(
-        f"{arm} from {v[:, 0].mean():.3g} to {v[:, -1].mean():.3g}" for arm, (_, v) in traces.items()
-    )
-    title = f"{study.cohort.study}: {column} over reinforcement learning"
-    return draw_figure(f"{study.cohort.study}-{column}", title, caption, draw, ends, tuple(shown))
 
 
-def _series(run: Run, column: str) -> tuple[np.ndarray, np.ndarray] | None:
+def _course(run: Run, column: str) -> tuple[Array, Array] | None:
     """Steps since the first entry of a column, and its values; None with fewer than two, or no reward."""
     history = run.record.history
-    pairs = [
-        (step, value)
-        for step, value in zip(history.get("step", []), history.get(column, []), strict=False)
-        if step is not None and value is not None and math.isfinite(value)
-    ]
-    if len(pairs) < 2 or "reward" not in history:
+    if not {"step", "reward", column} <= history.keys():
         return None
-    steps, values = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
-    return steps - steps[0], values
+    step_T, value_T = (np.array(history[name], dtype=float) for name in ("step", column))
+    known_T = np.isfinite(step_T) & np.isfinite(value_T)
+    if known_T.sum() < 2:
+        return None
+    return step_T[known_T] - step_T[known_T][0], value_T[known_T]
 
 
-def _label_one_budget(ax: Axes, means: tuple[Means, ...]) -> None:
-    """Where all runs have one budget, name that one: the steps of a decade would cover one another."""
-    if len({m.budget for m in means}) == 1:
-        _name_ticks(ax, [means[0].compute], lambda value: f"{value:.3g}".replace("e+", "e"))
+def _label_axis(ax: Axes, study: Scaling, means: tuple[Means, ...]) -> None:
+    """The x axis is the study's, on a log scale.
+
+    Places of an axis other than FLOPs are named, and a budget that all runs have: the steps of a decade would
+    cover one another.
+    """
+    ax.set(xscale="log", xlabel=READ[study.cohort.axis].label)
+    places = sorted({round(m.compute) for m in means})
+    if study.cohort.axis != "flops":
+        ax.set_xticks(places, [f"{place:,}" for place in places])
+        ax.minorticks_off()
+    elif len({m.budget for m in means}) == 1:
+        ax.set_xticks([means[0].compute], [count_text(means[0].compute)])
+        ax.minorticks_off()
 
 
-def _name_ticks(ax: Axes, places: list[float], text: Callable[[float], str]) -> None:
-    """Name these places of the x axis and no others."""
-    ax.xaxis.set_major_locator(FixedLocator(places))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
-    ax.xaxis.set_minor_locator(NullLocator())
+def _label_loss(ax: Axes, steps: tuple[float, ...]) -> None:
+    """The y axis is loss on a log scale, labelled at these steps of a decade."""
+    ax.yaxis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.set_ylabel("held-out loss, nats per token")
 
 
 def _by_arm(means: tuple[Means, ...]) -> list[tuple[str, list[Means]]]:
     return [(arm, [m for m in means if m.arm == arm]) for arm in dict.fromkeys(m.arm for m in means)]
 
 
-def _means(points: list[Means], nudge: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def _means(points: list[Means], nudge: float = 1.0) -> tuple[Array, Array]:
     """Places on the axis, and means over seeds."""
     return np.array([p.compute * nudge for p in points]), np.array([p.estimate.value for p in points])
 

@@ -52,7 +52,7 @@ def parabolas(
     groups: dict[tuple[str, float], list[tuple[str, float, float, float]]] = {}
     for run in runs:
         loss, parameters, arm = run.find("loss"), READ["isoflop"].value(run), run.planned.arm
-        if loss is not None and loss.value > 0 and parameters is not None:
+        if loss is not None and loss.value > 0 and parameters:
             point = (arm, run.rung, parameters, loss.value)
             groups.setdefault((arm, run.planned.budget), []).append(point)
     fitted, notes = [], []
@@ -76,25 +76,19 @@ def _parabola(arm: str, budget: float, runs: Runs, draws: int, rng: np.random.Ge
     with np.errstate(divide="ignore", invalid="ignore"):
         # A parabola that opens downwards has its lowest loss at an end, the one it slopes to.
         best_R = np.where(curve > 0, centre - slope / (2 * curve), np.where(slope < 0, np.inf, -np.inf))
-    low, high = float(x_N.min()), float(x_N.max())
-    caveats: list[str] = []
-    optimum = None
-    if curve[0] > 0:
+    sizes, minimum, optimum = np.unique(x_N), curve[0] > 0, None
+    if minimum:
         # What the optimum moves by with each run: d(-b / 2c) = -db / 2c + b dc / 2c^2.
         influence = -inverse_3N[1] / (2 * curve[0]) + slope[0] * inverse_3N[0] / (2 * curve[0] ** 2)
         optimum = exp_interval(np.clip(best_R, -LIMIT, LIMIT), runs.effective_degrees(influence))
-        sizes = np.unique(x_N)
-        if not low <= best_R[0] <= high:
-            caveats.append("beyond the measured range")
-        elif not sizes[1] <= best_R[0] <= sizes[-2]:
-            caveats.append("at the edge of the measured range")
-        if not np.isfinite(best_R).all():
-            share = 1 - np.isfinite(best_R[1:]).mean()
-            caveats.append(f"{share:.0%} of the bootstrap draws have no minimum")
-    else:
-        caveats.append("no minimum: the best size lies beyond the measured range")
-    if runs.degrees(arm) < 1:
-        caveats.append("single runs, no interval")
+    inside, lost = sizes[0] <= best_R[0] <= sizes[-1], 1 - np.isfinite(best_R[1:]).mean()
+    caveats = {
+        "beyond the measured range": minimum and not inside,
+        "at the edge of the measured range": minimum and inside and not sizes[1] <= best_R[0] <= sizes[-2],
+        f"{lost:.0%} of the bootstrap draws have no minimum": minimum and lost > 0,
+        "no minimum: the best size lies beyond the measured range": not minimum,
+        "single runs, no interval": runs.degrees(arm) < 1,
+    }
     return Parabola(
         arm=arm,
         budget=budget,
@@ -102,5 +96,5 @@ def _parabola(arm: str, budget: float, runs: Runs, draws: int, rng: np.random.Ge
         centre=centre,
         coefficients_R3=coefficients,
         optimum=optimum,
-        caveats=tuple(caveats),
+        caveats=tuple(caveat for caveat, holds in caveats.items() if holds),
     )

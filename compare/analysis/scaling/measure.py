@@ -108,7 +108,7 @@ def _evaluations(cohort: Cohort, metric: str) -> list[tuple[Point, Evaluation]]:
     out = []
     for run in cohort.runs:
         evaluation, place = run.find(metric), READ[cohort.axis].value(run)
-        if evaluation is not None and place is not None:
+        if evaluation is not None and place:
             out.append(((run.planned.arm, run.rung, place, evaluation.value), evaluation))
     return out
 
@@ -154,9 +154,7 @@ def _fittable(cohort: Cohort, losses: list[Point]) -> tuple[list[Point], list[st
         if contrast.study == cohort.study and contrast.quantity in ("compute_multiplier", "exponent")
         for arm in (contrast.arm, contrast.baseline)
     }
-    rewarded = {
-        run.planned.arm for run in cohort.runs for e in run.record.evaluations if e.stage == WARM_START
-    }
+    rewarded = {r.planned.arm for r in cohort.runs for e in r.record.evaluations if e.stage == WARM_START}
     unasked = sorted(rewarded - named)
     notes = [f"{arm}: its last stage minimises no likelihood, left out of the loss fits" for arm in unasked]
     kept = [point for point in losses if point[0] not in unasked]

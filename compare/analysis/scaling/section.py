@@ -1,38 +1,29 @@
-"""The sections on learning: figures of every study, and how much the form of the fit matters."""
+"""How much the form of the fit matters: every fit of every study, in tables."""
 
-from collections.abc import Sequence
-
-from compare.analysis.base import LookOf
-from compare.analysis.blocks import Block, Figures, Heading, Inline, Mark, Prose, table
+from compare.analysis.base import Studies
+from compare.analysis.blocks import Block, Heading, Inline, Mark, Prose, table
 from compare.analysis.quantity import BASELINE
-from compare.analysis.scaling.figures import of_study
 from compare.analysis.scaling.measure import Scaling
 from compare.analysis.text import big_interval_text, count_text, interval_text
 from compare.stats.intervals import Interval, exp_interval, interval
 from compare.stats.power_law import PowerLaw
 
+FORMS = (
+    "L = E + A C^\u2212alpha, all arms together in log space, summed Huber loss of threshold 0.001. shared: "
+    "one E (the headline). free: one E per arm. zero: no E. line: the paper's reading, a straight line "
+    "through log loss against log compute, whose gain is the ratio of slopes less 1. A conclusion that "
+    "changes between these rows rests on the form of the fit."
+)
 
-def blocks(studies: Sequence[Scaling], look: LookOf) -> list[Block]:
-    """Every study's figures, then every study's table of fits."""
-    out: list[Block] = [Heading(text="Figures", level=2, anchor="figures")]
-    for scaling in studies:
-        out.append(Heading(text=scaling.cohort.study))
-        drawn = tuple(of_study(scaling, look))
-        nothing = Prose(text="No finished cell of this study has anything to draw.")
-        out.append(Figures(figures=drawn) if drawn else nothing)
-    out += [
-        Heading(text="How much the fit matters", level=2, anchor="fits"),
-        Prose(
-            text="L = E + A C^\u2212alpha, all arms together in log space, summed Huber loss of threshold "
-            "0.001. shared: one E (the headline). free: one E per arm. zero: no E. line: the paper's "
-            "reading, a straight line through log loss against log compute, whose gain is the ratio of "
-            "slopes less 1. A conclusion that changes between these rows rests on the form of the fit.",
-            soft=True,
-        ),
-    ]
-    for scaling in studies:
-        out += [Heading(text=scaling.cohort.study), *_fits(scaling)]
-    return out
+
+def fits(studies: Studies[Scaling]) -> list[Block]:
+    """The fits of every study that has some, or notes on what could not be fitted."""
+    parts: list[Block] = []
+    for cohort, scaling in studies:
+        own = _fits(scaling) if scaling is not None else []
+        parts += [Heading(text=cohort.study), *own] if own else []
+    heading = Heading(text="How much the fit matters", level=2, anchor="fits")
+    return [heading, Prose(text=FORMS, soft=True), *parts] if parts else []
 
 
 def _fits(scaling: Scaling) -> list[Block]:

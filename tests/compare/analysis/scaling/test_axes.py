@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 
 from compare.analysis.analyse import analyse
+from compare.analysis.blocks import Heading
 from compare.analysis.drawing import colours
-from compare.analysis.scaling.figures import loss_figure
-from compare.analysis.scaling.fit_figures import isoflop_figure, residual_figure
+from compare.analysis.scaling.figures import isoflop_figure, loss_figure, residual_figure
 from compare.analysis.scaling.isoflop import parabolas
 from compare.calibrate import builders
 from compare.folders import conf_folder
 from compare.store import manifest as manifests
 from compare.store.evidence import Evidence, Run
 from compare.store.manifest import AXES, Contrast, Manifest, ManifestError, PlannedCell
-from tests.compare.planted import scaling
+from tests.compare.conftest import Plant
+from tests.compare.planted import energy, scaling
+from tests.compare.reading import of_kind, section_of
 from tests.compare.test_cli import compare
 
 SLOPES = {"transformer": -0.20, "ebt_s1": -0.25}
@@ -201,3 +203,11 @@ def test_each_axis_of_the_paper_has_a_plan_of_its_own(tmp_path: Path) -> None:
     depth = compare("+experiment=scaling_depth", "dry=true", f"runs={tmp_path}/runs", cwd=tmp_path)
     assert depth.returncode == 0, depth.stderr
     assert "6xs-layers8" in depth.stdout
+
+
+def test_studies_with_nothing_to_draw_or_to_fit_are_not_named(planted_study: Plant) -> None:
+    assert section_of(planted_study(energy).results, "scaling") == []
+    evidence = planted_study(scaling).results.evidence
+    results = analyse(replace(evidence, runs=evidence.study("text")), draws=20)
+    headings = [heading.text for heading in of_kind(Heading, section_of(results, "scaling"))]
+    assert headings == ["Figures", "text", "How much the fit matters", "text"]
