@@ -1,28 +1,25 @@
 """Comparisons about entropy and its ceiling; runs are paired by seed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from compare.analysis.base import Analysis, LookOf, Studies
+from compare.analysis.base import Analysis, Findings, LookOf, Studies
 from compare.analysis.blocks import Block, Figures
 from compare.analysis.ceiling.figures import of_ceiling
 from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, measure
 from compare.analysis.ceiling.quantities import FORECASTS
 from compare.analysis.ceiling.section import BEWARE, answers, tables
 from compare.analysis.cohort import Cohort, Matched
-from compare.analysis.findings import Draft, Finding
-from compare.analysis.paired import outcomes
-from compare.stats.crossed import over_seeds_and_problems
+from compare.analysis.findings import Draft
+from compare.analysis.paired import bits, over_runs
+from compare.analysis.quantity import UNMANAGED
 from compare.stats.entropy_law import possible
 from compare.stats.intervals import Estimate, from_normal, over_seeds
 from compare.store.evidence import Run
 from compare.store.manifest import WARM_START, Contrast
 from compare.store.record import Evaluation
-
-UNMANAGED = "rl_grpo"
-"""Nothing is done about its entropy: exploratory comparisons of the others are made against it."""
 
 PASSED = 0.02
 """Reward above a ceiling that is more than the noise of a tenth of the updates."""
@@ -90,9 +87,7 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
             "the starting entropy is left, with the whole 95% interval."
         )
 
-    def part(
-        self, cohort: Cohort, measured: CeilingStudy, findings: Sequence[Finding], look: LookOf
-    ) -> list[Block]:
+    def part(self, cohort: Cohort, measured: CeilingStudy, findings: Findings, look: LookOf) -> list[Block]:
         figures = Figures(figures=of_ceiling(cohort.study, measured, look))
         return [*answers(measured, findings), figures, *tables(cohort.study, measured, findings)]
 
@@ -112,9 +107,7 @@ def _estimate(study: CeilingStudy, matched: Matched[float | Evaluation]) -> Esti
         # One run: what its problems and its fit leave open, nothing of other seeds.
         variance = exact[0].sd ** 2 / exact[0].n + ((ceiling.high - ceiling.low) / 2 / 1.96) ** 2
         return from_normal(exact[0].value - ceiling.value, variance, exact[0].n - 1, n=1)
-    if len({e.n for e in exact}) > 1:
-        return over_seeds(np.array([e.value for e in exact]) - theirs_S)
-    return over_seeds_and_problems(outcomes(exact) - theirs_S[:, None])
+    return over_runs([bits(e.outcomes) - theirs for e, theirs in zip(exact, theirs_S, strict=True)])
 
 
 def _limits(arms: list[ArmCeiling], quantity: str) -> Iterator[str]:

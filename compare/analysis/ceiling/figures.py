@@ -8,12 +8,9 @@ from matplotlib.axes import Axes
 from compare.analysis.base import LookOf
 from compare.analysis.ceiling.forecast import LABELS
 from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, RunFit
-from compare.analysis.drawing import NEUTRAL, Figure, draw_courses, draw_figure, draw_row, name_rows
+from compare.analysis.drawing import NEUTRAL, POINTS, Figure, draw_courses, draw_figure, draw_row, name_rows
 from compare.analysis.text import count_text
 from compare.stats.rl_history import stretches
-
-POINTS = 40
-"""Points drawn of a run: means of consecutive updates, so that one rollout's noise does not hide the line."""
 
 
 def of_ceiling(name: str, study: CeilingStudy, look: LookOf) -> tuple[Figure, ...]:
@@ -127,7 +124,7 @@ def error_figure(name: str, share: float, arms: list[ArmCeiling], look: LookOf) 
             ax.plot([], [], marker, markersize=6, color=colour, label=arm.arm)
             for method, e in means[arm.arm].items():
                 y = methods.index(method) + 0.62 * ((k + 0.5) / len(arms) - 0.5)
-                seeds = [fit.errors[method].mean for fit in arm.fits if method in fit.errors]
+                seeds = [fit.errors[method].mean() for fit in arm.fits if method in fit.errors]
                 # An error is never below 0, whatever Student's t says.
                 draw_row(ax, y, seeds, e, look[arm.arm], least=0.0)
                 right = max(right, *seeds)

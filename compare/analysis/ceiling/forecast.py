@@ -7,7 +7,6 @@ Shapes: T rows of history.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -53,16 +52,6 @@ METHODS: dict[str, tuple[str, Forecaster]] = {
 LABELS = {method: label for method, (label, _) in METHODS.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Errors:
-    """How far one forecast of one run was off, in reward."""
-
-    mean: float
-    """Mean absolute error over the stretches of what came after."""
-    end: float
-    """Absolute error on the last of them."""
-
-
 def cut(rows: int, share: float) -> int:
     """How many of `rows` rows are fitted on.
 
@@ -78,11 +67,10 @@ def cut(rows: int, share: float) -> int:
     return fitted
 
 
-def errors(method: str, seen: Trace, after: Trace) -> Errors:
-    """Errors of a forecast.
+def errors(method: str, seen: Trace, after: Trace) -> Array:
+    """Absolute errors of a forecast, in reward, on each of the stretches of what came after.
 
     Raises:
         Unfit: the method cannot be fitted on what was seen.
     """
-    gaps = stretches(METHODS[method][1](seen, after) - after.reward_T, STRETCHES)
-    return Errors(mean=float(np.abs(gaps).mean()), end=float(abs(gaps[-1])))
+    return np.abs(stretches(METHODS[method][1](seen, after) - after.reward_T, STRETCHES))

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from compare.analysis.ceiling.forecast import METHODS, Errors, cut, errors
+from compare.analysis.ceiling.forecast import METHODS, cut, errors
 from compare.analysis.cohort import Cohort
 from compare.analysis.paired import level, mean, share
 from compare.stats.entropy_law import Law, ceiling_of_one_run, fit_law
-from compare.stats.intervals import Estimate
+from compare.stats.intervals import Array, Estimate
 from compare.stats.rl_history import Trace, Unfit, last_tenth, rl_trace
 from compare.store.evidence import Run
 
@@ -47,8 +47,9 @@ class RunFit:
     """None, with a reason, where it cannot be fitted."""
     ceiling: Estimate | None
     """With the block bootstrap's interval within this run."""
-    errors: dict[str, Errors]
-    """By method of compare/analysis/ceiling/forecast.py, without those that could not be fitted."""
+    errors: dict[str, Array]
+    """On stretches of what came after, by method of compare/analysis/ceiling/forecast.py, without those that
+    could not be fitted."""
 
     @property
     def start_entropy(self) -> float:
@@ -73,7 +74,9 @@ class RunFit:
         if quantity == "final_reward":
             return self.end_reward
         if quantity == "forecast_error":
-            pair = [self.errors[method].mean for method in ("law", baseline) if method in self.errors]
+            pair = [
+                float(self.errors[method].mean()) for method in ("law", baseline) if method in self.errors
+            ]
             return pair[0] - pair[1] if len(pair) == 2 else None
         return self.law.ceiling if self.law else None
 
@@ -113,9 +116,9 @@ class ArmCeiling:
     def end_reward(self) -> Estimate | None:
         return share([fit.end_reward for fit in self.fits])
 
-    def error(self, method: str, look: Callable[[Errors], float] = lambda e: e.mean) -> Estimate | None:
+    def error(self, method: str, look: Callable[[Array], float] = np.mean) -> Estimate | None:
         """Of a forecast, by default the mean over what came after."""
-        return self.mean(lambda fit: look(fit.errors[method]) if method in fit.errors else None)
+        return self.mean(lambda fit: float(look(fit.errors[method])) if method in fit.errors else None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -165,7 +165,7 @@ def _errors(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list
             "arm": Mark(arm.arm, arm.cells),
             "forecast": label,
             "mean error": interval_text(mean),
-            "error at the end": interval_text(arm.error(method, lambda e: e.end)),
+            "error at the end": interval_text(arm.error(method, lambda e: e[-1])),
             "the law's mean error less this": f"{f.value_text} {f.interval_text}" if f else "–",
             "verdict": Badge(f) if f else "–",
         }

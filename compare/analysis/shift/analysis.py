@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from compare.analysis.base import Analysis, LookOf, Studies
+from compare.analysis.base import Analysis, Findings, LookOf, Studies
 from compare.analysis.blocks import Block
 from compare.analysis.cohort import Cohort
-from compare.analysis.findings import Draft, Finding
+from compare.analysis.findings import Draft
 from compare.analysis.quantity import BASELINE
 from compare.analysis.shift import measure, section
 from compare.analysis.shift.figures import of_shift
@@ -72,7 +72,7 @@ class ShiftAnalysis(Analysis[Shift]):
             "retained share is mean exact answers over the shifted severities over those in distribution."
         )
 
-    def part(self, cohort: Cohort, measured: Shift, findings: Sequence[Finding], look: LookOf) -> list[Block]:
+    def part(self, cohort: Cohort, measured: Shift, findings: Findings, look: LookOf) -> list[Block]:
         return [
             *section.answers(measured, findings),
             *of_shift(cohort.study, measured, look),
@@ -81,7 +81,7 @@ class ShiftAnalysis(Analysis[Shift]):
             *section.gains(cohort.study, measured),
         ]
 
-    def section(self, studies: Studies[Shift], findings: Sequence[Finding], look: LookOf) -> list[Block]:
+    def section(self, studies: Studies[Shift], findings: Findings, look: LookOf) -> list[Block]:
         """Decay of every study that asks for it, then what every shift adds."""
         return [*super().section(studies, findings, look), *section.increases(studies)]
 

@@ -1,14 +1,13 @@
 """Who gains from compute at inference, and who answers better at equal compute per answer?"""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from compare.analysis.base import Analysis, LookOf, Studies
+from compare.analysis.base import Analysis, Findings, LookOf, Studies
 from compare.analysis.blocks import Block, Figures
 from compare.analysis.cohort import Cohort
-from compare.analysis.findings import Draft, Finding
-from compare.analysis.paired import unequal_cost
+from compare.analysis.findings import Draft
+from compare.analysis.paired import over_runs, unequal_cost
 from compare.analysis.quantity import BASELINE
 from compare.analysis.text import count_text
 from compare.analysis.thinking import measure, section
@@ -71,9 +70,7 @@ class ThinkingAnalysis(Analysis[Thinking]):
             if {c.quantity for c in of.manifest.contrasts} & QUANTITIES.keys()
         ]
 
-    def part(
-        self, cohort: Cohort, measured: Thinking, findings: Sequence[Finding], look: LookOf
-    ) -> list[Block]:
+    def part(self, cohort: Cohort, measured: Thinking, findings: Findings, look: LookOf) -> list[Block]:
         figures = (ladder_figure(cohort.study, measured, place, look) for place in measured.places)
         return [
             *section.answers(measured, findings),
@@ -82,7 +79,7 @@ class ThinkingAnalysis(Analysis[Thinking]):
             *(block for pair in measured.chains for block in section.chains(pair)),
         ]
 
-    def section(self, studies: Studies[Thinking], findings: Sequence[Finding], look: LookOf) -> list[Block]:
+    def section(self, studies: Studies[Thinking], findings: Findings, look: LookOf) -> list[Block]:
         """Curves of every study if a contrast of the experiment asks for them, then every way to answer."""
         return [*super().section(studies, findings, look), *section.ways(studies)]
 
@@ -136,7 +133,7 @@ def _against(blank: Draft, cohort: Cohort, arms: tuple[str, str], metric: str, p
         low, high = max(span[0] for span in spans), min(span[1] for span in spans)
         caveats = (f"shared range {count_text(low)} to {count_text(high)} FLOPs per answer",)
     caveats = matched.caveats + caveats
-    return replace(blank, estimate=measure.estimate_of(rows), caveats=caveats, records=matched.cells)
+    return replace(blank, estimate=over_runs(rows), caveats=caveats, records=matched.cells)
 
 
 ANALYSIS = ThinkingAnalysis()

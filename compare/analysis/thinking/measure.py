@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 
 from arena.effort import SAMPLE, Effort
 from compare.analysis.cohort import Cohort
-from compare.analysis.paired import level, outcomes
+from compare.analysis.paired import bits, level, outcomes, over_runs
 from compare.analysis.thinking.chain import ChainPair
 from compare.analysis.thinking.quantities import QUANTITIES
-from compare.stats.crossed import over_seeds_and_problems
-from compare.stats.intervals import Array, Estimate, over_seeds
+from compare.stats.intervals import Array, Estimate
 from compare.store.evidence import Run
 from compare.store.record import Evaluation
 
@@ -113,22 +112,22 @@ class Curve:
     @cached_property
     def gain(self) -> Estimate | None:
         """Cross-fitted best less cheapest, in exact answers or nats; above 0 is better."""
-        return estimate_of([ladder.gain_P for ladder in self.ladders]) if not self.reasons else None
+        return over_runs([ladder.gain_P for ladder in self.ladders]) if not self.reasons else None
 
     @cached_property
     def dearest_gain(self) -> Estimate | None:
         """Dearest deployable effort less cheapest, nothing chosen."""
         gains = [ladder.scores_EP[-1] - ladder.scores_EP[0] for ladder in self.ladders]
-        return estimate_of(gains) if not self.reasons else None
+        return over_runs(gains) if not self.reasons else None
 
     @cached_property
     def oracle_gain(self) -> Estimate | None:
         """Best that an oracle does with the most samples, less cheapest: a bound."""
-        bounds = [efforts_of(ladder.run, "exact", self.place, oracles=True)[-1:] for ladder in self.ladders]
+        bounds = [efforts_of(ladder.run, "exact", self.place, oracles=True) for ladder in self.ladders]
         if not bounds or not all(bounds):
             return None
         pairs = zip(bounds, self.ladders, strict=True)
-        return estimate_of([outcomes(bound)[0] - ladder.scores_EP[0] for bound, ladder in pairs])
+        return over_runs([bits(bound[-1].outcomes) - ladder.scores_EP[0] for bound, ladder in pairs])
 
     @property
     def deployable(self) -> tuple[Way, ...]:
@@ -296,10 +295,3 @@ def shared_range(mine: Ladder, theirs: Ladder) -> tuple[float, float] | None:
     low = max(float(mine.levels[0]), float(theirs.levels[0]))
     high = min(float(mine.levels[-1]), float(theirs.levels[-1]))
     return (low, high) if high >= OVERLAP * low else None
-
-
-def estimate_of(rows: list[Array]) -> Estimate:
-    """Mean over seeds (rows) and problems (columns), with the interval that belongs to what is known."""
-    if {len(row) for row in rows} != {1} and len({len(row) for row in rows}) == 1:
-        return over_seeds_and_problems(np.stack(rows))
-    return over_seeds(np.array([row.mean() for row in rows]))

@@ -1,21 +1,20 @@
 """Comparisons about classes of tokens; runs are paired by seed."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from arena.token_classes import PLAN
-from compare.analysis.base import Analysis, LookOf, Studies
+from compare.analysis.base import Analysis, Findings, LookOf, Studies
 from compare.analysis.blocks import Block, Figures, Fold, Prose
 from compare.analysis.cohort import Cohort
-from compare.analysis.findings import Draft, Finding
-from compare.analysis.paired import outcomes
+from compare.analysis.findings import Draft
+from compare.analysis.paired import end_and_warm_start, gap, over_runs
+from compare.analysis.quantity import UNMANAGED
 from compare.analysis.tokens.figures import of_anatomy
-from compare.analysis.tokens.measure import START, UNMANAGED, AnatomyStudy, ArmAnatomy, gained, measure
+from compare.analysis.tokens.measure import START, AnatomyStudy, ArmAnatomy, measure
 from compare.analysis.tokens.quantities import ALL_TOKENS, EXECUTE_TOKENS, LAGS, QUANTITIES
 from compare.analysis.tokens.section import BEWARE, TWO_PHASES, answers, classes, half_falls
-from compare.stats.crossed import over_seeds_and_problems
 from compare.stats.intervals import over_seeds
 from compare.store.manifest import Contrast
 
@@ -56,9 +55,7 @@ class TokensAnalysis(Analysis[AnatomyStudy]):
     def shown(self, studies: Studies[AnatomyStudy]) -> Studies[AnatomyStudy]:
         return [(cohort, study) for cohort, study in studies if cohort.asked & QUANTITIES.keys()]
 
-    def part(
-        self, cohort: Cohort, measured: AnatomyStudy, findings: Sequence[Finding], look: LookOf
-    ) -> list[Block]:
+    def part(self, cohort: Cohort, measured: AnatomyStudy, findings: Findings, look: LookOf) -> list[Block]:
         name, every = cohort.study, "Every class of tokens, before and after"
         return [
             *answers(measured, findings),
@@ -71,16 +68,12 @@ class TokensAnalysis(Analysis[AnatomyStudy]):
 
 def _extra_gain(draft: Draft, cohort: Cohort) -> Draft:
     """Exact answers, sampled, gained over the warm start: the arm's gain less the baseline's."""
-    matched = cohort.match((draft.arm, gained), (draft.baseline, gained))
+    matched = cohort.match((draft.arm, end_and_warm_start), (draft.baseline, end_and_warm_start))
     if isinstance(matched, str):
         return replace(draft, caveats=(f"{matched}, before and after",))
-    if len({e.n for side in matched.values for pair in side for e in pair}) > 1:
-        mine, theirs = (np.array([after.value - before.value for after, before in s]) for s in matched.values)
-        estimate = over_seeds(mine - theirs)
-    else:
-        mine, theirs = (outcomes([a for a, _ in s]) - outcomes([b for _, b in s]) for s in matched.values)
-        estimate = over_seeds_and_problems(mine - theirs)
-    return replace(draft, estimate=estimate, caveats=matched.caveats, records=matched.cells)
+    gains = zip(*([gap(*pair) for pair in side] for side in matched.values), strict=True)
+    rows = [a_P - b_P if len(a_P) == len(b_P) else a_P.mean(keepdims=True) - b_P.mean() for a_P, b_P in gains]
+    return replace(draft, estimate=over_runs(rows), caveats=matched.caveats, records=matched.cells)
 
 
 def _excess(draft: Draft, arm: ArmAnatomy) -> Draft:

@@ -15,14 +15,13 @@ import numpy as np
 
 from arena.token_classes import ANSWER, EXECUTE, FORMAT, PLAN
 from compare.analysis.cohort import Cohort
-from compare.analysis.paired import difference, mean, share
+from compare.analysis.paired import difference, end_and_warm_start, mean, share
+from compare.analysis.quantity import UNMANAGED
 from compare.analysis.tokens.quantities import LAGS, QUANTITIES
 from compare.stats.half_fall import LEAST_ROWS, half_falls, labellings, lags, relabelling_p
 from compare.stats.intervals import Array, Estimate, over_seeds
 from compare.stats.rl_history import Unfit, rl_rows
 from compare.store.evidence import Run
-from compare.store.manifest import WARM_START
-from compare.store.record import Evaluation
 
 CLASSES = {PLAN: "planning", EXECUTE: "execution", FORMAT: "format", ANSWER: "answer"}
 """Class of tokens -> its name in a sentence."""
@@ -32,9 +31,6 @@ START, END = "warm start", "end"
 
 DRAWS = 1999
 """Random labellings, where there are more than that."""
-
-UNMANAGED = "rl_grpo"
-"""Learns from every token alike: exploratory comparisons of the others are made against it."""
 
 ABOVE = "tokens_above_"
 
@@ -149,16 +145,9 @@ def probed(run: Run) -> list[int] | None:
     return rows if len(rows) >= 2 else None
 
 
-def gained(run: Run) -> tuple[Evaluation, Evaluation] | None:
-    """Exact answers, sampled, at the end of training and of the warm start."""
-    after = run.find("exact", effort="sample")
-    before = run.find("exact", effort="sample", stage=WARM_START)
-    return None if after is None or before is None else (after, before)
-
-
 def _arm(arm: str, runs: list[Run]) -> ArmAnatomy:
     read = tuple(_read(run) for run in runs)
-    pairs = [pair for run in runs if (pair := gained(run)) is not None]
+    pairs = [pair for run in runs if (pair := end_and_warm_start(run)) is not None]
     return ArmAnatomy(
         arm=arm,
         runs=read,
@@ -230,10 +219,11 @@ def _phase(arm: str, runs: tuple[RunAnatomy, ...], measure: str) -> Phase:
     }
     lag_by_seed = {seed: float(row[0]) for seed, row in lags_R.items() if not math.isnan(row[0])}
     reasons: list[str] = []
-    for seed in (seed for seed in having if seed not in lag_by_seed):
-        flat = [name for name in (PLAN, EXECUTE) if name not in having[seed].falls]
-        said = " and ".join(f"{measure} of {name} tokens does not fall" for name in flat)
-        reasons.append(f"seed {seed}: {said}")
+    for seed, own in having.items():
+        if seed not in lag_by_seed:
+            flat = [name for name in (PLAN, EXECUTE) if name not in own.falls]
+            every = " and ".join(f"{measure} of {name} tokens does not fall" for name in flat)
+            reasons.append(f"seed {seed}: {every}")
     if not lag_by_seed:
         return replace(phase, reasons=tuple(reasons))
     # The same labelling for all seeds: what is dealt out anew is which places are called plan.

@@ -8,13 +8,13 @@ import pytest
 from compare.analysis.analyse import analyse
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft
+from compare.analysis.paired import over_runs
 from compare.analysis.quantity import check_contrasts
 from compare.analysis.registry import quantities
 from compare.analysis.thinking.analysis import ANALYSIS, named
 from compare.analysis.thinking.measure import (
     Ladder,
     Thinking,
-    estimate_of,
     ladders,
     measure,
     shared_range,
@@ -324,8 +324,8 @@ def test_a_planted_gain_is_found():
 
 def test_problems_count_where_they_are_known_and_seeds_alone_where_they_are_not():
     rows = [np.array([0.0, 1.0, 0.0, 1.0]), np.array([1.0, 1.0, 0.0, 0.0])]
-    assert estimate_of(rows) == over_seeds_and_problems(np.stack(rows))
-    assert estimate_of([row[:1] for row in rows]) == over_seeds(np.array([0.0, 1.0]))
+    assert over_runs(rows) == over_seeds_and_problems(np.stack(rows))
+    assert over_runs([row[:1] for row in rows]) == over_seeds(np.array([0.0, 1.0]))
 
 
 def test_every_set_of_problems_is_explored_and_what_was_asked_for_only_once(tmp_path):
