@@ -6,14 +6,12 @@ the record is there. A file is what torch.save writes, tensors and plain data al
 
 import hashlib
 import io
-import os
 import pickle
 import random
 import time
 from collections.abc import Callable
-from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import lightning
 import numpy
@@ -21,7 +19,6 @@ import torch
 from torch import Tensor
 
 from arena import ranks
-from arena.contender import Contender
 from compare.run import stop, team
 from compare.run.watch import Watch
 from compare.store.claims import SNAPSHOT, SNAPSHOT_BEFORE
@@ -45,10 +42,11 @@ class Snapshots:
 
     def write(self, state: dict[str, Any]) -> None:
         """Write a snapshot, keeping the one before; it is there whole or not at all."""
+        body = io.BytesIO()
+        torch.save({"version": VERSION, "cell": self.identity, **state}, body)
         with replacing(self.newest, keep=self.before) as file:
-            sealed: Any = _Sealed(file)
-            torch.save({"version": VERSION, "cell": self.identity, **state}, sealed)
-            file.write(sealed.digest.digest())
+            file.write(body.getbuffer())
+            file.write(hashlib.sha256(body.getbuffer()).digest())
 
     def read(self) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest readable snapshot, none if there is none; and what was wrong with newer ones."""
@@ -63,17 +61,16 @@ class Snapshots:
     def _read(self, path: Path) -> dict[str, Any]:
         try:
             content = path.read_bytes()
+            size = hashlib.sha256().digest_size
+            body = memoryview(content)[:-size]
+            if hashlib.sha256(body).digest() != content[-size:]:
+                raise Unusable("is torn or corrupt")
+            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            of = state["version"], state["cell"]
         except OSError as error:
             raise Unusable(f"cannot be read ({error.strerror})") from error
-        size = hashlib.sha256().digest_size
-        body = memoryview(content)[:-size]
-        if hashlib.sha256(body).digest() != content[-size:]:
-            raise Unusable("is torn or corrupt")
-        try:
-            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError) as error:
             raise Unusable(f"cannot be read ({type(error).__name__})") from error
-        of = (state.get("version"), state.get("cell")) if isinstance(state, dict) else None
         if of != (VERSION, self.identity):
             raise Unusable("is of another version or cell")
         return state
@@ -84,22 +81,6 @@ class Snapshots:
             path.unlink(missing_ok=True)
 
 
-class _Sealed:
-    """A file that hashes what is written to it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.digest = file, hashlib.sha256()
-
-    def write(self, data: Any) -> int:
-        """As of a file."""
-        self.digest.update(data)
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        """As of a file."""
-        self._file.flush()
-
-
 class Resume(lightning.Callback):
     """Restores a cell before its first step; saves it between two steps, now and then and when stopped."""
 
@@ -108,35 +89,32 @@ class Resume(lightning.Callback):
         snapshots: Snapshots | None,
         state: dict[str, Any] | None,
         watch: Watch,
-        minutes: float,
         seconds: Callable[[], dict[str, float]],
     ) -> None:
         """
         Args:
             snapshots: where to write; none: another process does.
             state: what `snapshots.read` found.
-            watch: what else has a state.
-            minutes: between two snapshots; 0: after every step.
+            watch: what has a state besides its contender.
             seconds: wall time so far, the attempts before this one included.
         """
-        self.snapshots, self.state, self.watch, self.minutes = snapshots, state, watch, minutes
-        self.seconds = seconds
+        self.snapshots, self.state, self.watch, self.seconds = snapshots, state, watch, seconds
+        self.contender, self.minutes = watch.contender, watch.contender.cell.trainer.checkpoint_minutes
         self.batches: int = state["batches"] if state else 0
         """Training batches that are done."""
         self._random: dict[str, Any] | None = None
         self._saved_at = time.monotonic()
         self._cost = 0.0
 
-    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_fit_start(self, trainer: lightning.Trainer, *given: Any, **named: Any) -> None:
         state, self.state = self.state, None
         if state is None:
             return
-        assert isinstance(pl_module, Contender)
         try:
-            pl_module.load_state_dict(state["module"])
+            self.contender.load_state_dict(state["module"])
             trainer.optimizers[0].load_state_dict(state["optimizer"])
             trainer.precision_plugin.load_state_dict(state["precision"])
-            pl_module.restore_training(state["contender"])
+            self.contender.restore_training(state["contender"])
             self.watch.restore_training(state["watch"])
             saved = state["random"]
             # A snapshot by another number of processes: those it does not know go on from their own seeds.
@@ -145,14 +123,11 @@ class Resume(lightning.Callback):
             reason = str(error).strip().splitlines() or [""]
             raise Unusable(f"{type(error).__name__}: {reason[0]}") from error
 
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_start(self, *given: Any, **named: Any) -> None:
         # Lightning has put its own handler in place by now, which ends a process without saving.
         stop.listen_again()
 
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, Contender)
+    def on_train_batch_start(self, trainer: lightning.Trainer, *given: Any, **named: Any) -> None:
         if self._random is not None:
             # Only now: a data loader that starts draws a number, too.
             restore_random(self._random)
@@ -162,26 +137,16 @@ class Resume(lightning.Callback):
         if stopped:
             raise stop.Stopped
         if due:
-            self.save(trainer, pl_module)
+            self.save(trainer)
 
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, *given: Any, **named: Any) -> None:
         self.batches += 1
 
-    def on_exception(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
         if isinstance(exception, stop.Stopped):
-            assert isinstance(pl_module, Contender)
-            self.save(trainer, pl_module)
+            self.save(trainer)
 
-    def save(self, trainer: lightning.Trainer, contender: Contender) -> None:
+    def save(self, trainer: lightning.Trainer) -> None:
         """Write a snapshot. A disk that is full costs the snapshot, not the cell.
 
         Of several processes, which hold the same, the first writes, with the random states of all.
@@ -193,10 +158,10 @@ class Resume(lightning.Callback):
             return
         state = {
             "batches": self.batches,
-            "module": contender.state_dict(),
+            "module": self.contender.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),
             "precision": trainer.precision_plugin.state_dict(),
-            "contender": plain(contender.training_state()),
+            "contender": plain(self.contender.training_state()),
             "watch": plain(self.watch.training_state()),
             "seconds": plain(self.seconds()),
             "random": states,
@@ -204,7 +169,7 @@ class Resume(lightning.Callback):
         try:
             self.snapshots.write(state)
         except OSError as error:
-            print(f"step {contender.steps}: no snapshot ({error.strerror})", flush=True)
+            print(f"step {self.contender.steps}: no snapshot ({error.strerror})", flush=True)
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - begun
 
@@ -215,12 +180,10 @@ def plain(content: Any) -> Any:
     Raises:
         TypeError: it holds anything else.
     """
-    if content is None or isinstance(content, str | bool):
+    if isinstance(content, numpy.generic):
+        content = content.item()
+    if content is None or isinstance(content, str | bool | int | float):
         return content
-    if isinstance(content, Integral):  # numpy's own numbers, too
-        return int(content)
-    if isinstance(content, Real):
-        return float(content)
     if isinstance(content, Tensor):
         return content.detach()
     if isinstance(content, dict):
@@ -255,6 +218,5 @@ def restore_random(state: dict[str, Any]) -> None:
 
 def sweep(folder: Path) -> None:
     """Delete what a killed writer has left: its temporary files. The cell must be claimed."""
-    for path in folder.glob(".*"):
-        if path.name.startswith((f".{SNAPSHOT}.", ".record.json.")):
-            os.unlink(path)
+    for path in (*folder.glob(f".{SNAPSHOT}.*"), *folder.glob(".record.json.*")):
+        path.unlink()

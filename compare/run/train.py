@@ -9,11 +9,12 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.loggers import Logger
+from torch.utils.data import DataLoader
 
 from arena import ranks
 from arena.config import Cell
 from arena.contender import Contender
-from arena.data import Problems
+from arena.data import TrainingStream
 from arena.seeding import seed_everything
 from arena.tasks import build_task
 from arena.tasks.base import stream
@@ -68,7 +69,7 @@ def train(
         # The same parameters, but dropout of its own.
         seed_everything(stream("process", cell.seed, ranks.own()) % 2**32)
     before = state["seconds"] if state else {"train": 0.0, "evaluate": 0.0, "total": 0.0}
-    watch = Watch(task, settings, tell)
+    watch = Watch(contender, tell)
     watch.seconds = before["evaluate"]
     begun = time.perf_counter()
 
@@ -79,21 +80,17 @@ def train(
         total = before["total"] + now - started
         return {"train": before["train"] + train, "evaluate": evaluate, "total": total}
 
-    resume = Resume(snapshots, state, watch, settings.checkpoint_minutes, seconds)
-    data = Problems(
-        task,
-        seed=cell.seed,
-        batch=cell.task.batch,
-        problems=settings.problems,
-        pool=settings.pool,
-        first=resume.batches,
-    )
-    several = settings.devices > 1
+    resume = Resume(snapshots, state, watch, seconds)
+    batches = TrainingStream(task, cell.seed, cell.task.batch, pool=settings.pool, first=resume.batches)
+    precision, several = settings.precision, settings.devices > 1
+    if precision == "auto":
+        cuda = settings.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+        precision = "bf16-mixed" if cuda else "32-true"
     trainer = lightning.Trainer(
         accelerator=settings.accelerator,
         # To Lightning each process trains alone: the contender divides batches and sums gradients itself.
         devices=[ranks.own()] if several and device_kind(settings.accelerator) == "cuda" else 1,
-        precision=_precision(settings.accelerator, settings.precision),  # pyright: ignore[reportArgumentType]
+        precision=precision,  # pyright: ignore[reportArgumentType]
         max_epochs=-1,
         logger=logger,
         callbacks=[watch, resume],  # in this order: what watch does at a step is in the snapshot
@@ -104,7 +101,7 @@ def train(
         num_sanity_val_steps=0,
     )
     begun = time.perf_counter()
-    trainer.fit(contender, train_dataloaders=data.train_dataloader())
+    trainer.fit(contender, train_dataloaders=DataLoader(batches, batch_size=None))
     trained = seconds()["train"]
     return Done(contender=contender, watch=watch, trainer=trainer, seconds=seconds, trained=trained)
 
@@ -112,9 +109,3 @@ def train(
 def follow(planned: Planned, state: dict[str, Any] | None) -> None:
     """What every process of a cell but the first does."""
     train(planned.cell, None, state, False, lambda what: None, started=time.perf_counter())
-
-
-def _precision(accelerator: str, precision: str) -> str:
-    if precision != "auto":
-        return precision
-    return "bf16-mixed" if accelerator in ("auto", "cuda") and torch.cuda.is_available() else "32-true"

@@ -13,10 +13,8 @@ import numpy as np
 import torch
 
 from arena import ranks
-from arena.config import TrainerConfig
 from arena.contender import Contender
 from arena.data import held_out
-from arena.tasks.base import Task
 from compare.run import stop, team
 from compare.run.evaluate import evaluate
 from compare.run.trajectories import trace, traced
@@ -68,8 +66,8 @@ def law_so_far(history: Mapping[str, Sequence[float | None]]) -> LawSoFar:
 class Watch(lightning.Callback):
     """Reports progress, and evaluates whenever the contender leaves a stage of its training."""
 
-    def __init__(self, task: Task, settings: TrainerConfig, tell: Callable[[float | str], None]) -> None:
-        self.task, self.settings, self.tell = task, settings, tell
+    def __init__(self, contender: Contender, tell: Callable[[float | str], None]) -> None:
+        self.contender, self.tell = contender, tell
         self.forecasts: list[tuple[int, LawSoFar]] = []
         """Optimiser step and the entropy law by then."""
         self.environment: dict[str, Any] = {}
@@ -97,87 +95,73 @@ class Watch(lightning.Callback):
         self.traces = msgspec.convert(state["traces"], list[Descent])
         self.forecasts = msgspec.convert(state["forecasts"], list[tuple[int, LawSoFar]])
 
-    def on_train_batch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, Contender)
-        if self._stage is not None and pl_module.stage != self._stage:
-            self.evaluate(pl_module, self._stage)
-        self._stage = pl_module.stage
+    def on_train_batch_start(self, *given: Any, **named: Any) -> None:
+        before, stage = self._stage, self.contender.stage
+        if before is not None and before != stage:
+            team.by_the_first(lambda: self.evaluate(before))
+        self._stage = stage
         if ranks.own() > 0:
             return
         now = time.monotonic()
         if now - self._told > REPORT_EVERY:
             self._told = now
-            self.tell(pl_module.flops_spent)
-        if self._due and pl_module.share_spent >= self._due[0]:
+            self.tell(self.contender.flops_spent)
+        if self._due and self.contender.share_spent >= self._due[0]:
             self._due.pop(0)
-            self.forecast(pl_module)
+            self.forecast()
 
-    def forecast(self, contender: Contender) -> None:
+    def forecast(self) -> None:
         """Fit the entropy law on what was logged so far and tell it; silent for arms without rewards."""
-        columns = contender.history.columns(self.settings.history)
+        columns = self.contender.history.columns(self.contender.cell.trainer.history)
         if "reward" not in columns:
             return
         try:
             law = law_so_far(columns)
         except Unfit:
             return
-        self.forecasts.append((contender.steps, law))
-        print(f"step {contender.steps}: {law.text}", flush=True)
+        self.forecasts.append((self.contender.steps, law))
+        print(f"step {self.contender.steps}: {law.text}", flush=True)
         self.tell(law.text)
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        assert isinstance(pl_module, Contender)
-        pl_module.history.flush()
+    def on_train_end(self, trainer: lightning.Trainer, *given: Any, **named: Any) -> None:
+        self.contender.history.flush()
         # Here, not after fit, which takes the module off the device that it was trained on.
-        self.evaluate(pl_module, "final")
-        self.environment = _environment(pl_module, trainer.precision)
+        team.by_the_first(lambda: self.evaluate("final"))
+        device = self.contender.device.type
+        self.environment = {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "lightning": lightning.__version__,
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "device": torch.cuda.get_device_name() if device == "cuda" else device,
+            "devices": ranks.count(),
+            "threads": torch.get_num_threads(),
+            "precision": trainer.precision,
+        }
 
-    def evaluate(self, contender: Contender, stage: str) -> None:
-        """Append the evaluations of a stage, with the final one's traces; before it, in distribution only.
-
-        Of several processes the first evaluates, the others wait.
-        """
-        team.by_the_first(lambda: self._evaluate(contender, stage))
-
-    def _evaluate(self, contender: Contender, stage: str) -> None:
+    def evaluate(self, stage: str) -> None:
+        """Append the evaluations of a stage, with the final one's traces; before it, in distribution only."""
         begun = time.perf_counter()
+        contender, task, settings = self.contender, self.contender.task, self.contender.cell.trainer
         training = contender.training
         contender.eval()
         done = {(e.axis, e.severity) for e in self.evaluations if e.stage == stage}
         final = stage == "final"
-        shifts = self.task.shifts(self.settings.severities if final else 1)
+        shifts = task.shifts(settings.severities if final else 1)
         try:
             for axis, severity in shifts:
                 if (axis, severity) in done:
                     continue
                 with stop.at_once():
-                    problems = held_out(
-                        self.task, self.settings.split, self.settings.problems, severity, axis
-                    )
-                    evaluations = evaluate(contender, self.task, problems, axis, severity, stage)
+                    problems = held_out(task, settings.split, settings.problems, severity, axis)
+                    evaluations = evaluate(contender, task, problems, axis, severity, stage)
                     descent = None
                     if final and (axis, severity) in traced(shifts):
-                        descent = trace(contender, self.task, problems, axis, severity, stage)
+                        descent = trace(contender, task, problems, axis, severity, stage)
                 # Together, so that a snapshot has both or neither.
                 self.evaluations += evaluations
                 self.traces += [descent] if descent is not None else []
         finally:
             contender.train(training)
             self.seconds += time.perf_counter() - begun
-
-
-def _environment(contender: Contender, precision: str) -> dict[str, Any]:
-    cuda = contender.device.type == "cuda"
-    return {
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "lightning": lightning.__version__,
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "device": torch.cuda.get_device_name() if cuda else contender.device.type,
-        "devices": ranks.count(),
-        "threads": torch.get_num_threads(),
-        "precision": precision,
-    }

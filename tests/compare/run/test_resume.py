@@ -13,7 +13,7 @@ import torch
 from arena.config import Addition, Text
 from arena.tasks.sudoku import Sudoku
 from compare.plan.config import Logger
-from compare.plan.planned import Planned, identity
+from compare.plan.planned import Planned
 from compare.run import snapshot as module
 from compare.run import stop
 from compare.run.cell import run_cell
@@ -25,7 +25,7 @@ from controls.looped.config import LoopedArm
 from ebt.config import EBTArm
 from ebt.parallel.config import ParallelArm
 from rl_baseline.config import RLArm, TransformerArm
-from tests.compare.planted.cells import alone
+from tests.compare.planted.cells import alone, identity
 
 ADDITION = Addition(name="addition", min_digits=2, max_digits=2, batch=8)
 RL: dict[str, Any] = {"prompts": 4, "group": 4, "probe": 4, "probe_samples": 2}
@@ -79,8 +79,8 @@ def kill_after(saves: int, monkeypatch, error: BaseException | None = None) -> N
     left = [saves]
     save = Resume.save
 
-    def once(self, trainer, contender) -> None:
-        save(self, trainer, contender)
+    def once(self, trainer) -> None:
+        save(self, trainer)
         left[0] -= 1
         if left[0] == 0:
             raise error or Killed
