@@ -1,11 +1,10 @@
 """What a person sees: the table of a dry run, and progress with the time left."""
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from compare.analysis.text import seconds_text
 from compare.plan.cost import expected_seconds
@@ -18,12 +17,10 @@ PLAIN_EVERY = 10.0
 
 def plan_table(plan: list[Planned], done: set[str], rates: dict[str, float], workers: int) -> Table:
     """The cells of a plan with parameters, FLOPs and expected time; seeds and trials share a row."""
-    table = Table(title=f"{len(plan)} cells, {len(done)} done")
-    for column in ("study", "arm", "size"):
-        table.add_column(column)
     runs = "trials x seeds" if any(planned.trial for planned in plan) else "seeds"
-    for column in ("parameters", "non-embedding", "FLOPs", runs, "done", "expected"):
-        table.add_column(column, justify="right")
+    numbers = ("parameters", "non-embedding", "FLOPs", runs, "done", "expected")
+    table = Table("study", "arm", "size", *(Column(name, justify="right") for name in numbers))
+    table.title = f"{len(plan)} cells, {len(done)} done"
     groups: dict[tuple[str, str, str, float], list[Planned]] = {}
     for planned in plan:
         cell = planned.cell
@@ -31,8 +28,8 @@ def plan_table(plan: list[Planned], done: set[str], rates: dict[str, float], wor
         groups.setdefault(key, []).append(planned)
     left = 0.0
     for (study, arm, size, flops), members in groups.items():
-        open_cells = [p for p in members if p.identity not in done]
-        seconds = sum(expected_seconds(arm, flops, rates) for _ in open_cells)
+        ended = sum(p.identity in done for p in members)
+        seconds = (len(members) - ended) * expected_seconds(arm, flops, rates)
         left += seconds
         table.add_row(
             study,
@@ -42,7 +39,7 @@ def plan_table(plan: list[Planned], done: set[str], rates: dict[str, float], wor
             f"{members[0].non_embedding:,}",
             f"{flops:.2e}",
             str(len(members)),
-            str(len(members) - len(open_cells)),
+            str(ended),
             seconds_text(seconds),
         )
     source = "rates of this store's records" if rates else "assumed rates: nothing has run here yet"
@@ -76,36 +73,21 @@ class Display:
             self.progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *trouble: object) -> None:
         if self.live:
             self.progress.stop()
 
     def tell(self, identity: str, what: float | str) -> None:
-        """A running cell has spent so many FLOPs, or has news."""
-        if isinstance(what, str):
-            self.said(identity, what)
-        else:
-            self.spent(identity, what)
+        """A running cell has spent so many FLOPs, or has news.
 
-    def spent(self, identity: str, flops: float) -> None:
-        """A cell has spent so much of its budget."""
-        self.share[identity] = min(1.0, flops / self.flops[identity])
-        if self.live:
-            self.progress.update(self.task, flops=self._flops(), left=self._left())
-        elif self._due:
-            self._line(f"{len(self.share) - self.count} cells running")
-
-    def said(self, identity: str, news: str) -> None:
-        """A running cell has news. Its log keeps all of it; here a line now and then is enough.
-
-        What went wrong is never left out.
+        Its log keeps all news; here a line now and then is enough. What went wrong is never left out.
         """
-        if not isinstance(news, Notice) and time.monotonic() - self.newest <= PLAIN_EVERY:
-            return
-        self.newest = time.monotonic()
-        self._line(f"{self.labels[identity]}: {news}")
+        if not isinstance(what, str):
+            self.share[identity] = min(1.0, what / self.flops[identity])
+            self._update(f"{len(self.share) - self.count} cells running")
+        elif isinstance(what, Notice) or time.monotonic() - self.newest > PLAIN_EVERY:
+            self.newest = time.monotonic()
+            self._line(f"{self.labels[identity]}: {what}")
 
     def ended(self, outcome: Outcome) -> None:
         """A cell has ended."""
@@ -116,16 +98,16 @@ class Display:
         text = outcome.reason if failed else outcome.headline
         took = seconds_text(outcome.seconds)
         line = f"{self.labels[identity]}: {'FAILED ' if failed else ''}{text} ({took})"
-        if self.live:
-            self.progress.update(self.task, advance=1, flops=self._flops(), left=self._left())
-        shown = not self.live and (self.count == len(self.flops) or self._due)
-        if failed or shown:
+        if failed:
             self._line(line)
+        self._update(line, last=self.count == len(self.flops) and not failed)
 
-    @property
-    def _due(self) -> bool:
-        """Whether the last plain line is old enough for another."""
-        return time.monotonic() - self.told > PLAIN_EVERY
+    def _update(self, line: str, last: bool = False) -> None:
+        """Move the bar; where there is none, print the line if it is the last, or one is due."""
+        if self.live:
+            self.progress.update(self.task, completed=self.count, flops=self._flops(), left=self._left())
+        elif last or time.monotonic() - self.told > PLAIN_EVERY:
+            self._line(line)
 
     def _line(self, news: str) -> None:
         """Print a line; where no bar shows the numbers, with them."""

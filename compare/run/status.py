@@ -1,7 +1,6 @@
 """`python -m compare status RUNS`: what is done, running, waiting and failed, and the time left."""
 
 import argparse
-import contextlib
 import os
 import socket
 import sys
@@ -11,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from arena.config import ConfigError
 from compare.analysis.text import seconds_text
 from compare.plan.cost import expected_seconds, rates
 from compare.store import manifest
-from compare.store.claims import DEAD_AFTER, SNAPSHOT, Store, owner_of, running
+from compare.store.claims import DEAD_AFTER, SNAPSHOT, Owner, Store, owner_of, running
 from compare.store.manifest import ManifestError, PlannedCell
 from compare.store.record import Glance, RecordError, glance
 
@@ -27,20 +26,11 @@ SHOWN = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A cell that a process is on."""
+    """A living process that is on a cell."""
 
-    cell: str
-    host: str
-    pid: int
-    since: float
-    """When it was claimed, by the clock of its host."""
+    owner: Owner
     silent: float
     """Seconds since its last sign of life."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it counts as running."""
-        return self.silent <= DEAD_AFTER and (self.host != socket.gethostname() or running(self.pid))
 
 
 @dataclass(kw_only=True)
@@ -51,7 +41,6 @@ class State:
     """Cells by experiment, as the manifests list them."""
     ended: dict[str, Glance] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
-    """Of living processes."""
     saved: set[str] = field(default_factory=set)
     """Begun, stopped, and ready to go on."""
     wrong: list[str] = field(default_factory=list)
@@ -66,42 +55,40 @@ class State:
 
 def look(root: Path) -> State:
     """Look at every cell of a store once, at records no further than needed."""
-    wrong: list[str] = []
-    planned: dict[str, list[PlannedCell]] = {}
+    state, now = State(planned={}), time.time()
     for name in manifest.names(root):
         try:
-            planned[name] = list(manifest.load(root, name).cells)
+            state.planned[name] = list(manifest.load(root, name).cells)
         except ManifestError as error:
-            wrong.append(str(error))
-    state = State(planned=planned, wrong=wrong)
-    now = time.time()
+            state.wrong.append(str(error))
     with os.scandir(root / "cells") as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             folder = Path(entry.path)
-            claim = _claim(folder, now)
-            if claim is not None and claim.alive:
+            claim = _claim(folder / "claim.json", now)
+            if claim is not None:
                 state.claims[entry.name] = claim
             try:
                 state.ended[entry.name] = glance(folder / "record.json")
             except RecordError as error:
                 if (folder / "record.json").exists():
-                    wrong.append(str(error))
-                elif claim is None or not claim.alive:
-                    state.saved |= {entry.name} if (folder / SNAPSHOT).exists() else set()
+                    state.wrong.append(str(error))
+                elif claim is None and (folder / SNAPSHOT).exists():
+                    state.saved.add(entry.name)
     return state
 
 
-def _claim(folder: Path, now: float) -> Claim | None:
-    path = folder / "claim.json"
+def _claim(path: Path, now: float) -> Claim | None:
     owner = owner_of(path)
     if owner is None:
         return None
-    with contextlib.suppress(FileNotFoundError):
+    try:
         silent = max(0.0, now - path.stat().st_mtime)
-        return Claim(cell=folder.name, host=owner.host, pid=owner.pid, since=owner.since, silent=silent)
-    return None
+    except FileNotFoundError:
+        return None
+    alive = silent <= DEAD_AFTER and (owner.host != socket.gethostname() or running(owner.pid))
+    return Claim(owner=owner, silent=silent) if alive else None
 
 
 def seconds_left(state: State) -> float:
@@ -112,7 +99,7 @@ def seconds_left(state: State) -> float:
         status = state.status(cell.cell)
         if status in ("running", "waiting"):
             expected = expected_seconds(cell.arm, cell.budget, speed)
-            gone = now - state.claims[cell.cell].since if status == "running" else 0.0
+            gone = now - state.claims[cell.cell].owner.since if status == "running" else 0.0
             left += max(0.0, expected - max(0.0, gone))
     return left / max(1, len(state.claims))
 
@@ -124,11 +111,8 @@ def show(state: State, console: Console) -> None:
     others = dict.fromkeys(c for c in (*state.ended, *state.claims, *sorted(state.saved)) if c not in known)
     if others:
         groups["in no experiment"] = list(others)
-    table = Table()
-    table.add_column("experiment")
     columns = ("done", "running", "waiting", "failed")
-    for column in columns:
-        table.add_column(column, justify="right")
+    table = Table("experiment", *(Column(column, justify="right") for column in columns))
     for name, cells in groups.items():
         counts = Counter(map(state.status, cells))
         table.add_row(name, *(str(counts[column]) for column in columns))
@@ -151,9 +135,9 @@ def show(state: State, console: Console) -> None:
     listed(
         "running",
         [
-            f"{label(claim.cell)}, {claim.host} process {claim.pid}, for "
-            f"{seconds_text(max(0.0, now - claim.since))}, heard {claim.silent:.0f} s ago"
-            for claim in sorted(state.claims.values(), key=lambda claim: -claim.silent)
+            f"{label(cell)}, {claim.owner.host} process {claim.owner.pid}, for "
+            f"{seconds_text(max(0.0, now - claim.owner.since))}, heard {claim.silent:.0f} s ago"
+            for cell, claim in sorted(state.claims.items(), key=lambda item: -item[1].silent)
         ],
     )
     failed = [cell for cell in state.ended.values() if state.status(cell.cell) == "failed"]

@@ -173,7 +173,7 @@ def test_the_display_shows_news_now_and_then(planned, monkeypatch) -> None:
     display = Display(Console(file=out, width=200), [one], {}, 1)
     for moment in (3.0, 11.0, 12.0, 25.0):
         clock[0] = moment
-        display.said(one.identity, f"news at {moment:.0f}")
+        display.tell(one.identity, f"news at {moment:.0f}")
     shown = out.getvalue()
     assert "rl_grpo" in shown
     assert [moment in shown for moment in ("at 3", "at 11", "at 12", "at 25")] == [False, True, False, True]

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from compare.analysis.search.choice import choices, chosen_alone
 from compare.run.status import Claim, State, show
+from compare.store.claims import Owner
 from compare.store.evidence import Trouble
 from tests.compare.planted.search import evidence, planned_trial, run
 
@@ -62,7 +63,8 @@ def test_the_commit_is_that_of_the_runs() -> None:
 
 def test_status_tells_trials_apart() -> None:
     cells = [planned_trial(1, 0), planned_trial(2, 0)]
-    claims = {c.cell: Claim(cell=c.cell, host="h", pid=1, since=time.time(), silent=0.0) for c in cells}
+    owner = Owner(host="h", pid=1, since=time.time())
+    claims = {c.cell: Claim(owner=owner, silent=0.0) for c in cells}
     out = io.StringIO()
     show(State(planned={"tune": cells}, claims=claims), Console(file=out, width=200))
     assert "addition a 1.0e+09 trial 1 seed 0" in out.getvalue()
