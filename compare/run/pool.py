@@ -5,9 +5,8 @@ import dataclasses
 import math
 import multiprocessing
 import os
-import threading
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -35,7 +34,6 @@ def _serve(pipe: Connection, threads: int) -> None:
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     stop.listen()
-    threading.Thread(target=stop.leave_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError):
         while True:
             work, *arguments = pipe.recv()
@@ -116,11 +114,8 @@ class _Lane:
         theirs.close()
 
     def submit(self, planned: Planned, *arguments: Any) -> None:
-        """Put a cell on this lane; a worker that died while idle is replaced first."""
-        try:
-            self.pipe.send((_work, planned, *arguments))
-        except OSError:
-            self.start()
+        """Put a cell on this lane. That its worker died while idle is noticed by `hear`."""
+        with contextlib.suppress(OSError):
             self.pipe.send((_work, planned, *arguments))
         self.planned = planned
 
@@ -139,11 +134,6 @@ class _Lane:
                 return what
             told(self.planned.identity, what)
         return None
-
-    def replace(self) -> None:
-        """A fresh worker for one that was asked to stop, which leaves."""
-        self.pipe.close()
-        self.start()
 
 
 def run(
@@ -172,10 +162,10 @@ def run(
         stop.Interrupted: by Ctrl-C, SIGTERM or SIGUSR; running cells have been saved.
     """
     # The longest first, so that no worker is left alone with a long cell at the end.
-    waiting = deque(sorted(plan, key=lambda p: p.flops, reverse=True))
+    waiting = sorted(plan, key=lambda p: p.flops, reverse=True)
     not_before: dict[str, float] = {}
     outcomes: list[Outcome] = []
-    deaths = _Deaths(store)
+    deaths: Counter[tuple[str, int]] = Counter()  # of workers, by cell and snapshot
     passed_on, saved = False, 0
     with stop.Asked() as asked:
         lanes = [_Lane(plan[0].cell.trainer.threads) for _ in range(workers)]
@@ -186,9 +176,11 @@ def run(
                     waiting.clear()
                     for lane in lanes:
                         lane.process.terminate()  # it saves its cell after the step it is in, and leaves it
+                now = time.monotonic()
                 for lane in lanes:
-                    planned = _next(waiting, not_before) if lane.planned is None else None
-                    if planned is not None:
+                    ready = (p for p in waiting if not_before.get(p.identity, 0.0) <= now)
+                    if lane.planned is None and (planned := next(ready, None)) is not None:
+                        waiting.remove(planned)
                         lane.submit(planned, str(store.root), commit, logger, again.get(planned.identity))
                 wait([lane.pipe for lane in lanes if lane.planned is not None], timeout=0.25)
                 for lane in lanes:
@@ -196,20 +188,24 @@ def run(
                     if outcome is None:
                         continue
                     identity = outcome.planned.identity
-                    if outcome.status == "died" and not asked.number and deaths.too_many(identity):
-                        outcome = _record_death(outcome, store, commit)
+                    if outcome.status == "died" and not asked.number:
+                        snapshot = store.folder(identity) / SNAPSHOT
+                        place = identity, snapshot.stat().st_mtime_ns if snapshot.exists() else 0
+                        deaths[place] += 1
+                        if deaths[place] >= DEATHS:
+                            outcome = _record_death(outcome, store, commit)
                     if outcome.status in ("done", "failed"):
                         outcomes.append(outcome)
                         ended(outcome)
-                        continue
-                    saved += outcome.status == "stopped"
-                    if asked.number:
-                        continue
-                    if outcome.status == "stopped":  # somebody asked this worker alone
-                        lane.replace()
-                    if outcome.status == "busy":
-                        not_before[identity] = time.monotonic() + RETRY_AFTER
-                    waiting.append(outcome.planned)
+                    elif not asked.number:
+                        waiting.append(outcome.planned)
+                        if outcome.status == "busy":
+                            not_before[identity] = time.monotonic() + RETRY_AFTER
+                    if outcome.status == "stopped":
+                        saved += 1
+                        if not asked.number:  # somebody asked this worker alone, which leaves
+                            lane.pipe.close()
+                            lane.start()
         except BaseException:
             for lane in lanes:
                 lane.process.kill()
@@ -220,33 +216,6 @@ def run(
         if asked.number:
             raise stop.Interrupted(asked.number, len(outcomes), saved)
     return outcomes
-
-
-class _Deaths:
-    """Counts the workers that died on a cell since it last got any further."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._counts: dict[str, tuple[int, int]] = {}
-
-    def too_many(self, identity: str) -> bool:
-        """One more has died: are these too many?"""
-        snapshot = self._store.folder(identity) / SNAPSHOT
-        reached = snapshot.stat().st_mtime_ns if snapshot.exists() else 0
-        count, before = self._counts.get(identity, (0, reached))
-        count = count + 1 if reached == before else 1
-        self._counts[identity] = count, reached
-        return count >= DEATHS
-
-
-def _next(waiting: deque[Planned], not_before: dict[str, float]) -> Planned | None:
-    """The first waiting cell that may be looked at now."""
-    for _ in range(len(waiting)):
-        planned = waiting.popleft()
-        if not_before.get(planned.identity, 0.0) <= time.monotonic():
-            return planned
-        waiting.append(planned)
-    return None
 
 
 def _record_death(died: Outcome, store: Store, commit: str) -> Outcome:

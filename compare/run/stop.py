@@ -18,10 +18,8 @@ from typing import Any
 TWICE_AFTER = 0.3
 """Seconds within which a second signal is the same request: wrappers such as `timeout` pass theirs on."""
 
-ANNOUNCED = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
-)
-"""Requests to stop, of a batch system or a person. Windows has the first alone."""
+ANNOUNCED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""Requests to stop, of a batch system or a person."""
 
 
 class Stopped(BaseException):
@@ -49,12 +47,13 @@ _leave_at_once = False
 
 
 def listen() -> None:
-    """Take ANNOUNCED as requests to stop the running cell; called by workers, from their main thread."""
+    """Take ANNOUNCED as requests to stop the running cell, and leave with the parent; called by workers, from
+    their main thread."""
     global _listening
     _listening = True
     listen_again()
-    if hasattr(signal, "pthread_sigmask"):  # what came since the process was started is heard now
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ANNOUNCED)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ANNOUNCED)  # what came since it was started is heard now
 
 
 def listen_again() -> None:
@@ -94,7 +93,7 @@ def at_once() -> Iterator[None]:
         _leave_at_once = False
 
 
-def leave_with_parent() -> None:
+def _leave_with_parent() -> None:
     """End this process when the one that started it is gone, however it went."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -105,7 +104,9 @@ def leave_with_parent() -> None:
 class Asked:
     """Within the block the first request to stop is noted in `number`; a second one stops at once.
 
-    After a block that ends by Interrupted, when all is saved, the request is passed on.
+    After a block that ends by Interrupted, when all is saved, a launcher's handler of the same signal is
+    called: submitit's of SIGUSR2 puts the job back into Slurm's queue and leaves, that of SIGTERM does
+    nothing. Python's own for Ctrl-C is not.
     """
 
     def __init__(self) -> None:
@@ -122,17 +123,8 @@ class Asked:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if isinstance(error, Interrupted):
-            self.pass_on()
-
-    def pass_on(self) -> None:
-        """Let a launcher that listens for the same signal do its part.
-
-        submitit's handler of SIGUSR2 puts the job back into Slurm's queue and leaves. Its handler of SIGTERM
-        does nothing; those of Python for Ctrl-C are not asked.
-        """
         before = self._before.get(self.number)
-        if self.number in ANNOUNCED and callable(before):
+        if isinstance(error, Interrupted) and self.number in ANNOUNCED and callable(before):
             before(self.number, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -149,9 +141,6 @@ def deaf_children() -> Iterator[None]:
 
     Other requests wait for them to `listen`. Python's helpers never do: Slurm's signals would end them.
     """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *ANNOUNCED})
     try:
         yield

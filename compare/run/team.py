@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 
 from arena import ranks
 from arena.config import TrainerConfig, require
@@ -67,36 +67,31 @@ class Team:
     """The other processes of a cell, as process 0 sees them."""
 
     def __init__(self, planned: Planned, body: Body) -> None:
-        self.settings = planned.cell.trainer
-        self.size = self.settings.devices
+        self.size = planned.cell.trainer.devices
         self.store = _store(0, self.size)
-        self.processes: list[Any] = []
-        self._pipes: list[Any] = []
+        self.processes: dict[int, Any] = {}
+        self._pipes: dict[int, Any] = {}
         self._words: dict[int, tuple[str, float, str]] = {}
-        """What a process has said at its end: done, stopped or error; when; the error's text."""
+        """The last word of each: ready, or at its end done, stopped or error; when; the error's text."""
         self._closed = threading.Event()
         context = multiprocessing.get_context("spawn")
         with stop.deaf_children():
             for number in range(1, self.size):
-                ours, theirs = context.Pipe(duplex=False)
+                self._pipes[number], theirs = context.Pipe(duplex=False)
                 arguments = (planned, body, number, self.store.port, theirs)
                 process = context.Process(target=_member, args=arguments, daemon=True)
                 process.start()
                 theirs.close()
-                self._pipes.append(ours)
-                self.processes.append(process)
-        threading.Thread(target=self._watch, daemon=True).start()
+                self.processes[number], self._words[number] = process, ("", 0.0, "")
+                threading.Thread(target=self._watch, args=(number, process), daemon=True).start()
 
     def wait_until_ready(self) -> None:
         """Return when every process has started, or raise DistError."""
-        for number, pipe in enumerate(self._pipes, 1):
-            try:
-                word = pipe.recv()
-            except EOFError:
-                word = None
+        for pipe in self._pipes.values():
+            pipe.poll(None)  # until it has said something, or is gone
+        self._listen()
+        for number, (word, _, _) in self._words.items():
             if word != "ready":
-                if word is not None:
-                    self._words[number] = word
                 raise dist.DistError(f"process {number} of {self.size} did not start")
 
     def cause(self, error: BaseException) -> BaseException:
@@ -105,13 +100,13 @@ class Team:
             return error
         raised = time.monotonic()
         # Whoever is cut off ends, too; but one that only failed has said so before it did.
-        wait([process.sentinel for process in self.processes], LAST_WORDS)
+        wait([process.sentinel for process in self.processes.values()], LAST_WORDS)
         time.sleep(0.5)
         self._listen()
         if stop.asked() or any(word == "stopped" for word, _, _ in self._words.values()):
             return stop.Stopped()
-        for number, process in enumerate(self.processes, 1):
-            if process.exitcode is not None and number not in self._words:
+        for number, process in self.processes.items():
+            if process.exitcode is not None and self._words[number][0] in ("", "ready"):
                 how = f"by signal {-process.exitcode}" if process.exitcode < 0 else "without a word"
                 return stop.Lost(f"process {number} of {self.size} ended {how}")
         failed = [(when, number, text) for number, (_, when, text) in self._words.items() if text]
@@ -122,7 +117,7 @@ class Team:
 
     def close(self, finished: bool) -> None:
         """End the others: those that have finished as well leave by themselves."""
-        for process in self.processes:
+        for process in self.processes.values():
             if finished:
                 process.join(GRACE)
             process.kill()
@@ -131,26 +126,20 @@ class Team:
 
     def _listen(self) -> None:
         """Take up what has been said."""
-        for number, pipe in enumerate(self._pipes, 1):
+        for number, pipe in self._pipes.items():
             with contextlib.suppress(EOFError, OSError):
                 while pipe.poll():
-                    word = pipe.recv()
-                    if word != "ready":
-                        self._words[number] = word
+                    self._words[number] = pipe.recv()
 
-    def _watch(self) -> None:
+    def _watch(self, number: int, process: Any) -> None:
         """End this process if another has failed and it does not notice: nccl waits for the dead."""
-        living = {process.sentinel: number for number, process in enumerate(self.processes, 1)}
-        while living:
-            for sentinel in wait(list(living)):
-                number = living.pop(sentinel)  # pyright: ignore[reportArgumentType]
-                process = self.processes[number - 1]
-                process.join()
-                if process.exitcode and not self._closed.wait(GRACE):
-                    self._listen()
-                    words = self._words.get(number, ("", 0.0, f"exit status {process.exitcode}"))[2]
-                    print(f"process {number} of {self.size} ended: {words}", flush=True)
-                    os._exit(1)
+        wait([process.sentinel])
+        process.join()
+        if process.exitcode and not self._closed.wait(GRACE):
+            self._listen()
+            words = self._words[number][2] or f"exit status {process.exitcode}"
+            print(f"process {number} of {self.size} ended: {words}", flush=True)
+            os._exit(1)
 
 
 @contextlib.contextmanager
@@ -223,7 +212,7 @@ def _store(number: int, size: int, port: int = 0) -> TCPStore:
     return TCPStore("127.0.0.1", port, size, is_master=number == 0, wait_for_workers=False)
 
 
-def _join(store: Store, number: int, settings: TrainerConfig) -> None:
+def _join(store: TCPStore, number: int, settings: TrainerConfig) -> None:
     """Join the group of processes."""
     cuda = device_kind(settings.accelerator) == "cuda"
     if cuda:
@@ -236,28 +225,22 @@ def _join(store: Store, number: int, settings: TrainerConfig) -> None:
 def _member(planned: Planned, body: Body, number: int, port: int, pipe: Any) -> None:
     """Body of every process but the first. What it says it says to process 0 alone."""
     stop.listen()
-    threading.Thread(target=stop.leave_with_parent, daemon=True).start()
-    settings = planned.cell.trainer
-    word = ("done", 0.0, "")
-    with (
-        Path(os.devnull).open("w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-    ):
-        try:
-            store = _store(number, settings.devices, port)
-            pipe.send("ready")
-            _join(store, number, settings)
-            handed: list[Any] = [None]
-            dist.broadcast_object_list(handed, 0)
-            body(planned, handed[0])
-            dist.destroy_process_group()
-        except (stop.Stopped, SystemExit):
-            word = ("stopped", time.monotonic(), "")
-        except BaseException as error:
-            # Said before the connections break, so that what the others die of is younger.
-            text = scrub(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
-            word = ("error", time.monotonic(), text)
+    sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (open until the process ends)
+    settings, word = planned.cell.trainer, ("done", 0.0, "")
+    try:
+        store = _store(number, settings.devices, port)
+        pipe.send(("ready", 0.0, ""))
+        _join(store, number, settings)
+        handed: list[Any] = [None]
+        dist.broadcast_object_list(handed, 0)
+        body(planned, handed[0])
+        dist.destroy_process_group()
+    except (stop.Stopped, SystemExit):
+        word = ("stopped", time.monotonic(), "")
+    except BaseException as error:
+        # Said before the connections break, so that what the others die of is younger.
+        text = scrub(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+        word = ("error", time.monotonic(), text)
     with contextlib.suppress(OSError):
         pipe.send(word)
     os._exit(word[0] == "error")

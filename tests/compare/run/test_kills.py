@@ -121,17 +121,20 @@ def test_ctrl_c_saves_and_says_how_to_go_on_and_sigterm_does_too(tmp_path) -> No
 
 def test_a_launcher_that_listens_for_the_same_signal_hears_of_it_when_all_is_saved() -> None:
     heard: list[int] = []
+
+    def interrupted(number: int) -> None:
+        with stop.Asked() as asked:
+            os.kill(os.getpid(), number)
+            assert (asked.number, heard) == (number, [])
+            raise stop.Interrupted(asked.number, 0, 0)
+
     before = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append(number))
     try:
-        asked = stop.Asked()
-        with asked:
-            os.kill(os.getpid(), signal.SIGUSR2)
-            assert (asked.number, heard) == (signal.SIGUSR2, [])
-        asked.pass_on()
+        with pytest.raises(stop.Interrupted):  # Python's own handler would raise KeyboardInterrupt
+            interrupted(signal.SIGINT)
+        with pytest.raises(stop.Interrupted):
+            interrupted(signal.SIGUSR2)
         assert heard == [signal.SIGUSR2]
-        with (asked := stop.Asked()):
-            asked._note(signal.SIGINT, None)
-        asked.pass_on()  # Python's own handler would raise KeyboardInterrupt
     finally:
         signal.signal(signal.SIGUSR2, before)
 
