@@ -7,6 +7,7 @@ right whatever their plan, where the task tells.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +26,12 @@ def evaluate(
 ) -> list[Evaluation]:
     """Likelihood and, where answers can be verified, what is right of them, on held-out problems."""
     chunks = [problems[i : i + BATCH] for i in range(0, len(problems), BATCH)]
+    place: dict[str, Any] = {"stage": stage, "axis": axis, "severity": severity}
     evaluations: list[Evaluation] = []
     with torch.no_grad():
         batches = [collate(chunk, task.pad).to(contender.device) for chunk in chunks]
         for effort in contender.likelihood_efforts():
-            evaluations.append(_loss(contender, batches, effort, axis, severity, stage))
+            evaluations.append(_loss(contender, batches, effort, place))
         verdicts: dict[str, list[Verdict]] = {}
         flops: dict[str, float] = {}
         for i, chunk in enumerate(chunks if task.verifiable else ()):
@@ -40,9 +42,7 @@ def evaluate(
         for effort, judged in verdicts.items():
             evaluations += [
                 Evaluation(
-                    stage=stage,
-                    axis=axis,
-                    severity=severity,
+                    **place,
                     effort=effort,
                     metric=metric,
                     value=float(np.mean(values)),
@@ -69,21 +69,18 @@ def measured(problems: Sequence[Problem], verdicts: Sequence[Verdict]) -> dict[s
     return {metric: known for metric, known in values.items() if known}
 
 
-def _loss(
-    contender: Contender, batches: list[Batch], effort: str, axis: str, severity: int, stage: str
-) -> Evaluation:
+def _loss(contender: Contender, batches: list[Batch], effort: str, place: dict[str, Any]) -> Evaluation:
     parts = [contender.evaluate(batch, effort) for batch in batches]
     nats = torch.cat([p.nats_B for p in parts]).cpu().double()
     tokens = torch.cat([p.tokens_B for p in parts]).cpu().double()
     mean = float(nats.sum() / tokens.sum())
     if not torch.isfinite(nats).all():
-        raise FloatingPointError(f"held-out loss is {mean} at effort {effort}, {axis} {severity}")
+        where = f"{place['axis']} {place['severity']}"
+        raise FloatingPointError(f"held-out loss is {mean} at effort {effort}, {where}")
     # Residuals of the ratio estimator: problems differ in length.
     residuals = (nats - mean * tokens) / tokens.mean()
     return Evaluation(
-        stage=stage,
-        axis=axis,
-        severity=severity,
+        **place,
         effort=effort,
         metric="loss",
         value=mean,

@@ -59,36 +59,30 @@ class Mirror:
 
     def open(self) -> "LightningLogger | None":
         """The logger for the trainer; one per cell."""
-        if self.settings.name != "none" and self.logger is None:
-            self.logger = self._build()
-        return self.logger
+        planned, cell, settings = self.planned, self.planned.cell, self.settings
+        if settings.name == "none" or self.logger is not None:
+            return self.logger
+        from lightning.pytorch import loggers  # here, since importing them takes seconds
 
-    def _build(self) -> "LightningLogger":
-        # Here, since importing them takes seconds.
-        from lightning.pytorch import loggers
-
-        cell, settings = self.planned.cell, self.settings
         if settings.name == "csv":
-            return loggers.CSVLogger(self.folder, name="csv", version="")
-        if settings.name == "tensorboard":
-            return loggers.TensorBoardLogger(self.folder, name="tensorboard", version="")
-        return loggers.WandbLogger(
-            project=settings.project,
-            save_dir=self.folder,
-            name=f"{cell.task.name}-{cell.arm.name}-{cell.budget.flops:g}-{cell.seed}",
-            id=self.planned.identity,
-            resume="allow",
-            mode=settings.mode,
-            group=settings.group or self.planned.study,
-            job_type=cell.arm.name,
-            tags=[self.planned.study, cell.task.name],
-            config={
-                **portable(cell),
-                "cell": self.planned.identity,
-                "study": self.planned.study,
-                "budget_flops": cell.budget.flops,
-            },
-        )
+            self.logger = loggers.CSVLogger(self.folder, name="csv", version="")
+        elif settings.name == "tensorboard":
+            self.logger = loggers.TensorBoardLogger(self.folder, name="tensorboard", version="")
+        else:
+            about = {"cell": planned.identity, "study": planned.study, "budget_flops": cell.budget.flops}
+            self.logger = loggers.WandbLogger(
+                project=settings.project,
+                save_dir=self.folder,
+                name=f"{cell.task.name}-{cell.arm.name}-{cell.budget.flops:g}-{cell.seed}",
+                id=planned.identity,
+                resume="allow",
+                mode=settings.mode,
+                group=settings.group or planned.study,
+                job_type=cell.arm.name,
+                tags=[planned.study, cell.task.name],
+                config=portable(cell) | about,
+            )
+        return self.logger
 
     def keep(self, record: Record, path: Path, forecasts: "list[tuple[int, LawSoFar]]") -> None:
         """Log a record that has been written to `path`: history, evaluations, figures, and the file."""
@@ -142,7 +136,7 @@ def log_history(
     """Rows of the history at their steps, forecasts among them, and every evaluation at the end."""
     waiting = list(forecasts)
     for i, step in enumerate(columns.get("step", [])):
-        row = {k: c[i] for k, c in columns.items() if k != "step" and c[i] is not None}
+        row = {k: column[i] for k, column in columns.items() if k != "step"}
         # A mirror takes steps in rising order only, so a forecast goes with the first row after it.
         while waiting and waiting[0][0] <= (step or 0):
             e = waiting.pop(0)[1].ceiling
@@ -160,11 +154,8 @@ def draw(columns: dict[str, list[float | None]]) -> dict[str, Any]:
 
     figures = {}
     for name, label in DRAWN.items():
-        points = [
-            (x, y)
-            for x, y in zip(columns.get("flops", []), columns.get(name, []), strict=False)
-            if x is not None and y is not None
-        ]
+        rows = zip(columns.get("flops", []), columns.get(name, []), strict=False)
+        points = [(x, y) for x, y in rows if x is not None and y is not None]
         if len(points) > 1:
             figure = Figure(figsize=(5.0, 3.2), layout="constrained")
             ax = figure.subplots()

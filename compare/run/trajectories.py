@@ -6,6 +6,7 @@ It costs one greedy decoding of at most PROBLEMS problems for each set, and coun
 import math
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from arena.contender import Contender, Trajectory
 from arena.tasks.base import Problem, Task
@@ -44,10 +45,9 @@ def trace(
             raise FloatingPointError(
                 f"energies {path.energy}, entropies {path.entropy} along the steps, {axis} {severity}"
             )
-    bits = [
-        task.verify(problem, path.completions[-1]).correct
-        for problem, path in zip(problems, paths, strict=True)
-    ]
+    # Rounding may leave an entropy of zero below it.
+    paths = [replace(path, entropy=tuple(max(h, 0.0) for h in path.entropy)) for path in paths]
+    bits = [task.verify(p, path.completions[-1]).correct for p, path in zip(problems, paths, strict=True)]
     both = [[i for i, bit in enumerate(bits) if bit == outcome] for outcome in (False, True)]
     half = [i for indices in both for i in indices[: EXAMPLES // 2]]
     rest = [i for indices in both for i in indices[EXAMPLES // 2 :]]
@@ -57,7 +57,7 @@ def trace(
         severity=severity,
         correct="".join("01"[bit] for bit in bits),
         energy=_rounded(path.energy[-1] for path in paths),
-        entropy=_rounded(max(path.entropy[-1], 0.0) for path in paths),
+        entropy=_rounded(path.entropy[-1] for path in paths),
         tokens=tuple(len(path.completions[-1]) for path in paths),
         courses=tuple(
             _course(outcome, [paths[i] for i in indices])
@@ -70,9 +70,7 @@ def trace(
 
 def _course(solved: bool, paths: list[Trajectory]) -> Course:
     energies = list(zip(*(path.energy for path in paths), strict=True))
-    entropies = [
-        [max(h, 0.0) for h in entry] for entry in zip(*(path.entropy for path in paths), strict=True)
-    ]
+    entropies = list(zip(*(path.entropy for path in paths), strict=True))
     return Course(
         solved=solved,
         n=len(paths),
@@ -90,7 +88,7 @@ def _example(task: Task, problem: Problem, path: Trajectory, correct: bool) -> E
         correct=correct,
         completions=tuple(map(task.text, path.completions)),
         energy=_rounded(path.energy),
-        entropy=_rounded(max(h, 0.0) for h in path.entropy),
+        entropy=_rounded(path.entropy),
     )
 
 
