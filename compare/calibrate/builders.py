@@ -19,7 +19,7 @@ def cell(arm: str, seed: int, *, study: str = "planted", budget: float = 1e12, *
 
 def loss(value: float, **changes: Any) -> Evaluation:
     """A loss in nats per token, in distribution at the end, unless changed."""
-    plain = {"effort": "likelihood", "metric": "loss", "value": value, "sd": 0.5}
+    plain: dict[str, Any] = {"effort": "likelihood", "metric": "loss", "value": value, "sd": 0.5}
     return Evaluation(**_PLAIN | plain | changes)
 
 
@@ -27,8 +27,9 @@ def exact(right: Iterable[Any], **changes: Any) -> Evaluation:
     """Exact answers: one outcome per problem, right where it is true, 1 or "1"."""
     bits = "".join(str(int(bit)) for bit in right)
     share = bits.count("1") / len(bits)
-    counted = {"value": share, "n": len(bits), "sd": math.sqrt(share * (1 - share)), "outcomes": bits}
-    return Evaluation(**_PLAIN | {"effort": "greedy", "metric": "exact"} | counted | changes)
+    plain: dict[str, Any] = {"effort": "greedy", "metric": "exact", "n": len(bits), "outcomes": bits}
+    plain |= {"value": share, "sd": math.sqrt(share * (1 - share))}
+    return Evaluation(**_PLAIN | plain | changes)
 
 
 _PLAIN: dict[str, Any] = {"stage": "final", "axis": "planted", "severity": 0, "n": 100}

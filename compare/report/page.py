@@ -90,8 +90,6 @@ def _context(results: Results, evidence: Evidence) -> dict[str, object]:
         "counts": _tally(trouble.kind for trouble in evidence.troubles),
         "done": len(records),
         "unsigned": sum(not record.digest for record in records),
-        # From the report's folder; a page that leaves its store keeps everything but these links.
-        "cells_folder": "../../cells",
         "environment": _environments(records),
         "commits": sorted({record.commit for record in records}),
         "spent": sum(record.flops for record in records),

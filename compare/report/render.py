@@ -20,9 +20,6 @@ from compare.store.files import write_atomically
 
 TEMPLATES = Path(__file__).parent
 
-CONTENTS = "<!-- contents -->"
-"""Where a page's links to its own sections go."""
-
 SIGNS = {"ahead": "▲", "behind": "▼", "equivalent": "=", "undecided": "?"}
 """Beside the word, so that a verdict does not hang on its colour."""
 
@@ -41,7 +38,7 @@ def render(
         text = environment(html=html).get_template(f"{template}.{form}.j2").render(context | bases)
         sections = re.findall(r'<h2 id="([a-z]+)">([^<]+)</h2>', text)
         contents = " · ".join(f'<a href="#{anchor}">{title}</a>' for anchor, title in sections)
-        text = text.replace(CONTENTS, contents, 1) if html else re.sub(r"\n{3,}", "\n\n", text)
+        text = text.replace("<!-- contents -->", contents, 1) if html else re.sub(r"\n{3,}", "\n\n", text)
         write_atomically(folder / name, text)
     return folder / "index.html"
 
