@@ -123,15 +123,12 @@ def _task(config: DictConfig) -> None:
 def code_version() -> str:
     """Commit of the checkout (with + for uncommitted changes), else the installed version."""
     here = Path(__file__).resolve().parent.parent
-    if (here / ".git").exists():
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
-        try:
-            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            return "unknown"
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
+        if (here / ".git").exists():
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         return "v" + metadata.version("ebt-arena")
-    except metadata.PackageNotFoundError:
+    except (OSError, subprocess.CalledProcessError, metadata.PackageNotFoundError):
         return "unknown"
 
 
@@ -152,7 +149,7 @@ def main() -> None:
     try:
         entry()
     except (Exception, _Stop) as raised:
-        error: Exception = raised.args[0] if isinstance(raised, _Stop) else raised
+        error = raised.args[0] if isinstance(raised, _Stop) else raised
         if not isinstance(error, NAMED) and not from_hydra(error):
             raise
         print(one_line(error), file=sys.stderr)

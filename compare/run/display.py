@@ -95,9 +95,8 @@ class Display:
         self.share[identity] = 1.0
         self.count += 1
         failed = outcome.status == "failed"
-        text = outcome.reason if failed else outcome.headline
-        took = seconds_text(outcome.seconds)
-        line = f"{self.labels[identity]}: {'FAILED ' if failed else ''}{text} ({took})"
+        text = f"FAILED {outcome.reason}" if failed else outcome.headline
+        line = f"{self.labels[identity]}: {text} ({seconds_text(outcome.seconds)})"
         if failed:
             self._line(line)
         self._update(line, last=self.count == len(self.flops) and not failed)

@@ -25,6 +25,8 @@ from compare.store.claims import SNAPSHOT, SNAPSHOT_BEFORE
 from compare.store.files import replacing
 
 VERSION = 2
+DIGEST = hashlib.sha256().digest_size
+"""Bytes of the SHA-256 at a file's end."""
 REST = 30
 """Seconds without a snapshot, at least, per second that the last one took: it costs 3% of the time."""
 
@@ -53,27 +55,21 @@ class Snapshots:
         wrong: list[str] = []
         for path in filter(Path.exists, (self.newest, self.before)):
             try:
-                return self._read(path), wrong
+                content = path.read_bytes()
+                body, digest = memoryview(content)[:-DIGEST], content[-DIGEST:]
+                if hashlib.sha256(body).digest() != digest:
+                    raise Unusable("is torn or corrupt")
+                state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+                if (state["version"], state["cell"]) != (VERSION, self.identity):
+                    raise Unusable("is of another version or cell")
+                return state, wrong
             except Unusable as error:
                 wrong.append(f"{path.name} {error}")
+            except OSError as error:
+                wrong.append(f"{path.name} cannot be read ({error.strerror})")
+            except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError) as error:
+                wrong.append(f"{path.name} cannot be read ({type(error).__name__})")
         return None, wrong
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        try:
-            content = path.read_bytes()
-            size = hashlib.sha256().digest_size
-            body = memoryview(content)[:-size]
-            if hashlib.sha256(body).digest() != content[-size:]:
-                raise Unusable("is torn or corrupt")
-            state = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-            of = state["version"], state["cell"]
-        except OSError as error:
-            raise Unusable(f"cannot be read ({error.strerror})") from error
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError) as error:
-            raise Unusable(f"cannot be read ({type(error).__name__})") from error
-        if of != (VERSION, self.identity):
-            raise Unusable("is of another version or cell")
-        return state
 
     def remove(self) -> None:
         """Delete both."""
@@ -142,7 +138,7 @@ class Resume(lightning.Callback):
     def on_train_batch_end(self, *given: Any, **named: Any) -> None:
         self.batches += 1
 
-    def on_exception(self, trainer: lightning.Trainer, module: Any, exception: BaseException) -> None:
+    def on_exception(self, trainer: lightning.Trainer, pl_module: Any, exception: BaseException) -> None:
         if isinstance(exception, stop.Stopped):
             self.save(trainer)
 
