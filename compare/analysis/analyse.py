@@ -56,12 +56,12 @@ def analyse(
     exploratory: tuple[Finding, ...] = ()
     # Where sizes are compared with one another, no one of them stands for an arm.
     for study in studies.values() if manifest.axis != "isoflop" else ():
-        contrasts = [
-            contrast
+        drafts = [
+            _draft(study, contrast, evidence)
             for name, analysis in analyses().items()
-            for contrast in analysis.explore(study.cohort, study.measured[name])
+            if (measured := study.measured[name]) is not None
+            for contrast in analysis.explore(study.cohort, measured)
         ]
-        drafts = [_draft(study, contrast, evidence) for contrast in contrasts]
         exploratory += judge([d for d in drafts if d.estimate is not None and _topic(d) not in asked])
     return Results(evidence=evidence, studies=tuple(studies.values()), findings=judge(primary) + exploratory)
 

@@ -49,8 +49,8 @@ class Analysis(Generic[M]):
         """One comparison; an estimate of None, with the reason as a caveat, where it cannot be made."""
         raise NotImplementedError(f"{type(self).__name__} has no quantity {contrast.quantity}")
 
-    def explore(self, cohort: Cohort, measured: M | None) -> list[Contrast]:
-        """Contrasts worth a look that nobody need have named."""
+    def explore(self, cohort: Cohort, measured: M) -> list[Contrast]:
+        """Contrasts worth a look that nobody need have named, of a study for which something was measured."""
         return []
 
     def shown(self, studies: Studies[M]) -> Studies[M]:

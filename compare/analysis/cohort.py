@@ -132,7 +132,6 @@ class Cohort:
             arm=contrast.arm,
             baseline=contrast.baseline,
             quantity=contrast.quantity,
-            estimate=None,
             axis=contrast.axis,
             point=self.point,
         )

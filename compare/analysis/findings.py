@@ -39,7 +39,7 @@ class Comparison:
 class Draft(Comparison):
     """A comparison that is measured but not yet judged: the correction needs its whole family."""
 
-    estimate: Estimate | None
+    estimate: Estimate | None = None
     """Difference with null zero (a ratio's logarithm); None if it could not be measured."""
     point: str = "budget"
     """What tells the points of an arm apart: `budget`, or `rung` where the axis is not FLOPs."""

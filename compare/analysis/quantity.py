@@ -78,32 +78,26 @@ def check_contrasts(
     for contrast in contrasts:
         if contrast.quantity not in named:
             raise ValueError(f"contrast quantity {contrast.quantity!r}: choose one of {', '.join(named)}")
-        _check(contrast, arms, fit_share, named)
-
-
-def _check(
-    contrast: Contrast, arms: set[tuple[str, str]], fit_share: float, named: Mapping[str, Quantity]
-) -> None:
-    spec, baseline = named[contrast.quantity], contrast.baseline
-    where = f"contrast {contrast.arm}: "
-    if not (math.isfinite(contrast.margin) and contrast.margin >= 0):
-        raise ValueError(f"contrast margin {contrast.margin!r} is not a non-negative number")
-    if spec.check is not None:
-        spec.check(contrast, fit_share)
-    if not spec.second_arm and baseline not in spec.baselines:
-        raise ValueError(
-            f"{where}{contrast.quantity} goes with baseline {' or '.join(spec.baselines)}, not {baseline}"
-        )
-    special = {word: name for name, other in named.items() for word in other.baselines}
-    if baseline in special and baseline not in spec.baselines and (contrast.study, baseline) not in arms:
-        owners = ", ".join(name for name, other in named.items() if baseline in other.baselines)
-        raise ValueError(f"{where}baseline {baseline} goes with {owners}, not with {contrast.quantity}")
-    for arm in (contrast.arm, *([] if baseline in spec.baselines else [baseline])):
-        if (contrast.study, arm) not in arms:
-            raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
-    _check_choice(contrast, named)
-    if contrast.arm == baseline and contrast.effort == contrast.baseline_effort:
-        raise ValueError(f"{where}its baseline is the arm itself; name another, or another effort")
+        spec, baseline = named[contrast.quantity], contrast.baseline
+        where = f"contrast {contrast.arm}: "
+        if not (math.isfinite(contrast.margin) and contrast.margin >= 0):
+            raise ValueError(f"contrast margin {contrast.margin!r} is not a non-negative number")
+        if spec.check is not None:
+            spec.check(contrast, fit_share)
+        if not spec.second_arm and baseline not in spec.baselines:
+            raise ValueError(
+                f"{where}{contrast.quantity} goes with baseline {' or '.join(spec.baselines)}, not {baseline}"
+            )
+        owners = [name for name, other in named.items() if baseline in other.baselines]
+        if owners and contrast.quantity not in owners and (contrast.study, baseline) not in arms:
+            every = ", ".join(owners)
+            raise ValueError(f"{where}baseline {baseline} goes with {every}, not with {contrast.quantity}")
+        for arm in (contrast.arm, *([] if baseline in spec.baselines else [baseline])):
+            if (contrast.study, arm) not in arms:
+                raise ValueError(f"contrast names arm {arm}, which study {contrast.study} does not plan")
+        _check_choice(contrast, named)
+        if contrast.arm == baseline and contrast.effort == contrast.baseline_effort:
+            raise ValueError(f"{where}its baseline is the arm itself; name another, or another effort")
 
 
 def _check_choice(contrast: Contrast, named: Mapping[str, Quantity]) -> None:

@@ -62,9 +62,7 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
         caveats = (*lost, *matched.caveats, *_limits(arms, quantity))
         return replace(draft, estimate=_estimate(measured, matched), caveats=caveats, records=matched.cells)
 
-    def explore(self, cohort: Cohort, measured: CeilingStudy | None) -> list[Contrast]:
-        if measured is None:
-            return []
+    def explore(self, cohort: Cohort, measured: CeilingStudy) -> list[Contrast]:
         asked: list[tuple[str, str, str]] = []
         for arm in measured.arms:
             asked.append((arm.arm, WARM_START, "entropy_held"))

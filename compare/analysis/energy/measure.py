@@ -82,9 +82,8 @@ class Place:
     @property
     def name(self) -> str:
         """For tables and sentences."""
-        return (
-            f"{self.arm} at {self.axis} {self.severity}" if self.severity else f"{self.arm} in distribution"
-        )
+        where = f"at {self.axis} {self.severity}" if self.severity else "in distribution"
+        return f"{self.arm} {where}"
 
 
 def places(cohort: Cohort) -> tuple[Place, ...]:

@@ -30,7 +30,7 @@ class ScalingAnalysis(Analysis[Scaling]):
         fitted = contrasts.slope_ratio if contrast.quantity == "slope_ratio" else contrasts.curves
         return fitted(cohort.draft(contrast), measured)
 
-    def explore(self, cohort: Cohort, measured: Scaling | None) -> list[Contrast]:
+    def explore(self, cohort: Cohort, measured: Scaling) -> list[Contrast]:
         """What reward added to every arm, and every other quantity of every arm against BASELINE."""
         against = [arm for arm in cohort.arms if arm != BASELINE and BASELINE in cohort.arms]
         others = [name for name in QUANTITIES if name != "reward_gain"]

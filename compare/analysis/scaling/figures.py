@@ -62,15 +62,14 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         # Within a decade or so every step earns a label; over several only the powers of ten do.
-        _label_loss(
-            ax, (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
-        )
+        steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+        _label_loss(ax, steps)
 
     lines = "least squares of log loss on the log of the axis"
     if on_flops:
         lines = "L = E + A C^-alpha, one E for all arms, with the 95% bootstrap band"
     caption = f"Small points: runs. Large points: means over seeds. Lines: {lines}; dotted: no fit."
-    return _figure(study, "loss", "loss", caption, draw, study.loss)
+    return _figure(study, "loss", caption, draw)
 
 
 def error_figure(study: Scaling, look: LookOf) -> Figure | None:
@@ -98,27 +97,18 @@ def error_figure(study: Scaling, look: LookOf) -> Figure | None:
         "Small points: runs. Large points: means over seeds, with 95% Student's t intervals "
         "(three seeds make them wide). Lines: fitted sigmoid; dotted: no fit. Arms shifted sideways a little."
     )
-    return _figure(study, "error", "answer error", caption, draw, study.error, "exact")
+    return _figure(study, "exact", caption, draw)
 
 
-def _figure(
-    study: Scaling,
-    name: str,
-    what: str,
-    caption: str,
-    draw: Callable[[Axes], None],
-    means: tuple[Means, ...],
-    metric: str = "loss",
-) -> Figure:
-    """A figure against the study's axis; its summary in words is the last mean of every arm."""
+def _figure(study: Scaling, metric: str, caption: str, draw: Callable[[Axes], None]) -> Figure:
+    """A figure of loss or of answer error; its summary in words is the last mean of every arm."""
     cohort, short = study.cohort, READ[study.cohort.axis].short
-    last = {m.arm: m for m in means}
+    name, what = ("loss", "loss") if metric == "loss" else ("error", "answer error")
+    last = {m.arm: m for m in (study.loss if metric == "loss" else study.error)}
     words = "; ".join(f"{arm} {m.estimate.value:.3g} at {m.compute:.3g} {short}" for arm, m in last.items())
-    against = "training compute" if cohort.axis == "flops" else short
+    title = f"{cohort.study}: {what} against {'training compute' if cohort.axis == 'flops' else short}"
     cells = study.cells(*cohort.arms, metric=metric)
-    return draw_figure(
-        f"{cohort.study}-{name}", f"{cohort.study}: {what} against {against}", caption, draw, words, cells
-    )
+    return draw_figure(f"{cohort.study}-{name}", title, caption, draw, words, cells)
 
 
 def residual_figure(study: Scaling, look: LookOf) -> Figure | None:

@@ -47,11 +47,9 @@ class ShiftAnalysis(Analysis[Shift]):
         asked = _thinking if contrast.quantity in THINKING_SHIFT else _against
         return asked(blank, cohort, measured)
 
-    def explore(self, cohort: Cohort, measured: Shift | None) -> list[Contrast]:
+    def explore(self, cohort: Cohort, measured: Shift) -> list[Contrast]:
         """What the largest shift adds to every arm against BASELINE; where the section is asked for, every
         arm's decay against it on every axis, and every correlation of thinking's gain."""
-        if measured is None:
-            return []
         rivals = [arm for arm in cohort.arms if arm != BASELINE and BASELINE in cohort.arms]
         out = [cohort.contrast(arm, BASELINE, quantity) for arm in rivals for quantity in INCREASE]
         arms = measured.largest if cohort.asked & ASKED.keys() else ()

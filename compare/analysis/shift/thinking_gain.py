@@ -66,8 +66,8 @@ def places(axes: Axes, only: str = "") -> list[Place]:
     return [(next(iter(axes)), 0), *((axis, s) for axis, own in chosen.items() for s in own if s)]
 
 
-def extremes(run: Run, metric: str) -> tuple[str, str] | None:
-    """Dearest and cheapest effort of thinking of a run, by counted FLOPs per answer in distribution."""
+def gain(run: Run, metric: str, where: Sequence[Place]) -> Gain | None:
+    """What the most thinking gains over the least; None without two efforts at every place."""
     costs = {
         e.effort: e.flops
         for e in run.record.evaluations
@@ -77,14 +77,7 @@ def extremes(run: Run, metric: str) -> tuple[str, str] | None:
     }
     if len(costs) < 2:
         return None
-    return max(costs, key=lambda name: costs[name]), min(costs, key=lambda name: costs[name])
-
-
-def gain(run: Run, metric: str, where: Sequence[Place]) -> Gain | None:
-    """What the most thinking gains over the least; None without two efforts at every place."""
-    efforts = extremes(run, metric)
-    if efforts is None:
-        return None
+    efforts = max(costs, key=costs.__getitem__), min(costs, key=costs.__getitem__)
     pairs = [[run.find(metric, severity=s, effort=name, axis=axis) for name in efforts] for axis, s in where]
     ends = tuple((most, least) for most, least in pairs if most is not None and least is not None)
     sign = 1 if metric == "exact" else -1
@@ -128,12 +121,10 @@ def correlate(gains: Sequence[Gain], coefficient: Callable[[Array, Array], Array
         return None
     severity_K = having[0].severity_K
     weights_K = (severity_K - severity_K.mean()) / np.square(severity_K - severity_K.mean()).sum()
-    alike = all(len({e.n for gain in having for e in gain.ends[k]}) == 1 for k in range(len(severity_K)))
-    if having[0].sign == 1 and alike:
-        sets_KDSP = [
-            np.stack([outcomes([gain.ends[k][i] for gain in having]) for i in (0, 1)])
-            for k in range(len(severity_K))
-        ]
+    # By place, the seeds at the most thinking and at the least.
+    sides_K = [list(zip(*pairs, strict=True)) for pairs in zip(*(gain.ends for gain in having), strict=True)]
+    if having[0].sign == 1 and all(len({e.n for side in sides for e in side}) == 1 for sides in sides_K):
+        sets_KDSP = [np.stack([outcomes(side) for side in sides]) for sides in sides_K]
         e = over_seeds_of_means(
             lambda x_KDSB: coefficient(severity_K, x_KDSB[:, 0] - x_KDSB[:, 1]), sets_KDSP
         )

@@ -12,7 +12,6 @@ from compare.analysis.quantity import BASELINE
 from compare.analysis.text import count_text
 from compare.analysis.thinking import measure, section
 from compare.analysis.thinking.chain import chain_pairs
-from compare.analysis.thinking.figures import ladder_figure
 from compare.analysis.thinking.measure import OVERLAP, Curve, Ladder, Place, Thinking, efforts_of
 from compare.analysis.thinking.quantities import CHEAPEST, QUANTITIES
 from compare.store.manifest import Contrast
@@ -49,13 +48,12 @@ class ThinkingAnalysis(Analysis[Thinking]):
             return _own(blank, contrast.arm, next(curves, None))
         return _against(blank, cohort, (contrast.arm, contrast.baseline), measured.metric, place)
 
-    def explore(self, cohort: Cohort, measured: Thinking | None) -> list[Contrast]:
+    def explore(self, cohort: Cohort, measured: Thinking) -> list[Contrast]:
         """Every arm's gain, and its advantage over BASELINE at equal FLOPs, on every set of problems."""
-        curves = measured.curves if measured else ()
-        standing = {curve.place for curve in curves if curve.arm == BASELINE}
+        standing = {curve.place for curve in measured.curves if curve.arm == BASELINE}
         return [
             cohort.contrast(curve.arm, baseline, quantity, severity=severity, axis=axis if severity else "")
-            for curve in curves
+            for curve in measured.curves
             for axis, severity in [curve.place]
             for baseline, quantity in ((CHEAPEST, "thinking_gain"), (BASELINE, "thinking_area"))
             if baseline == CHEAPEST or (curve.arm != BASELINE and curve.place in standing)
@@ -71,7 +69,7 @@ class ThinkingAnalysis(Analysis[Thinking]):
         ]
 
     def part(self, cohort: Cohort, measured: Thinking, findings: Findings, look: LookOf) -> list[Block]:
-        figures = (ladder_figure(cohort.study, measured, place, look) for place in measured.places)
+        figures = (section.ladder_figure(cohort.study, measured, place, look) for place in measured.places)
         return [
             *section.answers(measured, findings),
             Figures(figures=tuple(figures)),

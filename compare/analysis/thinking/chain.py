@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
 
-from compare.analysis.cohort import Cohort, Look
+from compare.analysis.cohort import Cohort, Look, Matched
 from compare.analysis.paired import difference
 from compare.stats.intervals import Estimate
 from compare.store.record import Evaluation
@@ -18,21 +18,28 @@ from compare.store.record import Evaluation
 
 @dataclass(frozen=True, kw_only=True)
 class ChainRow:
-    """One arm with and without a chain, answering in its default way."""
+    """One arm with a chain and without, answering in its default way."""
 
     arm: str
-    budget: float
     place: tuple[str, int]
     """Axis and severity."""
-    without: float
-    """Share of exact answers of the study with answers only, mean over seeds."""
-    with_chain: float
-    flops_without: float
-    """Counted FLOPs per answer."""
-    flops_with: float
-    gain: Estimate
-    """With less without, paired by seed and problem."""
-    cells: tuple[str, ...]
+    matched: Matched[Evaluation]
+    """Exact answers with the chain, and without."""
+
+    @property
+    def exact(self) -> list[float]:
+        """Share of exact answers with the chain, and without, means over seeds."""
+        return [fmean(e.value for e in side) for side in self.matched.values]
+
+    @property
+    def flops(self) -> list[float]:
+        """Counted FLOPs per answer, likewise."""
+        return [fmean(e.flops for e in side) for side in self.matched.values]
+
+    @property
+    def gain(self) -> Estimate:
+        """With less without, paired by seed and problem."""
+        return difference(self.matched.pairs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +75,5 @@ def _rows(arm: str, plain: Cohort, chain: Cohort) -> list[ChainRow]:
     for axis, severity in dict.fromkeys((e.axis, e.severity) for e in final if e.metric == "exact"):
         matched = both.match(*((arm, _look(of.study, axis, severity)) for of in (chain, plain)))
         if not isinstance(matched, str):
-            chained, without = matched.values
-            rows.append(
-                ChainRow(
-                    arm=arm,
-                    budget=matched.runs[0][0].planned.budget,
-                    place=(axis, severity),
-                    without=fmean(e.value for e in without),
-                    with_chain=fmean(e.value for e in chained),
-                    flops_without=fmean(e.flops for e in without),
-                    flops_with=fmean(e.flops for e in chained),
-                    gain=difference(matched.pairs),
-                    cells=matched.cells,
-                )
-            )
+            rows.append(ChainRow(arm=arm, place=(axis, severity), matched=matched))
     return rows

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from compare.analysis.base import Studies
+from matplotlib.axes import Axes
+
+from compare.analysis.base import LookOf, Studies
 from compare.analysis.blocks import Block, Callout, Heading, Mark, Prose, table
+from compare.analysis.drawing import Figure, draw_figure
 from compare.analysis.findings import Finding, grounds, word, words
 from compare.analysis.paired import complement
 from compare.analysis.text import count_text, fixed, interval_text, sentences
 from compare.analysis.thinking.chain import ChainPair
-from compare.analysis.thinking.measure import Place, Thinking
+from compare.analysis.thinking.measure import Place, Thinking, Way
 from compare.analysis.thinking.quantities import CHEAPEST
 from compare.stats.intervals import LEVEL
 
@@ -78,13 +81,60 @@ def _chain(pair: ChainPair) -> Callout:
     parts: list[str] = []
     for row in pair.rows:
         value, low, high = (fixed(x, 3, sign=True) for x in (row.gain.value, row.gain.low, row.gain.high))
+        chained, without = row.flops
         parts.append(
             f"{_placed(row.arm, row.place)} {value}, {LEVEL:.0%} interval [{low}, {high}], at "
-            f"{row.flops_with / row.flops_without:.1f} times the FLOPs per answer"
+            f"{chained / without:.1f} times the FLOPs per answer"
         )
     return Callout(
         question=f"What does thinking in a chain gain ({pair.chain} less {pair.plain})?",
         answer=f"{'; '.join(parts)}. Exploratory, paired by seed and problem.",
+    )
+
+
+def ladder_figure(name: str, thinking: Thinking, place: Place, look: LookOf) -> Figure:
+    """Every effort as a point; the line is the curve that arms are compared on; oracles dashed."""
+    axis, severity = place
+    curves = thinking.at(place)
+    sign = 1 if thinking.metric == "exact" else -1
+
+    def points(ways: Sequence[Way]) -> tuple[list[float], list[float]]:
+        return [way.flops for way in ways], [way.value.value for way in ways]
+
+    def draw(ax: Axes) -> None:
+        for curve in curves:
+            colour, marker = look[curve.arm]
+            ax.plot(*points(curve.deployable), marker, color=colour, markersize=4, alpha=0.6)
+            if curve.ladders:
+                flops_E, score_E = curve.line
+                ax.plot(flops_E, sign * score_E, color=colour)
+            # For the legend: line and marker in one.
+            ax.plot([], [], color=colour, marker=marker, markersize=5, label=curve.arm)
+            oracles = [way for way in curve.ways if not way.deployable]
+            if oracles:
+                x, y = points([*curve.deployable[:1], *oracles])
+                hollow = {"marker": marker, "markersize": 6, "markerfacecolor": "none"}
+                ax.plot(x, y, "--", color=colour, linewidth=1, label=f"{curve.arm}, oracle", **hollow)
+        unit = "exact answers" if thinking.metric == "exact" else "held-out loss, nats per token"
+        ax.set(xscale="log", xlabel="FLOPs per answer, counted", ylabel=unit)
+        if thinking.metric == "exact":
+            ax.set_ylim(-0.03, 1.03)
+
+    where = "in distribution" if not severity else f"{axis}, severity {severity}"
+    return draw_figure(
+        f"{name}-thinking" + (f"-{axis}-{severity}" if severity else ""),
+        f"{name}, {where}: what an answer costs and how good it is",
+        "Points: every effort, mean over seeds. Lines: the best effort of at most this cost, chosen on one "
+        "part of the data and scored on the other. Dashed, hollow: the same samples with the choice left to "
+        "an oracle that knows the answer, a bound and not a way to answer.",
+        draw,
+        "; ".join(
+            f"{curve.arm} {own[0].value.value:.3g} at {own[0].flops:.2g} FLOPs ({own[0].effort}), "
+            f"{own[-1].value.value:.3g} at {own[-1].flops:.2g} ({own[-1].effort})"
+            for curve in curves
+            if (own := curve.deployable)
+        ),
+        tuple(cell for curve in curves for cell in curve.cells),
     )
 
 
@@ -121,14 +171,14 @@ def chains(pair: ChainPair) -> Sequence[Block]:
     )
     rows = [
         {
-            "arm": Mark(row.arm, row.cells),
-            "training FLOPs": count_text(row.budget),
+            "arm": Mark(row.arm, row.matched.cells),
+            "training FLOPs": count_text(row.matched.runs[0][0].planned.budget),
             "axis": row.place[0],
             "severity": row.place[1],
-            "FLOPs per answer, without": count_text(row.flops_without),
-            "exact, without": fixed(row.without, 3),
-            "FLOPs per answer, with": count_text(row.flops_with),
-            "exact, with": fixed(row.with_chain, 3),
+            "FLOPs per answer, without": count_text(row.flops[1]),
+            "exact, without": fixed(row.exact[1], 3),
+            "FLOPs per answer, with": count_text(row.flops[0]),
+            "exact, with": fixed(row.exact[0], 3),
             "gain": interval_text(row.gain),
         }
         for row in pair.rows

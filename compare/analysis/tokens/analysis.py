@@ -41,9 +41,7 @@ class TokensAnalysis(Analysis[AnatomyStudy]):
             return replace(draft, caveats=(f"{contrast.arm}: {unprobed}",))
         return _excess(draft, arm) if contrast.quantity == "forking_excess" else _lag(draft, arm)
 
-    def explore(self, cohort: Cohort, measured: AnatomyStudy | None) -> list[Contrast]:
-        if measured is None:
-            return []
+    def explore(self, cohort: Cohort, measured: AnatomyStudy) -> list[Contrast]:
         asked: list[tuple[str, str, str]] = []
         for arm in measured.arms:
             asked.append((arm.arm, ALL_TOKENS, "forking_excess"))

@@ -50,13 +50,13 @@ def test_a_chain_is_compared_on_the_problems_it_shares(pair: ChainPair, results:
     assert (pair.plain, pair.chain) == ("sudoku", "sudoku_chain")
     (row, shifted) = pair.rows
     assert (row.arm, row.place[1], shifted.place[1]) == ("transformer", 0, 1)
-    assert row.gain.value == pytest.approx(row.with_chain - row.without)
+    assert row.gain.value == pytest.approx(row.exact[0] - row.exact[1])
     assert row.gain.value == pytest.approx(0.2, abs=0.04)
     assert row.gain.low > 0.1
-    assert row.flops_with == 2 * row.flops_without
+    assert row.flops[0] == 2 * row.flops[1]
     assert shifted.gain.low < 0 < shifted.gain.high
     plain, chained = (study.cohort for study in results.studies)
-    assert len(row.cells) == len(plain.of("transformer")) + len(chained.of("transformer"))
+    assert len(row.matched.cells) == len(plain.of("transformer")) + len(chained.of("transformer"))
     assert not chain_pairs([plain, replace(plain, study="other")])  # no chain in either
     bare = tuple(Run(planned=r.planned, record=replace(r.record, config={})) for r in plain.runs)
     assert not chain_pairs([replace(plain, runs=bare), chained])
