@@ -28,12 +28,12 @@ LookOf = dict[str, tuple[str, str]]
 class Analysis(Generic[M]):
     """One question. Its four steps are deterministic for the same records.
 
-    A subclass measures, compares and explores. Its section is a heading, a part per study (`part`) and
-    warnings; one that is built otherwise replaces `section`.
+    A subclass measures, compares and explores. Its section is a heading, a part for each study that has one
+    (`part`) and warnings, and nothing without parts; one that is built otherwise replaces `section`.
     """
 
     title: str = ""
-    """Heading of the section; empty: it has none of the usual form."""
+    """Heading of the section."""
     anchor: str = ""
     """Where links to the section lead."""
     nothing: str = ""
@@ -72,7 +72,7 @@ class Analysis(Generic[M]):
             studies: every study of the experiment, with what was measured of it.
             findings: all of them, judged.
         """
-        shown = self.shown(studies) if self.title else ()
+        shown = self.shown(studies)
         parts: list[Block] = []
         for cohort, measured in shown:
             own = [finding for finding in findings if finding.study == cohort.study]

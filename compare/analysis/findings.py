@@ -105,7 +105,7 @@ class Finding(Comparison):
             text += f"; that leaves out {null:g}, but Holm's correction makes p {self.p_holm:.2g}"
         if self.verdict == "equivalent" and told:
             text += f"; told from {null:g}, and still within the margin"
-        if self.verdict == "undecided" and self.seeds_needed is not None:
+        if self.seeds_needed is not None:
             if self.seeds_needed <= 1000:
                 text += f"; about {self.seeds_needed} seeds would decide if it is what it looks like"
             else:
@@ -128,42 +128,39 @@ def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
     easier by failing part of it.
     """
     p_values = [1.0 if draft.estimate is None else draft.estimate.p for draft in drafts]
-    left = [sum(p <= other for other in p_values) for p in p_values]
-    return tuple(
-        _finding(draft, p_holm, comparisons)
-        for draft, p_holm, comparisons in zip(drafts, holm(p_values), left, strict=True)
-    )
-
-
-def _finding(draft: Draft, p_holm: float, comparisons: int) -> Finding:
-    """One verdict; `comparisons` are those of its family that Holm's correction has not settled before it."""
-    spec = registry.quantities()[draft.quantity]
-    label = spec.label.format(point=draft.point)
-    e = draft.estimate or UNMEASURED
-    margin = math.log1p(draft.margin) if spec.ratio else draft.margin
-    # One run shows nothing of what another seed would do, whatever its interval over problems.
-    decision, needed = "undecided", None
-    if not e.single_run:
-        decision = verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
-        needed = seeds_needed(e, margin, comparisons) if decision == "undecided" else None
-    scale = _exp if spec.ratio else float
-    return Finding(
-        **{field.name: getattr(draft, field.name) for field in fields(Comparison)},
-        label=f"{label}, axis {draft.axis}" if draft.axis else label,
-        estimate=None if draft.estimate is None else scale(e.value),
-        low=scale(e.low),
-        high=scale(e.high),
-        unit=spec.unit,
-        digits=spec.digits,
-        ratio=spec.ratio,
-        n=e.n,
-        verdict=decision,
-        p=e.p,
-        p_holm=p_holm,
-        seeds_needed=needed,
-        single_run=e.single_run,
-        degrees=e.degrees,
-    )
+    findings: list[Finding] = []
+    for draft, p, p_holm in zip(drafts, p_values, holm(p_values), strict=True):
+        # Those of the family that Holm's correction has not settled before this one.
+        comparisons = sum(p <= other for other in p_values)
+        spec = registry.quantities()[draft.quantity]
+        label = spec.label.format(point=draft.point)
+        e = draft.estimate or UNMEASURED
+        margin = math.log1p(draft.margin) if spec.ratio else draft.margin
+        # One run shows nothing of what another seed would do, whatever its interval over problems.
+        decision, needed = "undecided", None
+        if not e.single_run:
+            decision = verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
+            needed = seeds_needed(e, margin, comparisons) if decision == "undecided" else None
+        scale = _exp if spec.ratio else float
+        finding = Finding(
+            **{field.name: getattr(draft, field.name) for field in fields(Comparison)},
+            label=f"{label}, axis {draft.axis}" if draft.axis else label,
+            estimate=None if draft.estimate is None else scale(e.value),
+            low=scale(e.low),
+            high=scale(e.high),
+            unit=spec.unit,
+            digits=spec.digits,
+            ratio=spec.ratio,
+            n=e.n,
+            verdict=decision,
+            p=e.p,
+            p_holm=p_holm,
+            seeds_needed=needed,
+            single_run=e.single_run,
+            degrees=e.degrees,
+        )
+        findings.append(finding)
+    return tuple(findings)
 
 
 def _exp(value: float) -> float:

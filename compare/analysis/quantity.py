@@ -46,8 +46,8 @@ class Quantity:
     chooses: tuple[str, ...] = ()
     """Fields of a contrast that may be set: `effort` (of both sides), `severity`, `axis`; `shifted_axis` is
     an axis at a severity above 0 only."""
-    check: Callable[[Contrast, float], None] | None = None
-    """Raises ValueError if a contrast cannot be had with the experiment's `fit_share`."""
+    needs_share: bool = False
+    """Whether the experiment must have a `fit_share`."""
     largest_budget: bool = False
     """Whether it looks at the largest budget alone, so that FLOPs must be the experiment's axis."""
     shifted: bool = False
@@ -82,8 +82,11 @@ def check_contrasts(
         where = f"contrast {contrast.arm}: "
         if not (math.isfinite(contrast.margin) and contrast.margin >= 0):
             raise ValueError(f"contrast margin {contrast.margin!r} is not a non-negative number")
-        if spec.check is not None:
-            spec.check(contrast, fit_share)
+        if spec.needs_share and fit_share == 0:
+            raise ValueError(
+                f"{where}{contrast.quantity} needs fit_share, the first share of reinforcement learning that "
+                "the entropy law may see, for example fit_share: 0.36"
+            )
         if not spec.second_arm and baseline not in spec.baselines:
             raise ValueError(
                 f"{where}{contrast.quantity} goes with baseline {' or '.join(spec.baselines)}, not {baseline}"

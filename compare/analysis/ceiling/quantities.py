@@ -3,22 +3,14 @@
 from functools import partial
 
 from compare.analysis.quantity import Quantity
-from compare.store.manifest import WARM_START, Contrast
+from compare.store.manifest import WARM_START
 
 FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
 """What the entropy law's forecast is held against."""
 
 
-def _needs_share(contrast: Contrast, fit_share: float) -> None:
-    if fit_share == 0:
-        raise ValueError(
-            f"contrast {contrast.arm}: {contrast.quantity} needs fit_share, the first share of reinforcement "
-            "learning that the entropy law may see, for example fit_share: 0.36"
-        )
-
-
 _quantity = partial(
-    Quantity, higher_is_better=True, check=_needs_share, largest_budget=True, rewarded=("arm", "baseline")
+    Quantity, higher_is_better=True, needs_share=True, largest_budget=True, rewarded=("arm", "baseline")
 )
 
 QUANTITIES = {
