@@ -1,6 +1,7 @@
 """Every test runs on one thread: cells do, and two cores are shared."""
 
 import logging
+import multiprocessing
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import settings
 
 from arena.config import Budget, Cell, Size, TaskConfig, TrainerConfig
 from arena.contender import Contender
+from tests import fresh
 
 torch.set_num_threads(1)
 # The same examples on every machine, however slow it is.
@@ -30,6 +32,12 @@ def tiny_cell() -> Callable[..., Cell]:
         return Cell(arm=arm, task=task, size=size, budget=Budget(flops=flops), trainer=trainer, seed=seed)
 
     return build
+
+
+@pytest.fixture
+def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that this one starts have their imports done."""
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: fresh.SERVER)
 
 
 @pytest.fixture

@@ -6,22 +6,20 @@ those of a run that nobody disturbed. Prints one JSON object; exit status 1 if a
 study was done before the last kill.
 """
 
+import contextlib
 import dataclasses
 import json
-import os
 import random
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 
-# Imported here, they need not be in every fork.
-import rl_baseline.module  # noqa: F401
 from arena.config import Addition, Budget, Cell, Size, TrainerConfig
 from compare.plan.config import Logger
 from compare.plan.planned import Planned
@@ -29,6 +27,7 @@ from compare.run import pool, stop
 from compare.store.claims import Store
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm, TransformerArm
+from tests import fresh
 from tests.compare.planted.cells import alone
 
 ARMS: tuple[Any, ...] = (
@@ -57,21 +56,18 @@ def study(cells: int, flops: float) -> list[Planned]:
     return planned
 
 
-def forked(body: Callable[[], object]) -> int:
-    """Run `body` in a process of its own, which has imported everything already; its id."""
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        stop._requested = False
-        stop.listen()
-        body()
-        status = 0
-    except stop.Stopped:
-        status = 0
-    finally:
-        os._exit(status)
+def begun(body: Callable[..., object], *arguments: object) -> BaseProcess:
+    """`body(*arguments)` in a process of its own, which has imported everything already."""
+    process = fresh.SERVER.Process(target=_listening, args=(body, *arguments))
+    process.start()
+    return process
+
+
+def _listening(body: Callable[..., object], *arguments: object) -> None:
+    torch.set_num_threads(1)
+    stop.listen()
+    with contextlib.suppress(stop.Stopped):
+        body(*arguments)
 
 
 def work(plan: list[Planned], root: Path) -> None:
@@ -87,19 +83,17 @@ def work(plan: list[Planned], root: Path) -> None:
 def disturbed(plan: list[Planned], root: Path, kills: int, seed: int, pause: float) -> int:
     """Run a plan while its workers are killed at random; how many were. Raises if a worker fails."""
     draw, killed = random.Random(seed), 0
-    workers = [forked(lambda: work(plan, root)) for _ in range(2)]
+    workers = [begun(work, plan, root) for _ in range(2)]
     while workers:
         time.sleep(draw.uniform(0, 2 * pause))
-        for worker in list(workers):
-            if os.waitpid(worker, os.WNOHANG)[0]:
-                workers.remove(worker)
+        workers = [worker for worker in workers if worker.is_alive()]
         if not workers or killed >= kills:
             continue
         victim = draw.choice(workers)
-        os.kill(victim, signal.SIGTERM if draw.random() < 0.2 else signal.SIGKILL)
-        os.waitpid(victim, 0)
+        victim.terminate() if draw.random() < 0.2 else victim.kill()
+        victim.join()
         killed += 1
-        workers[workers.index(victim)] = forked(lambda: work(plan, root))
+        workers[workers.index(victim)] = begun(work, plan, root)
     return killed
 
 
@@ -116,15 +110,13 @@ def differing(plan: list[Planned], one: Path, two: Path) -> list[str]:
 
 def main(kills: int, cells: int, *, flops: float = 1e9, pause: float = 0.1, seed: int = 0) -> dict[str, Any]:
     """Run a study twice, undisturbed and with kills; what came of it."""
-    torch.set_num_threads(1)
     plan = study(cells, flops)
     with tempfile.TemporaryDirectory() as folder:
         whole, torn = Path(folder, "whole"), Path(folder, "killed")
         for root in (whole, torn):
             Store(root).prepare()
-        begun = time.monotonic()
-        # In a process of its own, too: where torch has run backward, it may not run on in a fork.
-        os.waitpid(forked(lambda: work(plan, whole)), 0)
+        start = time.monotonic()
+        begun(work, plan, whole).join()
         between = time.monotonic()
         killed = disturbed(plan, torn, kills, seed, pause)
         logs = [(torn / "cells" / p.identity / "log.txt").read_text() for p in plan]
@@ -137,7 +129,7 @@ def main(kills: int, cells: int, *, flops: float = 1e9, pause: float = 0.1, seed
             "damaged_snapshots": sum(log.count("resume.ckpt is") for log in logs),
             "differing": differing(plan, whole, torn),
             "left_over": litter,
-            "seconds_undisturbed": round(between - begun, 1),
+            "seconds_undisturbed": round(between - start, 1),
             "seconds_killed": round(time.monotonic() - between, 1),
         }
 

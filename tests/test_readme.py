@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import inside
+from tests import fresh
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -29,6 +29,10 @@ FIRST = next(c for c in USE if c[2] == "compare")
 
 
 def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return fresh.run(*command[2:], cwd=cwd, WANDB_MODE="offline")
+
+
+def in_a_fresh_python(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore", "WANDB_MODE": "offline"}
     return subprocess.run(
         [sys.executable, *command[1:]], cwd=cwd, env=environment, capture_output=True, text=True
@@ -54,11 +58,9 @@ def test_compare_commands_are_understood(command: list[str], tmp_path: Path) -> 
                 command = [c for c in command if not c.startswith("hydra/launcher=")]  # asks for a cluster
     shutil.copy(ROOT / "README.md", tmp_path)
     extra = [] if {"--help", "dry=true"} & set(command) else ["dry=true"]
-    # A fresh Python for the first and for launchers, whose processes print for themselves.
-    fresh = command == FIRST or "-m" in command[3:] or any("hydra/" in c for c in command)
-    result = (
-        run([*command, *extra], tmp_path) if fresh else inside.compare(*command[3:], *extra, cwd=tmp_path)
-    )
+    # The first, and launchers, which start processes of their own, as a user begins them.
+    alone = command == FIRST or any("hydra/" in c for c in command)
+    result = (in_a_fresh_python if alone else run)([*command, *extra], tmp_path)
     assert result.returncode == 0, result.stderr
     assert "cells, 0 done" in result.stdout or "--help" in command
 
@@ -102,7 +104,8 @@ def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
         "spread": ["4", "1"],
     }
     short = given.get(name, ["1"])
-    result = run(["python", "-m", f"benchmarks.{name}", *short], tmp_path)
+    # Memory is measured, of the whole process.
+    result = in_a_fresh_python(["python", "-m", f"benchmarks.{name}", *short], tmp_path)
     assert result.returncode == 0, result.stderr
     figures = json.loads(result.stdout.strip().splitlines()[-1])
     assert figures["name"] == name

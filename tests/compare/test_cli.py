@@ -11,12 +11,17 @@ from pathlib import Path
 import pytest
 
 from compare.store.claims import Store, running
-from tests import inside
+from tests import fresh
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def compare(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return fresh.run("compare", *arguments, cwd=cwd)
+
+
+def in_a_fresh_python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """As a user begins it: nothing is imported, and workers are fresh, too."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "compare", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
@@ -27,7 +32,7 @@ def records(store: Path) -> dict[str, dict]:
 
 
 def test_help_teaches() -> None:
-    result = compare("--help")
+    result = in_a_fresh_python("--help")
     assert result.returncode == 0
     arms = "ebt_parallel_one_step, ebt_s1"
     for word in ("+experiment=scaling", "dry=true", "runs=DIR", "retry=failed", arms):
@@ -68,7 +73,7 @@ def test_bad_input_is_one_line_and_trains_nothing(tmp_path, arguments: list[str]
     (tmp_path / "old/store.json").write_text('{"version": 99}')
     before = sorted(p.name for p in tmp_path.rglob("*"))
     # One of them as a user meets it.
-    run = compare if arguments == ["arm=nonesuch"] else inside.compare
+    run = in_a_fresh_python if arguments == ["arm=nonesuch"] else compare
     result = run(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
@@ -80,7 +85,7 @@ def test_bad_input_is_one_line_and_trains_nothing(tmp_path, arguments: list[str]
 @pytest.mark.slow
 def test_every_arm_once_then_nothing_then_one_cell_again(tmp_path) -> None:
     store = tmp_path / "runs"
-    first = compare("+experiment=smoke", f"runs={store}", cwd=tmp_path)
+    first = in_a_fresh_python("+experiment=smoke", f"runs={store}", cwd=tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
     found = records(store)
     assert {r["arm"] for r in found.values()} == {
@@ -144,9 +149,7 @@ def test_a_failing_cell_is_recorded_and_the_rest_goes_on(tmp_path) -> None:
 def test_workers_leave_with_a_killed_parent_and_the_cell_is_taken_over(tmp_path) -> None:
     store = tmp_path / "runs"
     arguments = ["arm=transformer", "size=8xs", f"runs={store}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "compare", *arguments, "budget.flops=1e13"]
-    parent = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+    parent = fresh.Command("compare", *arguments, "budget.flops=1e13", cwd=tmp_path)
     deadline = time.monotonic() + 120
     while not list(store.glob("cells/*/claim.json")) and time.monotonic() < deadline:
         time.sleep(0.1)

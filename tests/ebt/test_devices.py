@@ -11,6 +11,8 @@ from arena.tasks import build_task
 from ebt.module import EBTModule
 from tests.conftest import parameters_of, quiet_trainer
 
+pytestmark = pytest.mark.usefixtures("quick_start")
+
 STEPS = 5
 
 

@@ -22,6 +22,8 @@ from rl_baseline.module import RL, RLModule
 from tests.conftest import parameters_of, quiet_trainer
 from tests.rl_baseline.conftest import SIZE
 
+pytestmark = pytest.mark.usefixtures("quick_start")
+
 BATCH = 16
 ROLLOUTS = 4
 # Coins: every group has something to learn from, from the first rollout on.

@@ -3,8 +3,6 @@
 import dataclasses
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +24,7 @@ from compare.store.combine import combine
 from compare.store.evidence import Evidence, Run, Trouble, collect
 from compare.store.manifest import Contrast, Manifest, Settings
 from rl_baseline.config import TransformerArm
+from tests import fresh
 from tests.compare.plan.test_config import root
 from tests.compare.planted import scaling
 from tests.compare.planted.search import EBT, PLAIN, evidence, planned_trial, run
@@ -354,9 +353,7 @@ def test_a_search_is_run_kept_and_used(tmp_path: Path) -> None:
 
 
 def command(arguments: list[str]) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "compare", *arguments], capture_output=True, text=True, check=False
-    )
+    done = fresh.run("compare", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -11,19 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
+from compare.plan.planned import Planned
 from compare.run import stop
 from compare.run.outcome import blank_record
 from compare.store.claims import Store
 from compare.store.record import Glance
-from tests import kills
+from tests import fresh, kills
 from tests.compare.test_cli import ROOT, compare, records
 
-forks = pytest.mark.skipif(torch.cuda.is_available(), reason="a process that uses a GPU cannot be forked")
 
-
-@forks
 def test_a_study_whose_workers_are_killed_at_random_ends_the_same() -> None:
     found = kills.main(8, 4, flops=3e8, pause=0.25)
     assert found["differing"] == []
@@ -32,37 +29,39 @@ def test_a_study_whose_workers_are_killed_at_random_ends_the_same() -> None:
     assert found["damaged_snapshots"] == 0
 
 
-@forks
+def die(function: str, call: int, plan: list[Planned], root: Path) -> None:
+    """Work until the call of a function of `os` with this number; -1 for one after the checkpoint."""
+    calls, real = [0], getattr(os, function)
+
+    def deadly(*arguments: object) -> object:
+        calls[0] += 1
+        last = call < 0 and (root / "cells" / plan[0].identity / "checkpoint.ckpt").exists()
+        if calls[0] == call or last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments)
+
+    setattr(os, function, deadly)
+    kills.work(plan, root)
+
+
 @pytest.mark.parametrize(
     ("function", "call"), [("fsync", 7), ("replace", 9), ("replace", 10), ("fsync", -1), ("replace", -1)]
 )
-def test_a_kill_in_the_middle_of_a_write(function: str, call: int, tmp_path, monkeypatch) -> None:
+def test_a_kill_in_the_middle_of_a_write(function: str, call: int, tmp_path) -> None:
     """Of a snapshot (counted from the first), or of the record (the last)."""
     plan = kills.study(1, 1e8)
     for root in ("whole", "killed"):
         Store(tmp_path / root).prepare()
-    os.waitpid(kills.forked(lambda: kills.work(plan, tmp_path / "whole")), 0)
-
-    def die() -> None:
-        calls, real = [0], getattr(os, function)
-
-        def deadly(*arguments: object) -> object:
-            calls[0] += 1
-            last = call < 0 and (tmp_path / "killed/cells" / plan[0].identity / "checkpoint.ckpt").exists()
-            if calls[0] == call or last:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments)
-
-        setattr(os, function, deadly)
-        kills.work(plan, tmp_path / "killed")
-
-    _, status = os.waitpid(kills.forked(die), 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL
+    kills.begun(kills.work, plan, tmp_path / "whole").join()
+    killed = kills.begun(die, function, call, plan, tmp_path / "killed")
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     folder = tmp_path / "killed/cells" / plan[0].identity
     assert not (folder / "record.json").exists()
     assert (folder / "claim.json").exists()
-    _, status = os.waitpid(kills.forked(lambda: kills.work(plan, tmp_path / "killed")), 0)
-    assert status == 0
+    again = kills.begun(kills.work, plan, tmp_path / "killed")
+    again.join()
+    assert again.exitcode == 0
     assert kills.differing(plan, tmp_path / "whole", tmp_path / "killed") == []
     assert "goes on at step" in (folder / "log.txt").read_text()
     assert sorted(p.name for p in folder.iterdir()) == ["checkpoint.ckpt", "log.txt", "record.json"]
@@ -71,22 +70,31 @@ def test_a_kill_in_the_middle_of_a_write(function: str, call: int, tmp_path, mon
 ARGUMENTS = ["arm=ebt_s1", "size=8xs", "trainer.problems=8", "trainer.accelerator=cpu", "workers=1"]
 
 
-def started(store: Path, flops: str) -> subprocess.Popen[str]:
-    """A command whose cell has taken some steps."""
+def started(store: Path, flops: str, *, alone: bool = False) -> subprocess.Popen[str] | fresh.Command:
+    """A command whose cell has taken some steps.
+
+    Args:
+        alone: begun as a user does, its workers in its session.
+    """
 
     def saved() -> set[int]:
         return {path.stat().st_mtime_ns for path in store.glob("cells/*/resume.ckpt")}
 
     before = saved()
-    command = [sys.executable, "-m", "compare", *ARGUMENTS, f"budget.flops={flops}", f"runs={store}"]
-    process = subprocess.Popen(
-        [*command, "trainer.checkpoint_minutes=0.002"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    command = ["compare", *ARGUMENTS, f"budget.flops={flops}", f"runs={store}"]
+    command.append("trainer.checkpoint_minutes=0.002")
+    process = (
+        fresh.Command(*command)
+        if not alone
+        else subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     )
     deadline = time.monotonic() + 120
     while saved() <= before and time.monotonic() < deadline:
@@ -97,8 +105,12 @@ def started(store: Path, flops: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on_and_sigterm_does_too(tmp_path) -> None:
     store, flops = tmp_path / "runs", "1e10"
-    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)):
-        process = started(store, flops)
+    for number, status, alone in (
+        (signal.SIGINT, 130, True),
+        (signal.SIGTERM, 143, False),
+        (signal.SIGUSR2, 140, True),
+    ):
+        process = started(store, flops, alone=alone)
         os.killpg(process.pid, number)  # as a terminal and Slurm do: to all of them
         _, errors = process.communicate(timeout=60)
         assert process.returncode == status, errors
@@ -160,11 +172,9 @@ def test_a_failed_cell_is_run_again_once_by_several_at_once(tmp_path) -> None:
     arguments = ["arm.alpha=1e38", "budget.flops=5e8", *ARGUMENTS, f"runs={tmp_path}"]
     assert compare(*arguments).returncode == 1
     log = next(tmp_path.glob("cells/*/log.txt"))
-    command = [sys.executable, "-m", "compare", *arguments, "retry=failed"]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     before, (record,) = log.stat().st_mtime_ns, tmp_path.glob("cells/*/record.json")
     seen: set[tuple[int, int]] = set()
-    processes = [subprocess.Popen(command, cwd=ROOT, env=environment, stdout=-3, stderr=-3) for _ in range(3)]
+    processes = [fresh.Command("compare", *arguments, "retry=failed") for _ in range(3)]
     while any(p.poll() is None for p in processes):
         seen.add((record.stat().st_ino, record.stat().st_mtime_ns))
         time.sleep(0.01)

@@ -26,10 +26,13 @@ from compare.store.claims import Store
 from compare.store.record import Record
 from ebt.config import EBTArm
 from rl_baseline.config import RLArm
+from tests import fresh
 from tests.compare.planted.cells import alone
 from tests.compare.run.test_resume import same, weights
 from tests.compare.test_cli import ROOT, records
 from tests.conftest import TINY
+
+pytestmark = pytest.mark.usefixtures("quick_start")
 
 # Problems of different lengths: what a process pads, and what it divides by, is not its own affair.
 TASK = Addition(name="addition", min_digits=1, max_digits=3, batch=8)
@@ -212,15 +215,16 @@ def test_an_error_of_another_process_is_told_as_its_own(capsys) -> None:
     assert not multiprocessing.active_children()
 
 
-def deaf() -> None:
+def deaf(server: str) -> None:
     """Process 0 as nccl leaves it: in a call that does not return though the other process is gone."""
+    fresh.share(server)
     team.GRACE = 0.5
     with team.together(plan(ARMS["ebt_s1"], 2), None, dies):
         time.sleep(100)
 
 
 def test_a_death_that_the_first_process_cannot_notice_ends_it_too() -> None:
-    first = multiprocessing.get_context("spawn").Process(target=deaf)
+    first = fresh.SERVER.Process(target=deaf, args=(fresh.address(),))
     first.start()
     first.join(180)
     assert first.exitcode == 1
@@ -273,7 +277,7 @@ def test_the_command_leaves_no_orphan_and_goes_on(tmp_path) -> None:
             break
         time.sleep(0.1)
     assert [process for process in family if not gone(process)] == []
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = fresh.run(*command[2:])
     assert done.returncode == 0, done.stdout + done.stderr
     (record,) = records(runs).values()
     assert (record["status"], record["environment"]["devices"]) == ("done", 2)
