@@ -75,9 +75,9 @@ class Analysis(Generic[M]):
         shown = self.shown(studies)
         parts: list[Block] = []
         for cohort, measured in shown:
-            own = [finding for finding in findings if finding.study == cohort.study]
+            of_study = [finding for finding in findings if finding.study == cohort.study]
             nothing: list[Block] = [Prose(text=self.nothing)] if self.nothing else []
-            part = nothing if measured is None else self.part(cohort, measured, own, look)
+            part = nothing if measured is None else self.part(cohort, measured, of_study, look)
             parts += [Heading(text=cohort.study), *part] if part else []
         if not parts:
             return []

@@ -100,10 +100,10 @@ class Finding(Comparison):
         seeds = "a single run" if self.single_run else f"n = {self.n} seeds"
         text = f"{opening}: {self.label} {self.value_text}, 95% interval {self.interval_text}, {seeds}"
         null = 1.0 if self.ratio else 0.0
-        told = self.low > null or self.high < null
-        if self.verdict == "undecided" and told and not self.single_run:
+        excluded = self.low > null or self.high < null
+        if self.verdict == "undecided" and excluded and not self.single_run:
             text += f"; that leaves out {null:g}, but Holm's correction makes p {self.p_holm:.2g}"
-        if self.verdict == "equivalent" and told:
+        if self.verdict == "equivalent" and excluded:
             text += f"; told from {null:g}, and still within the margin"
         if self.seeds_needed is not None:
             if self.seeds_needed <= 1000:

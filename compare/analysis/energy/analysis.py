@@ -21,8 +21,8 @@ class EnergyAnalysis(Analysis[Places]):
     def part(self, cohort: Cohort, measured: Places, findings: Findings, look: LookOf) -> list[Block]:
         out: list[Block] = [*answers(measured)]
         for arm in dict.fromkeys(place.arm for place in measured):
-            own = [place for place in measured if place.arm == arm]
-            out += [Heading(text=arm, level=4), *album(cohort.study, own, look[arm])]
+            of_arm = [place for place in measured if place.arm == arm]
+            out += [Heading(text=arm, level=4), *album(cohort.study, of_arm, look[arm])]
         return [*out, signals(cohort.study, measured)]
 
     def section(self, studies: Studies[Places], findings: Findings, look: LookOf) -> list[Block]:

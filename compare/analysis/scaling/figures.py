@@ -188,14 +188,14 @@ def isoflop_figure(study: Scaling, look: LookOf) -> Figure | None:
 def trace_figure(study: Scaling, look: LookOf, column: str, label: str) -> Figure | None:
     """A history column against optimiser steps since RL began."""
     cohort = study.cohort
-    runs = {arm: cohort.top(arm, look=lambda run: _course(run, column)) for arm in cohort.arms}
-    courses = {arm: [c for run in own if (c := _course(run, column))] for arm, own in runs.items() if own}
+    tops = {arm: cohort.top(arm, look=lambda run: _course(run, column)) for arm in cohort.arms}
+    courses = {arm: [c for run in top if (c := _course(run, column))] for arm, top in tops.items() if top}
     if not courses:
         return None
 
     def draw(ax: Axes) -> None:
-        for arm, own in courses.items():
-            draw_courses(ax, own, POINTS, look[arm], arm)
+        for arm, seeds in courses.items():
+            draw_courses(ax, seeds, POINTS, look[arm], arm)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(xlabel="optimiser steps since reinforcement learning began", ylabel=label)
 
@@ -210,7 +210,7 @@ def trace_figure(study: Scaling, look: LookOf, column: str, label: str) -> Figur
         f"Largest {cohort.point}. Thin: seeds, in means of consecutive updates. Thick: mean over seeds.",
         draw,
         "; ".join(map(spoken, courses)),
-        tuple(run.planned.cell for own in runs.values() for run in own),
+        tuple(run.planned.cell for top in tops.values() for run in top),
     )
 
 

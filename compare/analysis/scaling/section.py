@@ -20,8 +20,8 @@ def fits(studies: Studies[Scaling]) -> list[Block]:
     """The fits of every study that has some, or notes on what could not be fitted."""
     parts: list[Block] = []
     for cohort, scaling in studies:
-        own = _fits(scaling) if scaling is not None else []
-        parts += [Heading(text=cohort.study), *own] if own else []
+        part = _fits(scaling) if scaling is not None else []
+        parts += [Heading(text=cohort.study), *part] if part else []
     heading = Heading(text="How much the fit matters", level=2, anchor="fits")
     return [heading, Prose(text=FORMS, soft=True), *parts] if parts else []
 

@@ -34,8 +34,6 @@ EQUAL = 1e-9
 """Relative difference in FLOPs up to which two efforts cost the same."""
 OVERLAP = 1.1
 """Least factor of FLOPs per answer that two arms must share for their curves to be compared."""
-METRICS = ("loss", "exact")
-"""What a way to answer is measured by; a study with verifiable answers is compared by `exact`."""
 
 Place = tuple[str, int]
 """Axis and severity."""
@@ -180,7 +178,7 @@ def measure(cohort: Cohort) -> Thinking | None:
     """Every way to answer, and every arm's curve if asked for; None if no finished run was evaluated."""
     tops = {
         (arm, metric): cohort.top(arm, look=lambda run, metric=metric: _final(run, metric) or None)
-        for arm, metric in product(cohort.arms, METRICS)
+        for arm, metric in product(cohort.arms, ("loss", "exact"))
     }
     ways = tuple(way for (arm, metric), runs in tops.items() for way in _ways(arm, metric, runs))
     if not ways:
