@@ -1,6 +1,6 @@
 """One calibration rule for the step size, three vocabularies: does each train without tuning?
 
-    python -m benchmarks.alpha_rule [steps]
+    python -m benchmarks.alpha_rule [steps [problems]]
 
 The standard library's sources as half-bytes (16), bytes (256) and frequent words and signs (8,192),
 the same backbone and recipe. Beside the calibrated step size stand the calibrated value of the
@@ -84,7 +84,7 @@ class Tokens(Task):
 
 
 def train(
-    task: Tokens, steps: int, alpha: float | None = None, *, plain: bool = False
+    task: Tokens, steps: int, problems: int, alpha: float | None = None, *, plain: bool = False
 ) -> tuple[float, float]:
     """Held-out loss and the step size that training began with."""
     arm = TransformerArm(name="transformer") if plain else EBTArm(name="ebt_s1", alpha=alpha)
@@ -93,7 +93,7 @@ def train(
     cell = Cell(arm=arm, task=text, size=SIZE, budget=Budget(flops=1.0), trainer=trainer_config, seed=0)
     seed_everything(0)
     probe = TransformerModule(cell, task) if plain else EBTModule(cell, task)
-    data = Problems(task, seed=0, batch=BATCH, problems=256)
+    data = Problems(task, seed=0, batch=BATCH, problems=problems)
     batch = next(iter(data.train_dataloader()))
     # As many steps for each: the budget follows from the cost of one.
     budget = Budget(flops=(steps + 0.5) * probe.step_flops(batch))
@@ -117,7 +117,7 @@ def train(
     return loss, first
 
 
-def main(steps: int = 400) -> None:
+def main(steps: int = 400, problems: int = 256) -> None:
     """Train, print the table and the JSON line."""
     import logging
 
@@ -125,16 +125,16 @@ def main(steps: int = 400) -> None:
     torch.set_num_threads(1)
     found: dict[str, dict[str, float]] = {}
     tasks = {v: Tokens(v) for v in (16, 256, 8192)}
-    calibrated = {v: train(task, steps) for v, task in tasks.items()}
+    calibrated = {v: train(task, steps, problems) for v, task in tasks.items()}
     for v, task in tasks.items():
         loss, alpha = calibrated[v]
         found[str(v)] = {
             "alpha": alpha,
             "loss": loss,
-            "loss_alpha_of_256": train(task, steps, calibrated[256][1])[0],
-            "loss_alpha_over_30": train(task, steps, alpha / 30)[0],
-            "loss_alpha_times_30": train(task, steps, alpha * 30)[0],
-            "transformer": train(task, steps, plain=True)[0],
+            "loss_alpha_of_256": train(task, steps, problems, calibrated[256][1])[0],
+            "loss_alpha_over_30": train(task, steps, problems, alpha / 30)[0],
+            "loss_alpha_times_30": train(task, steps, problems, alpha * 30)[0],
+            "transformer": train(task, steps, problems, plain=True)[0],
             "unigram": task.unigram(),
         }
     table = Table(title=f"EBT S1 after {steps} steps of {BATCH} x {CONTEXT} tokens, nats a held-out token")
@@ -150,4 +150,4 @@ def main(steps: int = 400) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(*map(int, sys.argv[1:3]))

