@@ -31,6 +31,9 @@ class Comparison:
     """Whether it was named beforehand."""
     caveats: tuple[str, ...] = ()
     """Why it could not be measured, or what limits it."""
+    withheld: str = ""
+    """Why no verdict can be given whatever the interval, as when a law does not describe what it was fitted to;
+    empty where one can."""
     records: tuple[str, ...] = ()
     """Cells it rests on."""
 
@@ -99,6 +102,8 @@ class Finding(Comparison):
         }[self.verdict]
         seeds = "a single run" if self.single_run else f"n = {self.n} seeds"
         text = f"{opening}: {self.label} {self.value_text}, 95% interval {self.interval_text}, {seeds}"
+        if self.withheld:
+            return f"{text}; no verdict is given: {self.withheld}."
         null = 1.0 if self.ratio else 0.0
         excluded = self.low > null or self.high < null
         if self.verdict == "undecided" and excluded and not self.single_run:
@@ -124,10 +129,10 @@ def number(value: float, digits: int, ratio: bool = False) -> str:
 def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
     """Verdicts of one family of comparisons, Holm-adjusted over all of it.
 
-    One that could not be measured keeps its place in the family, at p = 1: a plan is not made
-    easier by failing part of it.
+    One that could not be measured, or whose verdict is withheld, keeps its place in the family, at p = 1: a
+    plan is not made easier by failing part of it.
     """
-    p_values = [1.0 if draft.estimate is None else draft.estimate.p for draft in drafts]
+    p_values = [d.estimate.p if d.estimate and not d.withheld else 1.0 for d in drafts]
     findings: list[Finding] = []
     for draft, p, p_holm in zip(drafts, p_values, holm(p_values), strict=True):
         # Those of the family that Holm's correction has not settled before this one.
@@ -138,7 +143,7 @@ def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
         margin = math.log1p(draft.margin) if spec.ratio else draft.margin
         # One run shows nothing of what another seed would do, whatever its interval over problems.
         decision, needed = "undecided", None
-        if not e.single_run:
+        if not e.single_run and not draft.withheld:
             decision = verdict(e.value, e.low, e.high, margin, p_holm, spec.higher_is_better)
             needed = seeds_needed(e, margin, comparisons) if decision == "undecided" else None
         scale = _exp if spec.ratio else float

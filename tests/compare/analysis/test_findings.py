@@ -198,3 +198,14 @@ def test_a_level_of_answers_lies_between_none_and_all() -> None:
     assert finals.complement(e).low == 0.0
     alone = finals.level([replace(share, n=10 + i) for i, share in enumerate(shares[:1])])
     assert alone.single_run
+
+
+def test_a_withheld_verdict_is_undecided_says_why_and_stays_in_the_family() -> None:
+    sure, less = drafted("exponent", 0.5, 0.1, 1e-4), drafted("exponent", 0.5, 0.4, 0.03)
+    assert [f.verdict for f in judge([sure, less])] == ["ahead", "ahead"]
+    withheld, judged = judge([replace(sure, withheld="the law does not describe these losses"), less])
+    assert (withheld.verdict, withheld.seeds_needed) == ("undecided", None)
+    assert withheld.claim.startswith("Undecided, a against b: ")
+    assert withheld.claim.endswith("; no verdict is given: the law does not describe these losses.")
+    # Two in the family: as if the other had been measured with p = 1.
+    assert (judged.p_holm, judged.verdict) == (pytest.approx(0.06), "undecided")
