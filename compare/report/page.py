@@ -163,6 +163,8 @@ def _cells(evidence: Evidence) -> list[dict[str, object]]:
         status, record = results[planned.study, planned.cell]
         final = [e for e in record.evaluations if e.stage == "final" and e.severity == 0] if record else []
         metrics = [f"{e.metric} {e.value:.4g} ({e.effort})" for e in final if e.metric in HEADLINES]
+        guess = record.guess_rate() if record else None
+        metrics += [f"guess {guess:.2g}"] if guess is not None else []
         row = {"planned": planned, "status": status, "record": record, "metrics": ", ".join(metrics)}
         rows.append({**row, "anchor": planned.cell not in seen})
         seen.add(planned.cell)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from arena.tasks.base import Task
 from compare.plan.config import Logger
 from compare.plan.planned import Planned
 from compare.run import stop, team, train
@@ -117,8 +118,15 @@ def _record(planned: Planned, commit: str, done: train.Done) -> Record:
         seconds={**done.seconds(), "train": done.trained},
         history=contender.history.columns(planned.cell.trainer.history),
         evaluations=tuple(done.watch.evaluations),
+        guess_rates=_guess_rates(contender.task, planned.cell.trainer.severities),
         traces=tuple(done.watch.traces),
     )
+
+
+def _guess_rates(task: Task, severities: int) -> dict[str, list[float]]:
+    """Axis -> chance that a blind guess is right, by severity from 0 up; empty without verifiable answers."""
+    axes = task.axes.items() if task.verifiable else ()
+    return {a: [task.guess_rate(s, a) for s in range(max(1, min(severities, n)))] for a, n in axes}
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from compare.store.redaction import redact, scrub
 from compare.store.strict import Amount, AtLeastOne, Bits, Count, require
 
 VERSION = 1
-YOUNGER = {"traces", "digest"}
+YOUNGER = {"traces", "digest", "guess_rates"}
 """Fields that records written before them lack; their defaults stand in."""
 REMEDY = "delete it to run the cell again"
 
@@ -88,6 +88,8 @@ class Record:
     history: dict[str, list[float | None]] = field(default_factory=dict)
     """Columns of equal length: `flops`, `step`, then what the arm logs; None where not logged."""
     evaluations: tuple[Evaluation, ...] = ()
+    guess_rates: dict[str, list[Amount]] = field(default_factory=dict)
+    """Axis -> chance that a blind, uniform guess among well-formed answers is right; by severity, from 0."""
     traces: tuple[Descent, ...] = ()
     """How some answers came about, for arms that descend on an energy."""
     digest: str = field(default="", compare=False)
@@ -122,6 +124,11 @@ class Record:
             return next((e for e in seen if e.effort == effort), None)
         ways = {e.effort: e for e in seen if e.axis == seen[0].axis and e.effort != "sample"}
         return ways.get("greedy") or next(reversed(ways.values()), None)
+
+    def guess_rate(self, severity: int = 0, axis: str = "") -> float | None:
+        """Chance that a blind guess is right, where it was recorded; without an axis, on the first one."""
+        known = self.guess_rates.get(axis or next(iter(self.guess_rates), ""), [])
+        return known[severity] if severity < len(known) else None
 
 
 def dump(record: Record) -> str:

@@ -7,10 +7,10 @@ from compare.analysis.base import Studies
 from compare.analysis.blocks import Badge, Block, Callout, Fold, Heading, Inline, Mark, Prose, table
 from compare.analysis.findings import Finding, grounds, word, words
 from compare.analysis.quantity import BASELINE
-from compare.analysis.shift.measure import ERRORS, Shift
+from compare.analysis.shift.measure import ERRORS, ArmDecay, Shift
 from compare.analysis.shift.quantities import ASKED
 from compare.analysis.shift.thinking_gain import correlate, gained, pearson, places, rank, uncorrelated
-from compare.analysis.text import count_text, interval_text, sentences
+from compare.analysis.text import count_text, fixed, interval_text, sentences
 from compare.stats.intervals import Estimate
 
 BEWARE = (
@@ -130,17 +130,24 @@ def errors(name: str, shift: Shift) -> list[Fold]:
             "severity": severity,
             "arm": Mark(arm.arm, tuple(run.planned.cell for run in arm.runs)),
             **{kind: interval_text(errors.get(kind)) for kind in kinds},
+            "answer, guessed": _guessed(arm, axis, severity),
         }
         for (axis, severity), arm, errors in measured
         if errors
     ]
     caption = (
         "Errors, means over seeds with 95% intervals: 1 less the share of right answers, plans, executions "
-        "and whole chains; edit: mean edit distance of the answer, 0 to 1."
+        "and whole chains; edit: mean edit distance of the answer, 0 to 1; guessed: error of a blind guess."
     )
     summary = f"What went wrong, by severity: {', '.join(kinds)}"
     tables = tuple(table(f"Errors of {name}", rows, caption))
     return [Fold(summary=summary, blocks=tables, open=len(shift.axes) == 1)] if tables else []
+
+
+def _guessed(arm: ArmDecay, axis: str, severity: int) -> str:
+    """Answer error of blind guesses; a dash where records are older than that they tell."""
+    rate = arm.runs[0].record.guess_rate(severity, axis)
+    return "–" if rate is None else fixed(1 - rate, 3)
 
 
 def gains(name: str, shift: Shift) -> Sequence[Block]:
@@ -180,6 +187,7 @@ def increases(studies: Studies[Shift]) -> list[Block]:
             "severity": severity,
             "shifted": interval_text(decay.worse[k]),
             "increase": interval_text(decay.increases[k]),
+            "shifted, guessed": _guessed(arm, decay.axis, severity) if metric == "exact" else "–",
             "n": Mark(len(decay.tracks), decay.cells),
         }
         for study, arm in arms

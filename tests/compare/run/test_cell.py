@@ -56,6 +56,10 @@ def test_a_record_says_what_was_run_and_what_came_out(planned, tmp_path) -> None
     assert measured == {(metric, s) for metric in ("loss", "exact", "edit") for s in (0, 1)}
     assert all(e.n == 16 and e.flops > 0 for e in record.evaluations)
     assert len(set(map(len, record.history.values()))) == 1
+    # Operands of two to four digits, of five at severity 1; the sum has one place more.
+    within = pytest.approx((1e-3 + 1e-4 + 1e-5) / 3)
+    assert record.guess_rates == {"digits": [within, pytest.approx(1e-6)]}
+    assert record.data == planned(EBTArm(name="ebt_s1"), flops=4e8).data
     assert (tmp_path / "cells" / record.cell / "checkpoint.ckpt").exists()
 
 

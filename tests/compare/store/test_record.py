@@ -41,6 +41,12 @@ def test_round_trip_keeps_everything(tmp_path: Path, good: Record) -> None:
     assert load(path) == good
 
 
+def test_the_chance_of_a_blind_guess_is_told_by_place_where_it_is_known(good: Record) -> None:
+    known = replace(good, guess_rates={"task": [0.5, 0.25], "length": [0.5, 0.125]})
+    assert (known.guess_rate(), known.guess_rate(1), known.guess_rate(1, "length")) == (0.5, 0.25, 0.125)
+    assert known.guess_rate(2) is known.guess_rate(1, "format") is good.guess_rate() is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

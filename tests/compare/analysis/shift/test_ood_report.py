@@ -122,6 +122,18 @@ def test_what_every_shift_adds_stands_in_a_table_of_every_experiment(tmp_path: P
     assert {row[table.columns.index("FLOPs")] for row in table.rows} == {"1e13"}
 
 
+def test_errors_stand_beside_those_of_blind_guesses(part: list[Block]) -> None:
+    errors = next(t for t in of_kind(Table, part) if t.label.startswith("Errors"))
+    places = [errors.columns.index(name) for name in ("axis", "severity", "arm", "answer, guessed")]
+    guessed = {
+        (a, s, getattr(arm, "text", arm)): e for a, s, arm, e in ([r[p] for p in places] for r in errors.rows)
+    }
+    assert guessed["none", 0, "ebt_s1"] == guessed["element", 3, "rl_grpo"] == "0.750"
+    assert guessed["format", 2, "ebt_s1"] == "0.875"
+    # Its records are older than that they tell.
+    assert guessed["format", 2, "transformer"] == "–"
+
+
 def test_a_single_seed_is_drawn_and_decides_nothing(tmp_path: Path) -> None:
     planted.store(tmp_path, seeds=1)
     found = analyse(evidence.collect(tmp_path, manifest.load(tmp_path, "ood")), draws=20)
