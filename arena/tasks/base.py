@@ -101,6 +101,10 @@ class Task(ABC):
     def verify(self, problem: Problem, completion: Sequence[int]) -> Verdict:
         """Check a completion; the tokens after the end token are ignored."""
 
+    def scores(self, problem: Problem, completion: Sequence[int]) -> dict[str, float]:
+        """Metrics of the task's own, by name, each between 0 and 1; the same names whatever the problem."""
+        return {}
+
     @abstractmethod
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the data: goes into the cell's identity and its record."""

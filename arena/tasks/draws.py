@@ -1,6 +1,6 @@
 """What generators share: reproducible draws, and which split a content belongs to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -32,3 +32,25 @@ def below(rng: Random, count: int) -> int:
 def shuffled(rng: Random, items: Iterable[T]) -> list[T]:
     """The items in a random order."""
     return sorted(items, key=lambda _: rng.random())
+
+
+class Dice:
+    """Draws that depend on a key alone."""
+
+    def __init__(self, *key: object) -> None:
+        self.key, self.used = key, 0
+        self.bits = stream(*key)
+        self.left = 1 << 256
+
+    def below(self, count: int) -> int:
+        """A number from 0 to count - 1; its bias is below 2^-64."""
+        if self.left < count << 64:
+            self.used += 1
+            self.bits, self.left = stream(*self.key, "more", self.used), 1 << 256
+        self.bits, found = divmod(self.bits, count)
+        self.left //= count
+        return found
+
+    def pick(self, choices: Sequence[T]) -> T:
+        """One of the choices."""
+        return choices[self.below(len(choices))]

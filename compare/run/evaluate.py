@@ -3,7 +3,7 @@
 Metrics of the answers, all of the same completions at one cost, means over problems: `exact`, right
 answers; `edit`, edit distance to the reference answer, 0 to 1; and of the problems with a chain `chain`,
 whole chains that are right, `plan`, chains whose plan is right, and `execution`, chains whose results are
-right whatever their plan, where the task tells.
+right whatever their plan, where the task tells. A task may add metrics of its own.
 """
 
 from collections.abc import Sequence
@@ -33,13 +33,16 @@ def evaluate(
         for effort in contender.likelihood_efforts():
             evaluations.append(_loss(contender, batches, effort, place))
         verdicts: dict[str, list[Verdict]] = {}
+        own: dict[str, list[dict[str, float]]] = {}
         flops: dict[str, float] = {}
         for i, chunk in enumerate(chunks if task.verifiable else ()):
             for effort, solutions in contender.answers(chunk, key=(stage, severity, i)).items():
-                pairs = zip(chunk, solutions.completions, strict=True)
+                pairs = list(zip(chunk, solutions.completions, strict=True))
+                own.setdefault(effort, []).extend(task.scores(p, c) for p, c in pairs)
                 verdicts.setdefault(effort, []).extend(task.verify(p, c) for p, c in pairs)
                 flops[effort] = flops.get(effort, 0.0) + solutions.flops
         for effort, judged in verdicts.items():
+            scored = {metric: [row[metric] for row in own[effort]] for metric in own[effort][0]}
             evaluations += [
                 Evaluation(
                     **place,
@@ -51,7 +54,7 @@ def evaluate(
                     outcomes="".join("1" if value else "0" for value in values) if metric == "exact" else "",
                     flops=flops[effort] / len(judged),
                 )
-                for metric, values in measured(problems, judged).items()
+                for metric, values in (measured(problems, judged) | scored).items()
             ]
     return evaluations
 

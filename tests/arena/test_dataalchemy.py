@@ -133,9 +133,11 @@ def test_length_and_steps_move_away_from_what_was_trained_on_both_sides() -> Non
 
 
 @pytest.mark.parametrize("noise", ["insert", "delete", "modify", "hybrid"])
-def test_noise_hits_at_its_rate_and_leaves_what_is_asked_for(noise: str) -> None:
+def test_noise_hits_every_prompt_at_its_rate_and_leaves_what_is_asked_for(noise: str) -> None:
     task = alchemy(noise=noise)
     for severity, rate in enumerate((0.05, 0.1, 0.2, 0.3), 1):
+        # Of those prompts of six tokens in which it hits one at least.
+        rate /= 1 - (1 - rate) ** 6
         drawn = [task.problem("test", 0, i, severity, "format") for i in range(600)]
         marks = sum(task.text(p.prompt).count("*") for p in drawn) / 3600
         gone = sum(len(task.text(p.prompt).replace("*", "")) < 7 for p in drawn)
@@ -143,6 +145,7 @@ def test_noise_hits_at_its_rate_and_leaves_what_is_asked_for(noise: str) -> None
             expected = rate if noise != "hybrid" else 2 / 3 * rate
             assert marks == pytest.approx(expected, rel=0.25)
         assert (gone > 0) == (noise != "insert")
+        assert all("*" in task.text(p.prompt) or len(p.prompt) < 7 for p in drawn)
         assert all(p.prompt[-1] == task.tokens("=")[0] for p in drawn)
         # From the first result on, the chain is that of the clean prompt.
         assert all(solve(task.text(p.chain)) == ">" + task.text(p.answer) for p in drawn)
@@ -182,6 +185,54 @@ def test_the_verdict_tells_plan_from_execution_from_answer(
 def test_the_edit_distance_is_of_the_answer() -> None:
     assert TASK.verify(WORKED, TASK.tokens("FGHX2>GHIF.")).edit_distance == 0
     assert TASK.verify(WORKED, TASK.tokens("FGHI2>GHFI.")).edit_distance == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(
+    ("completion", "exact", "edits"),
+    [
+        ("FGHI2>GHIF.", 1, 0),
+        ("FGHI2>GHIF", 1, 0),  # as the public code, which knows no end
+        ("FGHI2>GHIX.", 0, 1),
+        ("FGHI3>GHIF.", 0, 1),
+        ("FGHI2>GHIFZ.", 0, 2),
+        ("GHIF.", 0, 22),  # F G H I [F2] <answer> and a space
+    ],
+)
+def test_whole_texts_are_scored_as_the_public_code_writes_them(
+    completion: str, exact: float, edits: int
+) -> None:
+    """F G H I [F2] <answer> G H I F: 29 characters."""
+    found = TASK.scores(WORKED, TASK.tokens(completion))
+    assert found["text"] == exact
+    assert found["text_edit"] == pytest.approx(edits / (31 if "Z" in completion else 29))
+    assert (found["text_bleu"] == pytest.approx(1)) == bool(exact)
+
+
+def test_doing_the_trained_composition_whatever_is_asked_scores_the_papers_distances() -> None:
+    paper = alchemy(**PAPER)
+    for severity, distance in ((1, 0.1671), (2, 0.2997)):
+        found = []
+        for i in range(400):
+            problem = paper.problem("test", 0, i, severity, "task")
+            between, last = map(paper.text, paper.config.results(problem.prompt[:4], "11"))
+            found.append(paper.scores(problem, paper.tokens(f"{between}1>{last}."))["text_edit"])
+        assert sum(found) / 400 == pytest.approx(distance, abs=0.003)
+
+
+def test_a_rule_alone_has_no_mark_in_its_text_and_answers_alone_are_not_scored() -> None:
+    single = next(p for i in range(99) if len((p := TASK.problem("test", 0, i, 1, "steps")).chain) == 1)
+    wrong = [(single.answer[0] + 1) % 26, *single.answer[1:]]
+    assert TASK.scores(single, [*single.chain, *wrong])["text_edit"] == pytest.approx(1 / 7)
+    task = alchemy(chain=False)
+    assert task.scores(task.problem("test", 0, 0), ()) == {}
+
+
+def test_the_papers_letters_are_one_half_in_training_and_the_other_half_in_the_shift() -> None:
+    task = alchemy(**{**PAPER, "letters": 13})
+    drawn = [task.text(task.problem("train", 0, i).prompt)[:4] for i in range(400)]
+    assert set("".join(drawn)) == set("ABCDEFGHIJKLM")
+    drawn = [task.text(task.problem("test", 0, i, 2, "element").prompt)[:4] for i in range(400)]
+    assert set("".join(drawn)) == set("NOPQRSTUVWXYZ")
 
 
 def test_without_the_chain_only_answers_are_supervised() -> None:

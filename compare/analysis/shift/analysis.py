@@ -80,8 +80,9 @@ class ShiftAnalysis(Analysis[Shift]):
         ]
 
     def section(self, studies: Studies[Shift], findings: Findings, look: LookOf) -> list[Block]:
-        """Decay of every study that asks for it, then what every shift adds."""
-        return [*super().section(studies, findings, look), *section.increases(studies)]
+        """Decay of every study that asks for it, then what every shift adds, and whole texts."""
+        decay = super().section(studies, findings, look)
+        return [*decay, *section.increases(studies), *section.whole_texts(studies)]
 
 
 def _against(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:

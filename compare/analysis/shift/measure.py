@@ -12,7 +12,7 @@ answers over the shifted severities over those in distribution, stands beside th
 Shapes (suffixes): S seeds, K severities, P problems, D arms, B draws.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -122,10 +122,14 @@ class ArmDecay:
         gains = {m: tuple(g for run in self.runs if (g := gain(run, m, where)) is not None) for m in METRICS}
         return {metric: own for metric, own in gains.items() if own}
 
+    def means(self, metrics: Iterable[str], place: Place) -> dict[str, Estimate]:
+        """Over seeds; metrics that the task does not tell are left out."""
+        found = {name: [e for run in self.runs if (e := _judged(run, name, place))] for name in metrics}
+        return {name: level(own) for name, own in found.items() if own}
+
     def errors(self, place: Place) -> dict[str, Estimate]:
-        """What went wrong, by name in ERRORS; those that the task does not tell are left out."""
-        shares = {name: [e for run in self.runs if (e := _judged(run, name, place))] for name in ERRORS}
-        levels = {name: level(own) for name, own in shares.items() if own}
+        """What went wrong, by name in ERRORS."""
+        levels = self.means(ERRORS, place)
         return {name: e if name == "edit" else complement(e) for name, e in levels.items()}
 
     def planning(self, place: Place) -> Estimate | None:

@@ -31,6 +31,8 @@ BEWARE = (
 
 SLOPE = words("slower", "faster", "as fast")
 SHARE = words("more", "less", "as much")
+WHOLE = {"text": "exact", "text_edit": "edit distance", "text_bleu": "BLEU"}
+"""Metric of a whole text -> its column."""
 GROWTH = words(
     "grows with the shift", "shrinks with the shift", "does not change with the shift, within the margin"
 )
@@ -203,3 +205,23 @@ def increases(studies: Studies[Shift]) -> list[Block]:
     )
     heading = Heading(text="Out of distribution", level=2, anchor="shift")
     return [heading, Prose(text=text, soft=True), *table("Out of distribution", rows)] if rows else []
+
+
+def whole_texts(studies: Studies[Shift]) -> Sequence[Block]:
+    """Whole completions, of tasks that score them."""
+    rows = [
+        {
+            "study": cohort.study,
+            "arm": Mark(arm.arm, tuple(run.planned.cell for run in arm.runs)),
+            "axis": axis if severity else "none",
+            "severity": severity,
+            **{called: interval_text(means.get(metric)) for metric, called in WHOLE.items()},
+        }
+        for cohort, shift in studies
+        if shift is not None
+        for arm in shift.arms
+        for axis, severity in places(shift.axes)
+        if (means := arm.means(WHOLE, (axis, severity)))
+    ]
+    caption = "Chain and answer as one text, scored as the task says; means over seeds with 95% intervals."
+    return table("Whole texts", rows, caption)

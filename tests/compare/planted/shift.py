@@ -112,6 +112,9 @@ def finished(cell: PlannedCell) -> tuple[Evaluation, ...]:
             ("plan", 1 - 0.2 * severity),
             ("execution", 1 - 0.1 * severity),
             ("chain", 1 - 0.25 * severity),
+            ("text", 1 - 0.3 * severity),
+            ("text_edit", 0.05 * severity),
+            ("text_bleu", 1 - 0.2 * severity),
         ):
             found.append(replace(base, metric=metric, value=number, outcomes=""))
         found.append(builders.loss(loss, axis=axis, severity=severity, effort=base.effort, flops=2e6))

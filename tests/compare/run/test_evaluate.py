@@ -78,7 +78,12 @@ def test_plan_execution_chain_and_edit_of_the_same_answers() -> None:
     by = found(task, [problem] * 4, {"greedy": completions})
     assert {metric: e.value for (metric, _), e in by.items()} == pytest.approx(
         {"loss": 2.0, "exact": 0.75, "edit": 0.05, "chain": 0.5, "plan": 0.75, "execution": 0.75}
+        | {
+            m: sum(task.scores(problem, c)[m] for c in completions) / 4
+            for m in ("text", "text_edit", "text_bleu")
+        }
     )
+    assert (by["text", "greedy"].value, by["text_edit", "greedy"].value) == (0.25, pytest.approx(3 / 4 / 29))
     assert by["exact", "greedy"].outcomes == "1110"
     assert by["plan", "greedy"].outcomes == ""
     assert {e.flops for (metric, _), e in by.items() if metric != "loss"} == {3.0}

@@ -134,6 +134,15 @@ def test_errors_stand_beside_those_of_blind_guesses(part: list[Block]) -> None:
     assert guessed["format", 2, "transformer"] == "–"
 
 
+def test_whole_texts_stand_in_a_table_where_a_task_scores_them(part: list[Block]) -> None:
+    whole = next(t for t in of_kind(Table, part) if t.label == "Whole texts")
+    columns = [whole.columns.index(name) for name in ("axis", "severity", "exact", "edit distance", "BLEU")]
+    rows = [[row[c] for c in columns] for row in whole.rows]
+    assert len(rows) == 3 * 6
+    assert rows[0] == ["none", 0, "1.000 [1.000, 1.000]", "0.000 [0.000, 0.000]", "1.000 [1.000, 1.000]"]
+    assert ["format", 2, "0.400 [0.400, 0.400]", "0.100 [0.100, 0.100]", "0.600 [0.600, 0.600]"] in rows
+
+
 def test_a_single_seed_is_drawn_and_decides_nothing(tmp_path: Path) -> None:
     planted.store(tmp_path, seeds=1)
     found = analyse(evidence.collect(tmp_path, manifest.load(tmp_path, "ood")), draws=20)
