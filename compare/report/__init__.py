@@ -10,14 +10,16 @@ from pathlib import Path
 def build(
     store: Path,
     name: str,
+    folder: Path | None = None,
     *,
     progress: Callable[[str], None] | None = None,
     unusable: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """Write `<store>/reports/<name>/` and return the path of its page.
+    """Write a report and return the path of its page.
 
     Args:
         store: folder with `cells/` and `experiments/`.
+        folder: of the report; None: `<store>/reports/<name>/`.
         progress: called with a line on what is being done.
         unusable: called with a line on each record that does not count, and why.
 
@@ -33,4 +35,4 @@ def build(
     for trouble in evidence.troubles:
         if trouble.kind == "unreadable":
             unusable(f"{name}: cell {trouble.planned.cell} does not count: {trouble.reason}")
-    return write(evidence, store, progress=progress)
+    return write(evidence, store, folder, progress=progress)

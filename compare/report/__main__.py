@@ -3,16 +3,19 @@
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from compare.report import build
 from compare.store import manifest
+from compare.store.archive import pack, unpacked
 from compare.store.manifest import ManifestError
+from compare.store.record import RecordError
 
 # What needs numpy or matplotlib is imported where it is used: `--help` should not wait for them.
 
-SETTINGS = {"name": "", "out": "", "to": "page", "share": "false", "project": "", "entity": ""}
+SETTINGS = {"name": "", "out": "", "records": "", "to": "page", "share": "false", "project": "", "entity": ""}
 """What may be given as key=value, with its default."""
 
 SHOWN = 6
@@ -21,6 +24,8 @@ SHOWN = 6
 EPILOG = """\
 settings: name=EXPERIMENT  one experiment; without it, all of them
           out=DIR          where a combined store is written (default: combined), or a --diff (default: diff)
+          records=DIR      pack the records into DIR/EXPERIMENT, small enough to commit (such as results), and
+                           report from them; DIR/EXPERIMENT then serves wherever a store does
           to=wandb         publish to Weights & Biases as well: project=PROJECT entity=ENTITY; share=true
                            makes a link that anybody can open, and prints it
 The last line printed is the path of the last report, or its link."""
@@ -40,7 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUNS", help="a store: a folder with cells/ and experiments/"
+        "runs",
+        nargs="+",
+        metavar="RUNS",
+        help="a store: a folder with cells/ and experiments/, or with what records=DIR left",
     )
     parser.add_argument(
         "--diff",
@@ -50,8 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         stores, settings = _read(options.runs)
-        return _diff(stores, settings) if options.diff else _build(stores, settings)
-    except (BadRequest, ManifestError) as error:
+        with ExitStack() as stack:
+            opened = [stack.enter_context(unpacked(store)) for store in stores]
+            return _diff(opened, settings) if options.diff else _build(stores, opened, settings)
+    except (BadRequest, ManifestError, RecordError) as error:
         print(error, file=sys.stderr)
         return 2
 
@@ -91,14 +101,15 @@ def _names(store: Path) -> set[str]:
     raise BadRequest(f"RUNS={store}: no experiments/*.json in it; give the store itself")
 
 
-def _build(stores: list[Path], settings: dict[str, str]) -> int:
+def _build(given: list[Path], stores: list[Path], settings: dict[str, str]) -> int:
+    """Args: stores: what was given, archives unpacked."""
     from compare.report.publish import Unpublished, publish
     from compare.store.combine import combine
 
     every = sorted(set().union(*map(_names, stores)))
     together = len(stores) > 1 or bool(settings["out"])
     home = Path(settings["out"] or "combined") if together else stores[0]
-    if together and any(home.exists() and home.samefile(store) for store in stores):
+    if together and any(home.exists() and home.samefile(store) for store in given):
         raise BadRequest(f"out={home}: is one of the stores that are combined; give another folder")
     status = 0
     for name in [settings["name"]] if settings["name"] else every:
@@ -108,12 +119,18 @@ def _build(stores: list[Path], settings: dict[str, str]) -> int:
                 print(f"{name}: {line}", file=sys.stderr)
             if more := len(remarks[SHOWN:]):
                 print(f"{name}: {more} more remarks like these stand in the report", file=sys.stderr)
-            work = partial(build, home, name, unusable=lambda line: print(line, file=sys.stderr))
-            print(_progress(name, work))
+            folder = None if together or stores == given else given[0]
+            source = home
+            if settings["records"]:
+                folder = source = pack(home, name, Path(settings["records"]) / name)
+            with unpacked(source) as opened:
+                told = partial(print, file=sys.stderr)
+                page = _progress(name, partial(build, opened, name, folder, unusable=told))
+            print(page)
             if settings["to"] == "wandb":
                 where = {key: settings[key] for key in ("project", "entity")}
-                print(publish(home, name, share=settings["share"] == "true", **where))
-        except (ManifestError, Unpublished) as error:
+                print(publish(home, name, page.parent, share=settings["share"] == "true", **where))
+        except (ManifestError, RecordError, Unpublished) as error:
             print(error, file=sys.stderr)
             status = 2
     return status

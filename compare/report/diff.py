@@ -1,16 +1,14 @@
 """What two studies say differently: findings side by side, and cells that came out otherwise."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from compare.analysis.analyse import analyse
 from compare.analysis.blocks import Badge, Block, Bold, Inline, Mark, Number, Prose, Table
 from compare.analysis.findings import Finding
 from compare.report.basis import counted
-from compare.report.render import render
+from compare.report.render import cells_address, render
 from compare.store import manifest as manifests
 from compare.store.combine import difference
 from compare.store.evidence import Progress, collect
@@ -86,20 +84,6 @@ def diff(a: tuple[Path, str], b: tuple[Path, str], folder: Path, *, progress: Pr
         },
         {"basis_a": (evidence[0], SIDES[0]), "basis_b": (evidence[1], SIDES[1])},
     )
-
-
-def cells_address(store: Path, folder: Path) -> str:
-    """From a page in `folder` to the cells of a store, as a relative address.
-
-    Empty where the two have nothing in common but the machine: such an address would spell out a path.
-    """
-    cells, page = (store / "cells").resolve(), folder.resolve()
-    if cells.drive != page.drive:
-        return ""
-    shared = Path(os.path.commonpath([cells, page]))
-    if shared == Path(shared.anchor) or shared in Path.home().resolve().parents:
-        return ""
-    return quote(os.path.relpath(cells, page).replace(os.sep, "/"))
 
 
 def pair(findings: list[tuple[Finding, ...]]) -> list[Pair]:

@@ -1,4 +1,4 @@
-"""Builds the report of an experiment: `<store>/reports/<name>/index.html`, `report.md`, `figures/*.svg`.
+"""Builds the report of an experiment: `index.html`, `report.md`, `figures/*.svg`.
 
 The analyses write their sections as blocks; the frame around them (the answer, findings, cells, words) is
 here and in page.html.j2 and page.md.j2.
@@ -19,7 +19,8 @@ from compare.analysis.search.choice import choices, chosen_alone
 from compare.analysis.text import p_text
 from compare.folders import conf_folder
 from compare.report import glossary
-from compare.report.render import render
+from compare.report.render import cells_address, render
+from compare.store.archive import is_unpacked
 from compare.store.evidence import Evidence, Progress
 from compare.store.files import write_atomically
 from compare.store.record import Record
@@ -47,10 +48,13 @@ BEWARE = (
 )
 
 
-def write(evidence: Evidence, store: Path, *, progress: Progress = None) -> Path:
+def write(evidence: Evidence, store: Path, folder: Path | None = None, *, progress: Progress = None) -> Path:
     """Write the report of what has been read from the store and return the path of its page.
 
     Of a search's trials the chosen ones are analysed.
+
+    Args:
+        folder: where it is written; None: `<store>/reports/<name>/`.
     """
     everything, evidence = evidence, chosen_alone(evidence)
     results = analyse(evidence, progress=progress)
@@ -61,12 +65,13 @@ def write(evidence: Evidence, store: Path, *, progress: Progress = None) -> Path
     for name, analysis in analyses().items():
         measured = [(study.cohort, study.measured[name]) for study in results.studies]
         sections += analysis.section(measured, results.findings, look)
-    folder = store / "reports" / evidence.manifest.name
+    folder = folder or store / "reports" / evidence.manifest.name
     for figure in figures_of(sections):
         write_atomically(folder / "figures" / f"{figure.name}.svg", drawing.standalone(figure))
     # A mark of an arm leads to what was analysed of it, one of a trial to its own cells.
     marks = {"basis": (replace(everything, runs=evidence.runs), "R")}
-    return render(folder, "page", _context(results, everything) | {"sections": sections}, marks)
+    more = {"sections": sections, "records": cells_address(store, folder), "packed": is_unpacked(store)}
+    return render(folder, "page", _context(results, everything) | more, marks)
 
 
 def _context(results: Results, evidence: Evidence) -> dict[str, object]:
@@ -89,7 +94,7 @@ def _context(results: Results, evidence: Evidence) -> dict[str, object]:
         "troubles": evidence.troubles,
         "counts": _tally(trouble.kind for trouble in evidence.troubles),
         "done": len(records),
-        "unsigned": sum(not record.digest for record in records),
+        "unsigned": sum(record.unsigned for record in records),
         "environment": _environments(records),
         "commits": sorted({record.commit for record in records}),
         "spent": sum(record.flops for record in records),

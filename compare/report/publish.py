@@ -22,10 +22,13 @@ class Unpublished(Exception):
     """Something is missing. One line, with the remedy."""
 
 
-def publish(store: Path, name: str, *, project: str = "", entity: str = "", share: bool = False) -> str:
-    """Publish the report of experiment `name`, which has been built, and return its address.
+def publish(
+    store: Path, name: str, folder: Path, *, project: str = "", entity: str = "", share: bool = False
+) -> str:
+    """Publish the report of experiment `name` and return its address.
 
     Args:
+        folder: where it has been built.
         project: of the runs; empty: PROJECT.
         entity: user or team; empty: whoever is logged in.
         share: make a link that anybody can open, and return that.
@@ -37,7 +40,7 @@ def publish(store: Path, name: str, *, project: str = "", entity: str = "", shar
     _require_synced(store)
     plan = manifests.load(store, name)
     entity, project = entity or user, project or PROJECT
-    text = (store / "reports" / name / "report.md").read_text(encoding="utf-8")
+    text = (folder / "report.md").read_text(encoding="utf-8")
     studies = dict.fromkeys(cell.study for cell in plan.cells)
     try:
         grids = [(study, _panels(api, expressions, entity, project, name, study)) for study in studies]

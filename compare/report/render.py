@@ -6,8 +6,10 @@ nothing else run or load), so it can be sent as one file.
 
 import base64
 import hashlib
+import os
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -15,6 +17,7 @@ from markupsafe import Markup
 from compare.analysis.blocks import Inline, Number
 from compare.analysis.text import count_text, seconds_text
 from compare.report.basis import Basis
+from compare.store.archive import is_unpacked
 from compare.store.evidence import Evidence
 from compare.store.files import write_atomically
 
@@ -41,6 +44,23 @@ def render(
         text = text.replace("<!-- contents -->", contents, 1) if html else re.sub(r"\n{3,}", "\n\n", text)
         write_atomically(folder / name, text)
     return folder / "index.html"
+
+
+def cells_address(store: Path, folder: Path) -> str:
+    """From a page in `folder` to the cells of a store, as a relative address.
+
+    Empty where the two have nothing in common but the machine, since such an address would spell out a path,
+    and where the store is an archive, unpacked for the moment.
+    """
+    if is_unpacked(store):
+        return ""
+    cells, page = (store / "cells").resolve(), folder.resolve()
+    if cells.drive != page.drive:
+        return ""
+    shared = Path(os.path.commonpath([cells, page]))
+    if shared == Path(shared.anchor) or shared in Path.home().resolve().parents:
+        return ""
+    return quote(os.path.relpath(cells, page).replace(os.sep, "/"))
 
 
 def environment(*, html: bool) -> Environment:

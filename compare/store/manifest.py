@@ -157,14 +157,22 @@ def dump(store: Path, manifest: Manifest) -> Path:
         ManifestError: it would not load again.
     """
     path = path_of(store, manifest.name)
+    write_atomically(path, text_of(manifest))
+    return path
+
+
+def text_of(manifest: Manifest) -> str:
+    """A manifest as JSON.
+
+    Raises:
+        ManifestError: it would not load again.
+    """
     try:
         content = dataclasses.asdict(manifest)
         _check(strict.typed(Manifest, content))
-        text = json.dumps(content, allow_nan=False, indent=1)
+        return json.dumps(content, allow_nan=False, indent=1)
     except ValueError as error:
         raise ManifestError(f"experiment {manifest.name}: {error}") from error
-    write_atomically(path, text)
-    return path
 
 
 def load(store: Path, name: str) -> Manifest:

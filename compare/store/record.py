@@ -15,8 +15,9 @@ from compare.store.redaction import redact, scrub
 from compare.store.strict import Amount, AtLeastOne, Bits, Count, require
 
 VERSION = 1
-YOUNGER = {"traces", "digest", "guess_rates"}
+YOUNGER = {"traces", "digest", "original", "guess_rates"}
 """Fields that records written before them lack; their defaults stand in."""
+UNSIGNED = "unsigned"
 REMEDY = "delete it to run the cell again"
 
 
@@ -96,6 +97,14 @@ class Record:
     """SHA-256 of everything else as it is on disk, so that a number changed later is seen; `dump` puts it
     there. Empty: unsigned, by a program that knew no digests. It guards against accidents and careless
     editing, not against somebody who computes it anew."""
+    original: str = ""
+    """Digest of the record that this one was cut from for an archive, UNSIGNED if it had none; empty: it is
+    whole."""
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether a number changed in it would not be seen."""
+        return not self.digest or self.original == UNSIGNED
 
     def find(
         self,
