@@ -12,8 +12,11 @@ What is held out never comes back under other names: on 9x9 the *solved grid* is
 *clues*, both with their digits renamed in the order of first appearance. A 4x4 board has only 288
 solved grids, 12 up to renaming: a split of these would hold one or two of them, and ask whether a grid
 never seen can be produced rather than whether a puzzle never seen can be solved. So on 4x4 every
-solved grid occurs in training, and looking up the one that fits the clues is a way to solve. Mirrored
-and rotated boards count as different ones on both sides.
+solved grid occurs in training, and looking up the one that fits the clues is a way to solve. Boards that
+differ in the order of rows or columns, or by transposition, count as different ones on both sides: of 256
+boards held out on 4x4 all but one have such a twin among the 19,104 that one run of `ebt_parallel` trains
+on. Nor are they hard: filling in at once every blank that a single forces solves 95% of them, and 59, 42,
+13 and 0% at severities 1 to 4; three such rounds solve all (tests/arena/test_sudoku_ease.py).
 """
 
 from collections.abc import Sequence
