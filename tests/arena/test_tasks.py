@@ -1,12 +1,15 @@
 """Problems are pure functions, splits never share an item, verifiers agree with arithmetic."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arena.config import Addition, ConfigError, HFText, Text
+from arena.data import held_out
 from arena.tasks import build_task
-from arena.tasks.addition import END, EQUALS, OPEN, PLUS, AdditionTask
+from arena.tasks.addition import END, EQUALS, OPEN, PLUS, AdditionTask, member
 from arena.tasks.base import edit_distance
 from arena.token_classes import EXECUTE, FORMAT
 
@@ -72,6 +75,19 @@ def test_no_held_out_problem_is_ever_trained_on() -> None:
     assert not mirrored & (seen["val"] | seen["test"])
     # About one pair in twenty belongs to each held-out split.
     assert 250 < len({task.problem("val", 0, i).prompt for i in range(4000)}) < 560
+
+
+def test_both_orders_of_a_sum_are_in_one_split() -> None:
+    pairs = [(a, b) for a in range(10, 100) for b in range(10, 100)]
+    splits = {pair: member(*pair) for pair in pairs}
+    assert all(splits[a, b] == splits[b, a] for a, b in pairs)
+    assert Counter(splits.values()) == {"train": 7306, "val": 419, "test": 375}
+    task = addition(min_digits=2, max_digits=2)
+    for split in ("val", "test"):
+        drawn = {p.prompt for p in held_out(task, split, 500)}
+        assert drawn == {(*b, PLUS, *a, EQUALS) for a, b in ((p[:2], p[3:5]) for p in drawn)}
+    # Part of a cell's identity: cells of version 1 held out each order by itself.
+    assert task.fingerprint() == {"generator": "addition", "version": 2}
 
 
 def test_the_verifier_wants_the_answer_and_its_end() -> None:
