@@ -230,6 +230,20 @@ def test_the_anatomy_compares_choices_of_tokens_and_nothing_else() -> None:
     assert contrasts / math.comb(plan + execute, plan) < 0.05
 
 
+def test_forking_tokens_are_asked_about_at_two_sizes_that_differ_in_nothing_else() -> None:
+    given = ("+experiment=forking_sizes",)
+    request = Request(root=root(*given), overrides=given)
+    small, large = ([p for p in expand(request) if p.study == name] for name in ("small", "large"))
+    assert [(p.cell.arm, p.cell.task, p.cell.trainer, p.cell.seed) for p in small] == [
+        (p.cell.arm, p.cell.task, p.cell.trainer, p.cell.seed) for p in large
+    ]
+    grown = large[0].non_embedding / small[0].non_embedding
+    assert grown == pytest.approx(large[0].flops / small[0].flops, rel=0.02) == pytest.approx(4, rel=0.02)
+    assert {p.cell.arm.warm_until for p in small} == {0.3}
+    asked = {(c.study, c.baseline) for c in request.root.experiment.contrasts}
+    assert asked == {(s, b) for s in ("small", "large") for b in ("rl_clip_higher", "rl_random_tokens")}
+
+
 def ood(*overrides: str):
     given = ("+experiment=ood", *overrides)
     return expand(Request(root=root(*given), overrides=given))
