@@ -77,7 +77,8 @@ def manifest(cells: Iterable[PlannedCell], contrasts: Iterable[Contrast] = (), *
     return Manifest(contrasts=tuple(contrasts), cells=tuple(cells), **plain)
 
 
-def finished(contrasts: Iterable[Contrast], runs: Iterable[Run]) -> Evidence:
-    """An experiment all of whose cells are done."""
+def finished(contrasts: Iterable[Contrast], runs: Iterable[Run], **changes: Any) -> Evidence:
+    """An experiment all of whose cells are done; its manifest otherwise as `manifest` makes it."""
     runs = tuple(runs)
-    return Evidence(manifest=manifest((run.planned for run in runs), contrasts), runs=runs, troubles=())
+    plan = manifest((run.planned for run in runs), contrasts, **changes)
+    return Evidence(manifest=plan, runs=runs, troubles=())

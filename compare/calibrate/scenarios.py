@@ -9,8 +9,9 @@ import numpy as np
 
 from compare.analysis.analyse import analyse
 from compare.analysis.findings import Finding
-from compare.calibrate import planted, planted_shift
+from compare.calibrate import planted, planted_ceiling, planted_shift
 from compare.calibrate.planted import Truth
+from compare.calibrate.planted_ceiling import Course
 from compare.calibrate.planted_shift import Shifted
 from compare.stats.intervals import LEVEL, Estimate
 from compare.stats.power import seeds_needed
@@ -21,6 +22,8 @@ AT_LEAST = (0.93, 1.0)
 """Where seeds and problems are crossed: intervals are wide by choice (compare/stats/crossed.py)."""
 ALARMS = (0.0, 0.05)
 FOUND = (0.8, 1.0)
+GIVEN = (0.7, 1.0)
+"""A right ceiling is withheld in a fifth of the studies, by choice (compare/analysis/ceiling/measure.py)."""
 EFFECT = 0.10
 """Planted effect of the power check: a tenth less loss, or a compute multiplier of 1.1."""
 CHEAP = 20
@@ -164,6 +167,32 @@ def _power(study: Callable[..., Evidence], effect: float, draws: int) -> Outcome
     return name, FOUND, found
 
 
+def ceiling(rng: np.random.Generator, draws: int, *, course: Course, what: str) -> Iterator[Outcome]:
+    """Is a fitted ceiling right, or else its verdict withheld?"""
+    evidence = planted_ceiling.study(course, rng)
+    results = analyse(evidence, draws=draws, variants=FITTED)
+    truth = {"ceiling": planted_ceiling.LIFT, "above_ceiling": planted_ceiling.LEVEL - course.ceiling}
+    named = {f.quantity: f for f in results.findings if f.primary}
+    held = {name: named[name].low <= value <= named[name].high for name, value in truth.items()}
+    if course.relation == "law":
+        fitted = results.studies[0].measured["ceiling"].arm(planted_ceiling.UNMANAGED).ceiling
+        yield f"interval of a fitted ceiling, {what}", AT_LEAST, fitted.low <= course.ceiling <= fitted.high
+        for name, right in held.items():
+            yield f"interval of {name}, {what}", AT_LEAST, right
+    for name, right in held.items():
+        yield f"{name} wrong and not withheld, {what}", ALARMS, not right and not named[name].withheld
+    if course == Course():
+        yield "a verdict on a ceiling where the law holds", GIVEN, not named["above_ceiling"].withheld
+
+
+def foretelling(rng: np.random.Generator, draws: int) -> Iterator[Outcome]:
+    """Reward and entropy that merely trend, each on its own: is the law called the best forecast?"""
+    for relation in ("exponential", "power"):
+        findings = _findings(planted_ceiling.study(Course(relation=relation), rng), draws)
+        better = [f.verdict == "ahead" for f in findings if f.primary and f.quantity == "forecast_error"]
+        yield "the law called better than every forecast, both merely trending", ALARMS, all(better)
+
+
 def _decided(findings: Iterable[Finding]) -> bool:
     return any(f.primary and f.verdict in ("ahead", "behind") for f in findings)
 
@@ -181,5 +210,10 @@ SCENARIOS: tuple[tuple[Scenario, int], ...] = (
     (partial(shifting, seeds=3), 1),
     (partial(shifting, seeds=5), 1),
     (shifting_alike, 1),
+    (partial(ceiling, course=Course(), what="the law holds"), 1),
+    (partial(ceiling, course=Course(entropy_noise=0.1), what="10% noise in entropy"), 1),
+    (partial(ceiling, course=Course(relation="linear"), what="reward linear in entropy"), 1),
+    (partial(ceiling, course=Course(relation="saturating"), what="reward saturates in time"), 1),
+    (foretelling, 1),
 )
 """Each with how many times as many studies as were asked for."""

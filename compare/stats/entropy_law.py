@@ -1,7 +1,12 @@
 """The entropy law R = -a exp(H) + b of one run (Cui et al. 2025, arXiv 2505.22617, equation 1).
 
-The law is a straight line in x = exp(H), so it is fitted by least squares. At H = 0 (x = 1) the policy
-samples one answer only: b - a is the reward at which, by the law, reinforcement learning ends.
+The law is a straight line in x = exp(H). At H = 0 (x = 1) the policy samples one answer only: b - a is the
+reward at which, by the law, reinforcement learning ends.
+
+Least squares would flatten the line: entropy is measured on one rollout, with noise, and the noise of reward
+goes with it, since a rollout of hard problems has more entropy and less reward. Time knows neither noise, so
+it is the instrument (Durbin 1954): the slope is the trend of reward over the trend of x. What that costs, and
+what else was tried, is in docs/ceiling.md.
 
 The law is no identity. A softmax policy that follows the exact gradient on a one-state bandit fits
 it well and has "ceilings" far above the largest reward, so every number here stands beside simpler
@@ -11,10 +16,10 @@ Shapes: T rows of history, B bootstrap draws.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.polynomial import Polynomial
 
 from compare.stats.intervals import Array, Estimate, percentile_interval
 from compare.stats.rl_history import Trace, Unfit
@@ -22,47 +27,53 @@ from compare.stats.rl_history import Trace, Unfit
 ROWS_NEEDED = 5
 """A line through fewer noisy rows has hardly a degree of freedom to judge its error by."""
 
+FORMS: dict[str, Callable[[Array], Array]] = {
+    "law": np.exp,
+    "linear": lambda entropy_T: entropy_T,
+    "quadratic": np.square,
+}
+"""In what reward is taken to be a straight line: the entropy law's exp(H), and its rivals H and H^2."""
 
-def fit_line(feature_T: Array, reward_T: Array) -> Polynomial:
-    """reward = intercept + slope * feature, by least squares.
 
-    Raises:
-        Unfit: too few rows, or a feature or reward that does not vary.
-    """
-    if len(feature_T) < ROWS_NEEDED:
-        raise Unfit(f"{len(feature_T)} rows to fit on, {ROWS_NEEDED} are needed")
-    for name, values_T in (("entropy", feature_T), ("reward", reward_T)):
-        if np.ptp(values_T) <= 1e-9 * max(1.0, float(np.abs(values_T).max())):
-            raise Unfit(f"{name} is constant where the law is fitted")
-    centred_T = feature_T - feature_T.mean()
-    slope = float(centred_T @ reward_T / (centred_T @ centred_T))
-    return Polynomial([float(reward_T.mean() - slope * feature_T.mean()), slope])
+def clock(rows: int) -> Array:
+    """The instrument: the number of each row, from their mean."""
+    return np.arange(rows, dtype=np.float64) - (rows - 1) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Law:
-    """R = -a exp(H) + b."""
+    """R = -a f(H) + b, f one of FORMS."""
 
     a: float
     b: float
+    form: str = "law"
 
     @property
     def ceiling(self) -> float:
         """Reward at H = 0."""
-        return self.b - self.a
+        return float(self(np.zeros(1))[0])
 
     def __call__(self, entropy_T: Array) -> Array:
-        return self.b - self.a * np.exp(entropy_T)
+        return self.b - self.a * FORMS[self.form](entropy_T)
 
 
-def fit_law(seen: Trace) -> Law:
-    """The law through every row of a trace.
+def fit_law(seen: Trace, form: str = "law") -> Law:
+    """The line through the rows of a trace, time being the instrument.
 
     Raises:
-        Unfit: see `fit_line`.
+        Unfit: too few rows, a reward or entropy that does not vary, or an entropy without any trend.
     """
-    intercept, slope = fit_line(np.exp(seen.entropy_T), seen.reward_T).coef
-    return Law(a=-float(slope), b=float(intercept))
+    if len(seen) < ROWS_NEEDED:
+        raise Unfit(f"{len(seen)} rows to fit on, {ROWS_NEEDED} are needed")
+    for name, values_T in (("entropy", seen.entropy_T), ("reward", seen.reward_T)):
+        if np.ptp(values_T) <= 1e-9 * max(1.0, float(np.abs(values_T).max())):
+            raise Unfit(f"{name} is constant where the law is fitted")
+    feature_T, clock_T = FORMS[form](seen.entropy_T), clock(len(seen))
+    trend = float(clock_T @ feature_T)
+    if abs(trend) <= 1e-9 * float(np.abs(clock_T) @ np.abs(feature_T)):
+        raise Unfit("entropy has no trend where the law is fitted")
+    slope = float(clock_T @ seen.reward_T) / trend
+    return Law(a=-slope, b=float(seen.reward_T.mean() - slope * feature_T.mean()), form=form)
 
 
 def bootstrap_ceilings(law: Law, seen: Trace, draws: int, rng: np.random.Generator) -> Array:
@@ -71,13 +82,13 @@ def bootstrap_ceilings(law: Law, seen: Trace, draws: int, rng: np.random.Generat
     Residuals are drawn in circular blocks of about T^(1/3) rows (Politis & Romano 1992; the length's
     rate is Hall, Horowitz & Jing's, 1995), because those of neighbouring updates are alike; entropies
     stay as they were, since they trend. Residuals are inflated by sqrt(T / (T - 2)) for the two
-    fitted parameters. A least-squares ceiling is linear in the rewards, so no refit is run:
-    it is the sum of w R with w = 1/T + (1 - mean x) (x - mean x) / Sxx.
+    fitted parameters. The ceiling is linear in the rewards, so no refit is run: it is the sum of w R with
+    w = 1/T + (1 - mean x) t / (t x), t the clock. To first order, noise in x acts through the residuals.
     """
     T = len(seen)
     x_T = np.exp(seen.entropy_T)
-    centred_T = x_T - x_T.mean()
-    weights_T = 1 / T + (1 - x_T.mean()) * centred_T / (centred_T @ centred_T)
+    clock_T = clock(T)
+    weights_T = 1 / T + (1 - x_T.mean()) * clock_T / (clock_T @ x_T)
     residuals_T = (seen.reward_T - law(seen.entropy_T)) * math.sqrt(T / (T - 2))
     length = math.ceil(T ** (1 / 3))
     starts_BK = rng.integers(T, size=(draws, math.ceil(T / length)))

@@ -6,13 +6,16 @@ thinned). Rows of the warm start hold no reward and are left out.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from compare.stats.intervals import Array
 
 COLUMNS = ("step", "flops", "reward", "entropy")
+
+PROBE = "pass_at_"
+"""What columns of pass@k begin with; k follows."""
 
 
 class Unfit(ValueError):
@@ -31,6 +34,8 @@ class Trace:
     """Mean verified reward of an update's rollout, temperature 1, training problems."""
     entropy_T: Array
     """Entropy of the full next-token distribution, nats, the mean over tokens, then over responses."""
+    pass_at_k_T: Array = field(default_factory=lambda: np.empty(0))
+    """pass@k of held-out problems, the largest k, nan where it was not probed; (0,) if it never was."""
 
     def __len__(self) -> int:
         return len(self.step_T)
@@ -58,7 +63,11 @@ def rl_trace(history: Mapping[str, Sequence[float | None]]) -> Trace:
         compute_T = flops_T - (2 * flops_T[0] - flops_T[1] if len(rows) > 1 else 0.0)
     if not np.all(np.diff(compute_T, prepend=0.0) > 0):
         raise Unfit("its counted FLOPs do not rise")
-    return Trace(step_T=step_T, compute_T=compute_T, reward_T=reward_T, entropy_T=entropy_T)
+    trace = Trace(step_T=step_T, compute_T=compute_T, reward_T=reward_T, entropy_T=entropy_T)
+    probed = {int(name.removeprefix(PROBE)): name for name in history if name.startswith(PROBE)}
+    if not probed:
+        return trace
+    return replace(trace, pass_at_k_T=np.array(history[probed[max(probed)]], dtype=float)[rows])
 
 
 def rl_rows(history: Mapping[str, Sequence[float | None]]) -> tuple[list[int], Array]:

@@ -28,7 +28,7 @@ PASSED = 0.02
 class CeilingAnalysis(Analysis[CeilingStudy]):
     """Does entropy foretell where reward ends? Only where the experiment has a `fit_share`."""
 
-    title = "The ceiling that entropy sets"
+    title = "Entropy and the ceiling of reward"
     anchor = "ceiling"
     nothing = "No finished run of this study was trained by reward."
     beware = BEWARE
@@ -60,7 +60,14 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
         if isinstance(matched, str):
             return replace(draft, caveats=(*lost, matched))
         caveats = (*lost, *matched.caveats, *_limits(arms, quantity))
-        return replace(draft, estimate=_estimate(measured, matched), caveats=caveats, records=matched.cells)
+        doubts = [f"{own.arm}: {own.doubt}" for own in arms if own.doubt]
+        return replace(
+            draft,
+            estimate=_estimate(measured, matched),
+            caveats=caveats,
+            withheld="; ".join(doubts) if quantity in ("ceiling", "above_ceiling") else "",
+            records=matched.cells,
+        )
 
     def explore(self, cohort: Cohort, measured: CeilingStudy) -> list[Contrast]:
         asked: list[tuple[str, str, str]] = []
@@ -69,7 +76,8 @@ class CeilingAnalysis(Analysis[CeilingStudy]):
             if arm.arm != UNMANAGED and measured.arm(UNMANAGED) is not None:
                 asked += [(arm.arm, UNMANAGED, q) for q in ("entropy_held", "ceiling", "final_reward")]
             asked += [(level.arm, arm.arm, "above_ceiling") for level in measured.levels]
-            asked += [(arm.arm, method, "forecast_error") for method in FORECASTS]
+            known = [method for method in FORECASTS if arm.error(method) is not None]
+            asked += [(arm.arm, method, "forecast_error") for method in known]
         return [cohort.contrast(*names) for names in asked]
 
     def shown(self, studies: Studies[CeilingStudy]) -> Studies[CeilingStudy]:
@@ -119,8 +127,7 @@ def _limits(arms: list[ArmCeiling], quantity: str) -> Iterator[str]:
                 if fit.ceiling is not None and fit.end_reward > fit.ceiling.value + PASSED:
                     ended = f"its reward ended at {fit.end_reward:.2f}, above its own fitted ceiling"
                     yield f"{arm.arm}, seed {fit.run.planned.seed}: {ended}, {fit.ceiling.value:.2f}"
-        reward = arm.fits[0].run.record.config.get("arm", {}).get("reward") if arm.fits else None
-        if quantity != "forecast_error" and reward == "coin":
+        if quantity != "forecast_error" and arm.fits and not arm.fits[0].verified:
             yield f"{arm.arm}: its reward is a coin, which says nothing of answers"
 
 

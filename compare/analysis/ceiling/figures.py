@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from compare.analysis.base import LookOf
-from compare.analysis.ceiling.forecast import LABELS
+from compare.analysis.ceiling.forecast import LABELS, METHODS
 from compare.analysis.ceiling.measure import ArmCeiling, CeilingStudy, RunFit
 from compare.analysis.drawing import NEUTRAL, POINTS, Figure, draw_courses, draw_figure, draw_row, name_rows
 from compare.analysis.text import count_text
@@ -114,8 +114,8 @@ def _height(study: CeilingStudy, arm: ArmCeiling) -> tuple[float, float]:
 
 def error_figure(name: str, share: float, arms: list[ArmCeiling], look: LookOf) -> Figure:
     """Mean absolute error of each forecast: seeds small, means large with their intervals."""
-    means = {arm.arm: {m: e for m in LABELS if (e := arm.error(m)) is not None} for arm in arms}
-    methods = [m for m in LABELS if any(m in own for own in means.values())]
+    means = {arm.arm: {m: e for m in METHODS if (e := arm.error(m)) is not None} for arm in arms}
+    methods = [m for m in METHODS if any(m in own for own in means.values())]
 
     def draw(ax: Axes) -> None:
         right = 1e-3
@@ -137,8 +137,8 @@ def error_figure(name: str, share: float, arms: list[ArmCeiling], look: LookOf) 
         f"{name}-ceiling-errors",
         f"{name}: how far each forecast was off",
         f"Fitted on the first {share:.0%} of updates, judged on ten stretches of the rest. Small "
-        "points: seeds. Large: means, with 95% Student's t intervals, cut at the frame. The first three are "
-        "told the later entropies, the last two are not.",
+        "points: seeds. Large: means, with 95% Student's t intervals, cut at the frame. No forecast is told "
+        "the later entropies.",
         draw,
         "; ".join(
             f"{arm}: " + ", ".join(f"{m} {e.value:.3g}" for m, e in own.items()) for arm, own in means.items()

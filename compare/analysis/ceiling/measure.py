@@ -1,4 +1,4 @@
-"""The ceiling that entropy sets: what every run shows of it, and what the runs of an arm show together.
+"""Entropy and the end of reward: what every run shows of it, and what the runs of an arm show together.
 
 The share of reinforcement learning that the fits may see is the experiment's (`fit_share`), named before it
 runs. Runs are fitted one by one. Over seeds everything is a mean with Student's t interval, which needs no
@@ -14,19 +14,31 @@ from typing import TypeVar
 
 import numpy as np
 
-from compare.analysis.ceiling.forecast import METHODS, cut, errors
+from compare.analysis.ceiling.forecast import (
+    FROZEN,
+    LEAST_ENTROPY,
+    METHODS,
+    STRETCHES,
+    TOLD,
+    cut,
+    errors,
+)
 from compare.analysis.cohort import Cohort
 from compare.analysis.paired import level, mean, share
-from compare.stats.entropy_law import Law, ceiling_of_one_run, fit_law
-from compare.stats.intervals import Array, Estimate
-from compare.stats.rl_history import Trace, Unfit, last_tenth, rl_trace
+from compare.stats.entropy_law import FORMS, Law, ceiling_of_one_run, fit_law
+from compare.stats.intervals import LEVEL, Array, Estimate
+from compare.stats.rl_history import Trace, Unfit, last_tenth, rl_trace, stretches
 from compare.store.evidence import Run
 
 START = 0.02
 """Share of the updates whose mean entropy is that of the start; a collapse may be over soon after."""
 
-LEAST_ENTROPY = 1e-3
-"""Nats. Entropies below are taken as this: by how many decades they fall further is of no interest."""
+MISSED = 0.2
+"""p-value below which a line is taken to miss the rewards at the end. Far from 5%, since the fault is to let
+a wrong ceiling pass, not to withhold a right one; docs/ceiling.md has what each costs."""
+
+NEGLIGIBLE = 1e-9
+"""Of rewards: rounding."""
 
 SENSITIVITY = (0.15, 0.36, 0.5, 1.0)
 """Shares of reinforcement learning at which the ceiling is also fitted; the law's paper took 36 of 236
@@ -43,13 +55,25 @@ class RunFit:
     trace: Trace
     seen: int
     """Rows the fits were allowed to see; 0 if there are too few."""
-    law: Law | None
-    """None, with a reason, where it cannot be fitted."""
+    laws: dict[str, Law]
+    """By form, without those that cannot be fitted."""
+    whole: Law | None
+    """The law through every row, for other recipes to be judged by."""
     ceiling: Estimate | None
     """With the block bootstrap's interval within this run."""
     errors: dict[str, Array]
     """On stretches of what came after, by method of compare/analysis/ceiling/forecast.py, without those that
     could not be fitted."""
+
+    @property
+    def law(self) -> Law | None:
+        """None, with a reason, where it cannot be fitted."""
+        return self.laws.get("law")
+
+    @cached_property
+    def earlier(self) -> dict[float, dict[str, Array]]:
+        """Errors of forecasts that were frozen at each of FROZEN."""
+        return {part: _errors(self.trace, part, []) for part in FROZEN}
 
     @property
     def start_entropy(self) -> float:
@@ -65,6 +89,29 @@ class RunFit:
     def end_reward(self) -> float:
         """Mean over the last tenth of the updates."""
         return last_tenth(self.trace.reward_T)
+
+    def missed(self, form: str) -> float | None:
+        """Reward over the last tenth of the updates, less what a line makes of the entropies there."""
+        if form not in self.laws:
+            return None
+        return last_tenth(self.trace.reward_T - self.laws[form](self.trace.entropy_T))
+
+    def told_by(self, other: "RunFit") -> float | None:
+        """Mean error of these rewards by the law of another run, told these entropies."""
+        if other.whole is None:
+            return None
+        residual_T = self.trace.reward_T - other.whole(self.trace.entropy_T)
+        return float(np.abs(stretches(residual_T, STRETCHES)).mean())
+
+    @property
+    def spread(self) -> float:
+        """The same by these rewards' own mean: what a relation has to beat."""
+        return float(np.abs(stretches(self.trace.reward_T, STRETCHES) - self.trace.reward_T.mean()).mean())
+
+    @property
+    def verified(self) -> bool:
+        """Whether its rewards are of answers: a coin's are not."""
+        return self.run.record.config.get("arm", {}).get("reward") != "coin"
 
     def compared(self, quantity: str, baseline: str) -> float | None:
         """What a quantity compares of a run; of `forecast_error`, the law's error less the baseline's."""
@@ -106,6 +153,30 @@ class ArmCeiling:
         alone = self.fits[0].ceiling if len(self.fits) == 1 else None
         return alone or self.mean(lambda fit: fit.law.ceiling if fit.law else None)
 
+    @cached_property
+    def doubt(self) -> str:
+        """Why its ceiling decides nothing, whatever its interval; empty where it may decide.
+
+        Held against every line is the end of the run, with its entropies told. A law that misses it has no
+        ceiling to speak of, nor has one that no data tell from a rival of another ceiling.
+        """
+        if self.ceiling is None:
+            return ""
+        missed, form = self.mean(lambda fit: fit.missed("law")), "its line of the first part"
+        if missed is not None and _is_missed(missed, MISSED):
+            return f"{form}, told the entropies, misses the rewards at the end by {missed.value:+.3f}"
+        passed = self.mean(lambda fit: fit.end_reward - fit.law.ceiling if fit.law else None)
+        if passed is not None and passed.low > NEGLIGIBLE:
+            return f"its rewards end above its fitted ceiling by {passed.value:.3f}"
+        for rival, line in (("linear", "H"), ("quadratic", "H²")):
+            other = self.mean(lambda fit, f=rival: fit.laws[f].ceiling if f in fit.laws else None)
+            misses = self.mean(lambda fit, f=rival: fit.missed(f))
+            if other is None or misses is None or _is_missed(misses, 1 - LEVEL):
+                continue
+            if not self.ceiling.low - NEGLIGIBLE <= other.value <= self.ceiling.high + NEGLIGIBLE:
+                return f"a line in {line} is not ruled out, and its ceiling is {other.value:.2f}"
+        return ""
+
     def ceiling_at(self, part: float) -> Estimate | None:
         """Fitted on another share of every run that allows it."""
         seen = (fit.trace.split(round(len(fit.trace) * part))[0] for fit in self.fits)
@@ -116,9 +187,14 @@ class ArmCeiling:
     def end_reward(self) -> Estimate | None:
         return share([fit.end_reward for fit in self.fits])
 
-    def error(self, method: str, look: Callable[[Array], float] = np.mean) -> Estimate | None:
-        """Of a forecast, by default the mean over what came after."""
-        return self.mean(lambda fit: float(look(fit.errors[method])) if method in fit.errors else None)
+    def error(self, method: str, share: float | None = None) -> Estimate | None:
+        """Mean error of a forecast; frozen at the experiment's share, or at one of FROZEN."""
+
+        def look(fit: RunFit) -> float | None:
+            known = fit.errors if share is None else fit.earlier[share]
+            return float(known[method].mean()) if method in known else None
+
+        return self.mean(look)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +221,16 @@ class CeilingStudy:
     def arm(self, name: str) -> ArmCeiling | None:
         """The arm trained by reward of that name, if it has a finished run."""
         return next((arm for arm in self.arms if arm.arm == name), None)
+
+    def elsewhere(self, arm: ArmCeiling, look: Callable[[RunFit, RunFit], float | None]) -> Estimate | None:
+        """Mean over seeds, then over the other arms, of a number of a run of this arm and one of another."""
+        seeds = []
+        for fit in arm.fits:
+            others = (own for other in self.arms if other is not arm for own in other.fits if own.verified)
+            paired = [own for own in others if own.run.planned.seed == fit.run.planned.seed]
+            if known := [value for own in paired if (value := look(fit, own)) is not None]:
+                seeds.append(float(np.mean(known)))
+        return mean(seeds)
 
     @cached_property
     def fits(self) -> dict[str, RunFit]:
@@ -188,13 +274,31 @@ def _fit(run: Run, fit_share: float, draws: int, why: list[str]) -> RunFit | Non
     if trace is None:
         return None
     rows = _attempt(lambda: cut(len(trace), fit_share), why) or 0
-    seen, after = trace.split(rows)
-    law = _attempt(lambda: fit_law(seen), why) if rows else None
+    seen, _ = trace.split(rows)
+    fitted = {form: _attempt(lambda f=form: fit_law(seen, f), why) for form in FORMS if rows}
+    laws = {form: law for form, law in fitted.items() if law is not None}
     rng = np.random.default_rng(zlib.crc32(run.planned.cell.encode()))
-    ceiling = ceiling_of_one_run(law, seen, draws, rng) if law else None
-    scored = {m: _attempt(lambda m=m: errors(m, seen, after), why) for m in METHODS if rows}
-    known = {method: e for method, e in scored.items() if e is not None}
-    return RunFit(run=run, trace=trace, seen=rows, law=law, ceiling=ceiling, errors=known)
+    ceiling = ceiling_of_one_run(laws["law"], seen, draws, rng) if "law" in laws else None
+    return RunFit(
+        run=run,
+        trace=trace,
+        seen=rows,
+        laws=laws,
+        whole=_attempt(lambda: fit_law(trace), []),
+        ceiling=ceiling,
+        errors=_errors(trace, fit_share, why),
+    )
+
+
+def _errors(trace: Trace, part: float, why: list[str]) -> dict[str, Array]:
+    """Of every forecast, and of what is told the entropy, frozen at a share of the updates."""
+    rows = _attempt(lambda: cut(len(trace), part), [])
+    if rows is None:
+        return {}
+    seen, after = trace.split(rows)
+    asked = [m for m in (*METHODS, *TOLD) if m != "pass_at_k" or len(trace.pass_at_k_T)]
+    scored = {m: _attempt(lambda m=m: errors(m, seen, after), why) for m in asked}
+    return {method: e for method, e in scored.items() if e is not None}
 
 
 def _attempt(make: Callable[[], T], why: list[str]) -> T | None:
@@ -204,3 +308,7 @@ def _attempt(make: Callable[[], T], why: list[str]) -> T | None:
     except Unfit as error:
         why.append(str(error))
         return None
+
+
+def _is_missed(miss: Estimate, level: float) -> bool:
+    return abs(miss.value) > NEGLIGIBLE and miss.p < level

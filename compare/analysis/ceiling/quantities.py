@@ -5,7 +5,7 @@ from functools import partial
 from compare.analysis.quantity import Quantity
 from compare.store.manifest import WARM_START
 
-FORECASTS = ("linear", "quadratic", "carry_last", "sigmoid")
+FORECASTS = ("linear", "quadratic", "carry_last", "exponential", "power_law", "sigmoid", "pass_at_k")
 """What the entropy law's forecast is held against."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from compare.analysis.blocks import Badge, Block, Callout, Fold, Inline, Listing, Mark, Table, table
-from compare.analysis.ceiling.forecast import LABELS
+from compare.analysis.ceiling.forecast import FROZEN, LABELS
 from compare.analysis.ceiling.measure import SENSITIVITY, CeilingStudy
 from compare.analysis.ceiling.quantities import FORECASTS, QUANTITIES
 from compare.analysis.findings import Finding, grounds, word, words
@@ -30,11 +30,15 @@ BEWARE = (
     "entropy of the same rollout; levels are exact answers on held-out problems, each arm answering in its "
     "default way. At no entropy sampling and greedy answering are the same, so a ceiling compares with a "
     "level as far as training problems are no easier than held-out ones.",
-    "Entropy is measured, not set, and its noise flattens the fitted line.",
-    "Rows are fitted by least squares, run by run; intervals over runs are Student's t over seeds, which "
+    "Entropy is measured, not set: that it goes with reward does not say that it causes it. Its noise, and "
+    "that of reward in the same rollout, would bend a line of least squares; the slope is the trend of "
+    "reward over that of exp(H), and time knows no such noise.",
+    "Lines are fitted run by run; intervals over runs are Student's t over seeds, which "
     "holds whatever the dependence of neighbouring updates. Those of levels hold for other problems too.",
-    "The law, linear and quadratic forecasts are told the entropies of what came after; carry-last and the "
-    "sigmoid in the compute of reinforcement learning are not.",
+    "A ceiling has no verdict where its line, told the entropies, misses the rewards at the end, where "
+    "rewards end above it, and where a line in H or H² is not ruled out by the end and has another ceiling.",
+    "Every forecast knows the first part of a run and the compute of the rest. Those in entropy foretell the "
+    "entropy as well, by an exponential decay. What is told the entropies of the rest is no forecast.",
 )
 
 
@@ -54,6 +58,8 @@ def answers(study: CeilingStudy, findings: Sequence[Finding]) -> list[Callout]:
     foretold = sentences(
         (f"Against {f.baseline.replace('_', ' ')}", f.arm, word(f, FORECAST)) for f in better
     )
+    doubted = [(arm.arm, "no verdict on its ceiling") for arm in study.arms if arm.doubt]
+    ceiling += f" {sentence(grouped(doubted))}" if doubted else ""
     passed = sentences((f"{f.arm}, against the ceiling of each", f.baseline, word(f, ABOVE)) for f in above)
     unmanaged = "There is nothing to compare: no managed arm and its baseline have finished runs."
     told = (
@@ -117,6 +123,7 @@ def tables(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list[
     return [
         *_ceilings(name, study),
         *_errors(name, study, findings),
+        *_recipes(name, study),
         Fold(
             summary="How much the ceiling depends on what the fit saw, and each run by itself",
             blocks=(*sensitivity, *_runs(name, study)),
@@ -134,6 +141,7 @@ def _ceilings(name: str, study: CeilingStudy) -> list[Table]:
             "b": interval_text(arm.mean(lambda fit: fit.law.b if fit.law else None)),
             "ceiling, b − a": interval_text(arm.ceiling),
             "possible?": possibility(arm.ceiling),
+            "why it has no verdict": arm.doubt or "–",
             "entropy at the start": interval_text(arm.mean(lambda fit: fit.start_entropy)),
             "at the end": interval_text(arm.mean(lambda fit: fit.end_entropy)),
             "reward at the end": interval_text(arm.end_reward),
@@ -154,7 +162,7 @@ def _ceilings(name: str, study: CeilingStudy) -> list[Table]:
         "entropies in nats per token. Without reinforcement learning the last column holds exact answers, "
         "in distribution."
     )
-    return table(f"Ceilings of {name}", rows, caption, wrap=("possible?",))
+    return table(f"Ceilings of {name}", rows, caption, wrap=("possible?", "why it has no verdict"))
 
 
 def _errors(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list[Table]:
@@ -164,8 +172,8 @@ def _errors(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list
         {
             "arm": Mark(arm.arm, arm.cells),
             "forecast": label,
-            "mean error": interval_text(mean),
-            "error at the end": interval_text(arm.error(method, lambda e: e[-1])),
+            **{f"frozen at {part:.0%}": interval_text(arm.error(method, part)) for part in FROZEN},
+            f"frozen at {study.share:.0%}": interval_text(mean),
             "the law's mean error less this": f"{f.value_text} {f.interval_text}" if f else "–",
             "verdict": Badge(f) if f else "–",
         }
@@ -175,10 +183,32 @@ def _errors(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list
         for f in [against.get((arm.arm, method))]
     ]
     caption = (
-        "Absolute errors of the reward forecast, means over seeds: over what came after the fit, and at its "
-        "end. Differences are paired by seed; below 0 the law is better."
+        "Mean absolute errors of the reward forecast on the rest of the run, means over seeds, by the share "
+        f"of the updates at which it was frozen. Differences are at {study.share:.0%}, paired by seed; below "
+        "0 the law is better. What is told the entropy shows how well a relation holds, and has no verdict."
     )
     return table(f"Forecast errors of {name}", rows, caption)
+
+
+def _recipes(name: str, study: CeilingStudy) -> list[Table]:
+    """Each arm's law, judged on recipes that it was not fitted on."""
+    rows = [
+        {
+            "fitted on": Mark(arm.arm, arm.cells),
+            "error there": interval_text(arm.mean(lambda fit: fit.told_by(fit))),
+            "error on the other arms": interval_text(transferred),
+            "their own mean reward": interval_text(study.elsewhere(arm, lambda fit, other: other.spread)),
+        }
+        for arm in study.arms
+        if arm.fits and arm.fits[0].verified
+        if (transferred := study.elsewhere(arm, lambda fit, other: other.told_by(fit))) is not None
+    ]
+    caption = (
+        "Mean absolute errors of rewards, told the entropies, in ten stretches of a run, means over seeds: "
+        "of the law fitted on all of an arm's run, there and on the runs of the same seed of every other arm "
+        "with verified rewards. Last: of taking each of those at its own mean, which knows no entropy."
+    )
+    return table(f"One law for other recipes, {name}", rows, caption)
 
 
 def _runs(name: str, study: CeilingStudy) -> list[Table]:

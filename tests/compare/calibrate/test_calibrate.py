@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from compare.calibrate import __main__ as calibrate
-from compare.calibrate import planted, scenarios
+from compare.calibrate import planted, planted_ceiling, scenarios
+from compare.calibrate.planted_ceiling import Course
+from compare.stats.rl_history import rl_trace
 
 
 def test_a_bar_is_held_missed_or_not_told_apart() -> None:
@@ -52,6 +54,34 @@ def test_planted_truths_by_hand() -> None:
     assert base.compute(base.loss(3e11)) == pytest.approx(3e11)
     assert planted.log_multiplier(base.with_multiplier(1.1), base) == pytest.approx(math.log(1.1))
     assert base.exact(base.middle) == pytest.approx(0.4)
+
+
+def test_a_planted_ceiling_by_hand() -> None:
+    for relation in ("law", "linear"):
+        entropy, reward = Course(relation=relation, end=0.0).both()
+        assert (entropy[0], entropy[-1]) == pytest.approx((1.2, 0.0))
+        assert (reward[0], reward[-1]) == pytest.approx((0.15, 0.7))
+    _, saturating = Course(relation="saturating").both()
+    assert saturating[-1] == pytest.approx(0.7, abs=1e-3)
+    # Through the records of a study: rewards in pairs, and noise that goes against that of entropy.
+    evidence = planted_ceiling.study(Course(entropy_noise=0.1), np.random.default_rng(0), seeds=2)
+    traces = [rl_trace(run.record.history) for run in evidence.runs if run.record.history]
+    assert len(traces) == 4
+    lift = np.mean([traces[1].reward_T - traces[0].reward_T, traces[3].reward_T - traces[2].reward_T])
+    assert lift == pytest.approx(planted_ceiling.LIFT, abs=0.005)
+    entropy, reward = Course().both()
+    shock, noise = traces[0].entropy_T / entropy - 1, traces[0].reward_T - reward
+    assert float(shock.std()) == pytest.approx(0.1, rel=0.1)
+    assert np.corrcoef(shock, noise)[0, 1] == pytest.approx(-planted_ceiling.TOGETHER, abs=0.1)
+
+
+@pytest.mark.parametrize("relation", ["linear", "saturating"])
+def test_a_ceiling_of_the_wrong_law_is_withheld(relation: str) -> None:
+    outcomes = scenarios.ceiling(np.random.default_rng(0), 100, course=Course(relation=relation), what="x")
+    assert [(name, hit) for name, _, hit in outcomes] == [
+        ("ceiling wrong and not withheld, x", False),
+        ("above_ceiling wrong and not withheld, x", False),
+    ]
 
 
 @pytest.mark.slow

@@ -18,6 +18,9 @@ BUDGET, SHARE, ROWS, WARM = 5e11, 0.36, 200, 40
 A, B = 0.45, 1.15
 """The planted law: its ceiling is 0.7, and it starts at 1.15 - 0.45 exp(0.6) = 0.33."""
 
+PASS_AT: dict[str, float] = {"pass_at_2": 0.4, "pass_at_16": 0.65, "pass_at_4": 0.5}
+"""Probed at the first update by reward, at several k in no order."""
+
 LEVELS = {"ebt_s1": 0.9, "transformer": 0.71}
 """Exact answers of the arms without reinforcement learning."""
 
@@ -70,6 +73,7 @@ def history(entropy_T: Array, reward_T: Array, budget: float = BUDGET) -> dict[s
         "loss": [1.0] * WARM + [None] * rows,
         "reward": blank + reward_T.tolist(),
         "entropy": blank + entropy_T.tolist(),
+        **{name: [*blank, value, *blank, *[None] * rows][: WARM + rows] for name, value in PASS_AT.items()},
     }
 
 

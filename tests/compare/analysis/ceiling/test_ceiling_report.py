@@ -15,6 +15,7 @@ from compare.analysis.ceiling.quantities import FORECASTS, QUANTITIES
 from compare.analysis.ceiling.section import possibility
 from compare.analysis.findings import Finding
 from compare.analysis.quantity import check_contrasts
+from compare.analysis.text import interval_text
 from compare.calibrate import builders
 from compare.report import build
 from compare.stats.intervals import Estimate
@@ -65,7 +66,8 @@ def test_the_answers_are_words_first(part: list[Block]) -> None:
     assert held.answer == "Against rl_grpo: keeps more (rl_kl_cov)."
     assert moved.question == "Did managing entropy move the ceiling?"
     assert "Ceilings: possible" in possible.answer
-    assert "Against carry last: better (rl_grpo, rl_kl_cov)." in possible.answer
+    assert "No verdict on its ceiling (rl_kl_cov)." in possible.answer
+    assert "Against carry last: better (rl_grpo); undecided (rl_kl_cov)." in possible.answer
     assert "ebt_s1, against the ceiling of each: above it (rl_grpo)" in passed.answer
     assert "transformer, against the ceiling of each: level with it (rl_grpo)" in passed.answer
     for answer in answers:
@@ -82,8 +84,12 @@ def test_page_and_markdown_hold_the_section(page: str, plain: str, results: Resu
         for e in (a, arm.ceiling, arm.end_reward, *map(arm.error, ("law", *FORECASTS))):
             assert e is not None
             for form in (text, plain):
-                assert f"{e.value:.3f} [{e.low:.3f}, {e.high:.3f}]".replace("-", "\u2212") in form
+                assert interval_text(e) in form
     assert "first 36% of its reinforcement learning" in text
+    assert "a line in H is not ruled out, and its ceiling is" in text
+    assert "no forecast: b - a exp(H), told the entropy" in text
+    for share in ("5%", "15%", "36%"):
+        assert f"frozen at {share}" in text
     assert "first 15%" in text
     assert "72 of 200" in text
 
