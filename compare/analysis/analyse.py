@@ -88,4 +88,5 @@ def _draft(study: Study, contrast: Contrast, evidence: Evidence, *, primary: boo
     draft = analyses()[name].compare(study.cohort, study.measured[name], contrast)
     general = caveats.of_named(contrast, study.cohort.runs, evidence) if primary else ()
     general += caveats.unequal_tuning(contrast, evidence)
+    general += tuple(caveats.of_records(draft.records, study.cohort.runs))
     return replace(draft, primary=primary, margin=contrast.margin, caveats=draft.caveats + general)

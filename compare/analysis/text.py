@@ -9,6 +9,10 @@ if TYPE_CHECKING:  # a running cell words its news without importing scipy
     from compare.stats.intervals import Interval
 
 
+LONG = 1e6
+"""From here on a number is printed with an exponent: none takes more than a dozen characters."""
+
+
 def count_text(value: float) -> str:
     """A FLOP count in three digits, 1.25e+12 as 1.25e12."""
     return re.sub(r"e\+?(-?)0*(\d+)", r"e\1\2", f"{value:.3g}")
@@ -32,7 +36,9 @@ def big_interval_text(interval: "Interval | None") -> str:
 
 
 def fixed(value: float, digits: int, *, sign: bool = False) -> str:
-    """Fixed-point text with a true minus sign, and none before a zero."""
+    """Fixed-point text with a true minus sign, and none before a zero; if too long, an exponent."""
+    if abs(value) >= LONG and math.isfinite(value):
+        return f"{value:{'+' if sign else ''}.2e}".replace("-", "\u2212")
     return f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}".replace("-", "\u2212")
 
 
@@ -51,7 +57,7 @@ def seconds_text(value: float) -> str:
     """A duration in the unit a reader thinks in."""
     if value < 90:
         return f"{value:.0f} s"
-    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
+    return f"{value / 60:.0f} min" if value < 5400 else f"{fixed(value / 3600, 1)} h"
 
 
 def grouped(pairs: list[tuple[str, str]]) -> str:

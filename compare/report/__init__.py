@@ -33,6 +33,6 @@ def build(
 
     evidence = collect(store, load(store, name), progress)
     for trouble in evidence.troubles:
-        if trouble.kind == "unreadable":
+        if trouble.kind in ("unreadable", "left out"):
             unusable(f"{name}: cell {trouble.planned.cell} does not count: {trouble.reason}")
     return write(evidence, store, folder, progress=progress)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from compare.store.strict import Amount, AtLeastOne, Bits, Count, require
 
+LARGEST = 1e30
+"""Beyond this, up or down, no number of a history or a trace was measured."""
 SOLVED = {True: "solved", False: "failed"}
 
 
@@ -67,6 +69,8 @@ def check_descent(descent: Descent) -> None:
     for name in ("energy", "entropy", "tokens"):
         entries = len(getattr(descent, name))
         require(entries == n, f"{where}: {entries} entries of {name} for {n} problems")
+    largest = max(map(abs, (*descent.energy, *descent.entropy)))
+    require(largest <= LARGEST, f"{where}: energy or entropy {largest:.4g}")
     lengths = {len(part.energy) for part in (*descent.courses, *descent.examples)}
     steps = max(lengths, default=0)
     same = len(lengths) == 1 and steps > 0

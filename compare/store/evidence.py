@@ -1,17 +1,25 @@
 """What a store holds of an experiment: the records it planned, and what became of the others.
 
-Nothing here can fail on one bad cell: a record that is missing, unreadable, failed, or another cell's
-is counted with its reason, and the rest is evidence.
+Nothing here can fail on one bad cell: a record that is missing, unreadable, failed, another cell's, on other
+data than its study or a copy of another seed's is counted with its reason, and the rest is evidence.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from compare.store import record as records
 from compare.store.manifest import Manifest, PlannedCell
 from compare.store.record import Evaluation, Record
 from compare.store.redaction import without_paths
+
+OF_ARM = "pretrained"
+"""With which keys begin that tell what an arm starts from, beside the data of its task."""
+FEW = 64
+"""Problems on which two seeds may give the same answers by chance."""
 
 Progress = Callable[[str], None] | None
 """Is called with a line on what is being done, if somebody wants to know."""
@@ -41,7 +49,7 @@ class Trouble:
 
     planned: PlannedCell
     kind: str
-    """`failed`, `missing` or `unreadable`."""
+    """`failed`, `missing`, `unreadable`, or `left out`: it cannot stand beside the rest of its study."""
     reason: str
     """One line."""
     traceback: str = ""
@@ -75,7 +83,10 @@ def collect(store: Path, manifest: Manifest, progress: Progress = None) -> Evide
             progress(f"reading record {number} of {len(manifest.cells)}")
         results.append(_read(store, planned))
     runs = tuple(result for result in results if isinstance(result, Run))
-    troubles = tuple(result for result in results if isinstance(result, Trouble))
+    reasons = _on_other_data(runs) | _copies(runs)
+    out = {i: Trouble(planned=runs[i].planned, kind="left out", reason=text) for i, text in reasons.items()}
+    runs = tuple(run for i, run in enumerate(runs) if i not in out)
+    troubles = (*(result for result in results if isinstance(result, Trouble)), *out.values())
     return Evidence(manifest=manifest, runs=runs, troubles=troubles)
 
 
@@ -97,3 +108,45 @@ def _read(store: Path, planned: PlannedCell) -> Run | Trouble:
         reason, trace = map(without_paths, (record.reason or "no reason given", record.traceback))
         return Trouble(planned=planned, kind="failed", reason=reason, traceback=trace, record=record)
     return Run(planned=planned, record=record)
+
+
+def _on_other_data(runs: Sequence[Run]) -> dict[int, str]:
+    """Number of each run whose data are not those of most runs of its study, the first in a tie, and why."""
+    described = [_words(run.record.data) for run in runs]
+    reasons = dict[int, str]()
+    for study in dict.fromkeys(run.planned.study for run in runs):
+        here = [i for i, run in enumerate(runs) if run.planned.study == study]
+        ((most, count),) = Counter(described[i] for i in here).most_common(1)
+        for i in here:
+            if described[i] != most:
+                others = f"{count} of the study's {len(here)} runs have {most}"
+                reasons[i] = f"its data are {described[i]}, while {others}"
+    return reasons
+
+
+def _words(data: dict[str, Any]) -> str:
+    """Fingerprint of a task's data in a few words; what one arm alone starts from may differ."""
+    return ", ".join(f"{k} {v}" for k, v in sorted(data.items()) if not k.startswith(OF_ARM)) or "not told"
+
+
+def _copies(runs: Sequence[Run]) -> dict[int, str]:
+    """Number of each run that is an earlier one under another seed, and why it cannot count as two."""
+    first, reasons = dict[tuple[object, ...], Run](), dict[int, str]()
+    for i, run in enumerate(runs):
+        place = run.planned.study, run.planned.arm, run.planned.size, run.rung, run.planned.trial
+        for what, content in _traces_of_chance(run.record):
+            other = first.setdefault((*place, what, content), run)
+            if other is not run:
+                told = f"seed {other.planned.seed} (cell {other.planned.cell})"
+                reasons[i] = f"its {what} are those of {told}: one run cannot count as two seeds"
+    return reasons
+
+
+def _traces_of_chance(record: Record) -> Iterator[tuple[str, str]]:
+    """What is never equal under two seeds: courses of training, losses, answers that are not all alike."""
+    courses = {n: c for n, c in record.history.items() if n not in ("step", "flops") and len(set(c)) > 2}
+    if courses:
+        yield "histories", json.dumps(courses, sort_keys=True)
+    told = [e for e in record.evaluations if e.metric == "loss" or len(set(e.outcomes)) > 1]
+    if any(e.metric == "loss" or e.n >= FEW for e in told):
+        yield "evaluations", repr([replace(e, flops=0.0) for e in told])

@@ -10,14 +10,16 @@ from typing import Any, Literal
 import msgspec
 
 from compare.store import strict
-from compare.store.descent import Descent, check_descent
+from compare.store.descent import LARGEST, Descent, check_descent
 from compare.store.redaction import redact, scrub
 from compare.store.strict import Amount, AtLeastOne, Bits, Count, require
 
 VERSION = 1
-YOUNGER = {"traces", "digest", "original", "guess_rates"}
+YOUNGER = {"traces", "digest", "original", "written", "guess_rates"}
 """Fields that records written before them lack; their defaults stand in."""
 UNSIGNED = "unsigned"
+LARGEST_LOSS = 1e6
+"""Nats. Metrics other than the loss are shares."""
 REMEDY = "delete it to run the cell again"
 
 
@@ -97,6 +99,8 @@ class Record:
     """SHA-256 of everything else as it is on disk, so that a number changed later is seen; `dump` puts it
     there. Empty: unsigned, by a program that knew no digests. It guards against accidents and careless
     editing, not against somebody who computes it anew."""
+    written: Amount = field(default=0.0, compare=False)
+    """When, in seconds since 1970 by the clock of its machine; 0: it is older than this field."""
     original: str = ""
     """Digest of the record that this one was cut from for an archive, UNSIGNED if it had none; empty: it is
     whole."""
@@ -221,7 +225,18 @@ def _check(record: Record, raw: dict[str, Any]) -> None:
     within = record.flops <= record.budget * (1 + 1e-9)
     require(within, f"flops {record.flops:g} exceed the budget {record.budget:g}")
     require(len(set(map(len, record.history.values()))) <= 1, "history columns differ in length")
+    require(0 < record.budget <= LARGEST, f"budget {record.budget:g} is none")
+    for name, column in record.history.items():
+        low, high = (0.0, 1.0) if name == "reward" else (-LARGEST, LARGEST)
+        low = 0.0 if name in ("entropy", "flops", "step") else low
+        odd = next((x for x in column if x is not None and not low - 1e-6 <= x <= high + 1e-6), None)
+        require(odd is None, f"history {name}: {odd} lies outside {low:g} to {high:g}")
+    require(max(record.seconds.values(), default=0.0) <= LARGEST, "seconds: more than any clock shows")
     for e in record.evaluations:
+        high = LARGEST_LOSS if e.metric == "loss" else 1.0
+        where = f"evaluation {e.metric} ({e.stage}, {e.effort}, {e.axis} {e.severity})"
+        for name, value in (("value", e.value), ("sd", e.sd)):
+            require(0 <= value <= high + 1e-9, f"{where}: {name} {value:.4g} lies outside 0 to {high:g}")
         if e.metric == "exact":
             require(len(e.outcomes) == e.n, "evaluation exact: outcomes do not match n")
             close = abs(e.value - e.outcomes.count("1") / e.n) <= 1e-9

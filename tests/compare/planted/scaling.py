@@ -47,7 +47,7 @@ def record(planned: PlannedCell, evaluations: Iterable[Evaluation], **changes: A
     history: dict[str, list[float | None]] = {
         "flops": [planned.budget * 0.99 * (s + 1) / 100 for s in steps],
         "step": [float(s) for s in steps],
-        "loss": [3.0 - 0.01 * s for s in steps],
+        "loss": [3.0 - 0.01 * s + 0.001 * planned.seed for s in steps],
     }
     if planned.arm.startswith("rl_"):
         history["reward"] = [None if s < 20 else 0.5 + 0.004 * s + 0.01 * planned.seed for s in steps]
