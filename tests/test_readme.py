@@ -18,7 +18,7 @@ COMMANDS = [
     shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines() if line.strip()
 ]
 SET_UP = [c for c in COMMANDS if "venv" in c]
-BENCHMARKS = ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule", "harness", "report", "spread")
+BENCHMARKS = ("ebt_step", "ebt_think", "ebt_generate", "rollout", "alpha_rule", "harness", "report")
 LAUNCHERS = {
     "joblib": "hydra_joblib_launcher",
     "submitit_slurm": "hydra_submitit_launcher",
@@ -102,7 +102,6 @@ def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
         "ebt_generate": ["1", "8"],
         "harness": ["200", "2.2e9"],
         "report": ["30"],
-        "spread": ["4", "1"],
     }
     short = given.get(name, ["1"])
     result = run(["python", "-m", f"benchmarks.{name}", *short], tmp_path)

@@ -28,14 +28,12 @@ def analyse(
     evidence: Evidence,
     *,
     draws: int = Cohort.draws,
-    variants: tuple[str, ...] = Cohort.variants,
     progress: Callable[[str], None] | None = None,
 ) -> Results:
     """Findings, fits and tables of an experiment; deterministic for the same records.
 
     Args:
-        draws: bootstrap draws of every fit.
-        variants: of the joint fit of the loss.
+        draws: bootstrap draws within one run.
         progress: called with a line on what is being done.
 
     Raises:
@@ -48,7 +46,7 @@ def analyse(
             progress(f"fitting {name}")
         runs = evidence.study(name)
         arms = tuple(sorted(dict.fromkeys(run.planned.arm for run in runs), key=lambda arm: arm != BASELINE))
-        cohort = Cohort(study=name, arms=arms, runs=runs, manifest=manifest, draws=draws, variants=variants)
+        cohort = Cohort(study=name, arms=arms, runs=runs, manifest=manifest, draws=draws)
         measured = {key: analysis.measure(cohort) for key, analysis in analyses().items()}
         studies[name] = Study(cohort=cohort, measured=measured)
     primary = [_draft(studies[c.study], c, evidence, primary=True) for c in manifest.contrasts]

@@ -56,9 +56,7 @@ class Cohort:
     runs: tuple[Run, ...]
     manifest: Manifest
     draws: int = 2000
-    """Bootstrap draws of every fit."""
-    variants: tuple[str, ...] = ("shared", "free", "zero")
-    """Of the joint fit of the loss; contrasts are read from `shared`, the others show sensitivity."""
+    """Bootstrap draws within one run, where a single run is all there is."""
 
     @cached_property
     def asked(self) -> frozenset[str]:

@@ -32,8 +32,8 @@ class Comparison:
     caveats: tuple[str, ...] = ()
     """Why it could not be measured, or what limits it."""
     withheld: str = ""
-    """Why no verdict can be given whatever the interval, as when a law does not describe what it was fitted to;
-    empty where one can."""
+    """Why no verdict can be given, whatever the interval: a law that does not describe the losses, say. Empty
+    where one can."""
     records: tuple[str, ...] = ()
     """Cells it rests on."""
 

@@ -40,10 +40,17 @@ class Truth:
     middle: float = 1e11
     """FLOPs at half of the ceiling."""
     steepness: float = 1.2
+    bend: float = 0.0
+    """Slope that log loss gains beyond the middle budget: no power law then."""
+    sudden: float = 0.0
+    """Steepness of a fall by `scale`, at twice the middle budget, in place of the power law; 0: none."""
 
     def loss(self, compute: float) -> float:
         """Loss without noise, nats."""
-        return self.floor + self.scale * (compute / BUDGETS[0]) ** -self.alpha
+        if self.sudden:
+            return self.floor + self.scale / (1 + (compute / (2 * BUDGETS[2])) ** self.sudden)
+        bent = max(0.0, np.log(compute / BUDGETS[2])) * self.bend
+        return (self.floor + self.scale * (compute / BUDGETS[0]) ** -self.alpha) * float(np.exp(bent))
 
     def exact(self, compute: float) -> float:
         """Expected share of exact answers."""
@@ -71,16 +78,24 @@ def study(
     rng: np.random.Generator,
     *,
     noise: float = NOISE,
+    shared: tuple[float, float] = (0.0, 0.0),
     seeds: int = 3,
     budgets: tuple[float, ...] = BUDGETS,
 ) -> Evidence:
-    """A finished experiment: ARM against BASELINE, a contrast of no margin for each quantity."""
+    """A finished experiment: ARM against BASELINE, a contrast of no margin for each quantity.
+
+    Args:
+        shared: standard deviations of log loss that the runs of a seed share, and those of a seed and arm.
+    """
     truths = {BASELINE: baseline, ARM: arm}
+    of_seed, of_arm = rng.standard_normal(seeds) * shared[0], rng.standard_normal((2, seeds)) * shared[1]
+    effects = dict(zip(truths, of_seed + of_arm, strict=True))
     difficulty_P = rng.uniform(-DIFFICULTY, DIFFICULTY, PROBLEMS)
     suits = {name: difficulty_P + rng.uniform(-AFFINITY, AFFINITY, PROBLEMS) for name in truths}
     runs = []
     for name, budget, seed in product(truths, budgets, range(seeds)):
-        loss = truths[name].loss(budget) * float(np.exp(noise * rng.standard_normal()))
+        off = effects[name][seed] + noise * rng.standard_normal()
+        loss = truths[name].loss(budget) * float(np.exp(off))
         chance_P = truths[name].exact(budget) + EXACT_NOISE * rng.standard_normal() + suits[name]
         evaluations = builders.loss(loss, sd=0.0, n=PROBLEMS), builders.exact(rng.random(PROBLEMS) < chance_P)
         runs.append(builders.run(builders.cell(name, seed, budget=budget), *evaluations))

@@ -1,15 +1,12 @@
 """Robust nonlinear least squares for many small problems at once.
 
-A bootstrap refits one small model a thousand times. Calling an optimiser a thousand times costs
-minutes of interpreter time; here the thousand fits are one batch of Levenberg-Marquardt steps, and
-the many starts of a single fit are a batch as well.
+A fit of few points has many local minima and wants many starts. Calling an optimiser for each costs seconds
+of interpreter time; here they are one batch of Levenberg-Marquardt steps.
 
 Shapes: B problems, N residuals, P parameters.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +16,6 @@ Array = NDArray[np.float64]
 
 Model = Callable[[Array, bool], tuple[Array, Array | None]]
 """Parameters (B, P) -> predictions (B, N) and, if asked for, their Jacobian (B, N, P)."""
-
-CHUNK = 256
-"""Problems solved together; keeps a Jacobian within the processor's cache."""
 
 
 def huber(residuals_BN: Array, delta: float) -> Array:
@@ -36,38 +30,23 @@ class HuberFit:
     """A model whose summed Huber loss is minimised within box bounds."""
 
     model: Model
-    lower_P: Array
-    upper_P: Array
     delta: float
 
-    def with_refits(
-        self, start_SP: Array, target_N: Array, redraw: Callable[[Array], Array], tolerance: float
-    ) -> tuple[Array, float, Array]:
-        """The best of many starts, and refits of bootstrap draws that begin there.
-
-        Args:
-            redraw: fitted values (N,) to the targets of the refits (R - 1, N).
-            tolerance: of the refits.
-
-        Returns:
-            Parameters (R, P), the fit itself in row 0; its summed Huber loss; and how far each target moves
-            each parameter, by the fit's Jacobian (P, N).
-        """
-        targets_SN = np.broadcast_to(target_N, (len(start_SP), len(target_N)))
-        theta_SP, losses_S = self.minimise(start_SP, targets_SN)
-        best_P = theta_SP[np.argmin(losses_S)]
-        curve_1N, jacobian_1NP = self.model(best_P[None], True)
-        assert jacobian_1NP is not None
-        # What a bound holds does not move with the data.
-        free_P = (best_P > self.lower_P) & (best_P < self.upper_P)
-        influence_PN = np.linalg.pinv(jacobian_1NP[0] * free_P)
-        targets_BN = redraw(curve_1N[0])
-        starts_BP = np.broadcast_to(best_P, (len(targets_BN), len(best_P)))
-        refits_BP, _ = self.minimise(starts_BP, targets_BN, iterations=60, tolerance=tolerance)
-        return np.concatenate([best_P[None], refits_BP]), float(losses_S.min()), influence_PN
+    def best(self, start_BSP: Array, lower_BP: Array, upper_BP: Array, target_BN: Array) -> Array:
+        """Parameters (B, P) of the lowest loss that the S starts of each problem lead to."""
+        B, S, P = start_BSP.shape
+        lower, upper, target = (np.repeat(part, S, axis=0) for part in (lower_BP, upper_BP, target_BN))
+        theta, losses = self.minimise(start_BSP.reshape(B * S, P), lower, upper, target)
+        return theta.reshape(B, S, P)[np.arange(B), losses.reshape(B, S).argmin(axis=1)]
 
     def minimise(
-        self, start_BP: Array, target_BN: Array, iterations: int = 200, tolerance: float = 1e-9
+        self,
+        start_BP: Array,
+        lower_BP: Array,
+        upper_BP: Array,
+        target_BN: Array,
+        iterations: int = 200,
+        tolerance: float = 1e-9,
     ) -> tuple[Array, Array]:
         """Every problem by itself: theta (B, P), loss (B,).
 
@@ -75,20 +54,7 @@ class HuberFit:
         a step is taken only where it lowers the loss. Parameters held by a bound leave the step. A problem
         is done when a step lowers its loss by less than `tolerance` of it, or no damping helps.
         """
-
-        def solve(i: int) -> tuple[Array, Array]:
-            return self._solve(start_BP[i : i + CHUNK], target_BN[i : i + CHUNK], iterations, tolerance)
-
-        chunks = range(0, len(start_BP) or 1, CHUNK)
-        # NumPy lets go of the interpreter within an operation, and chunks know nothing of one another.
-        with ThreadPoolExecutor(min(len(chunks), os.cpu_count() or 1, 4)) as pool:
-            done = list(pool.map(solve, chunks))
-        return np.concatenate([theta for theta, _ in done]), np.concatenate([loss for _, loss in done])
-
-    def _solve(
-        self, start_BP: Array, target_BN: Array, iterations: int, tolerance: float
-    ) -> tuple[Array, Array]:
-        theta = np.clip(start_BP, self.lower_P, self.upper_P)
+        theta = np.clip(start_BP, lower_BP, upper_BP)
         loss = huber(self.model(theta, False)[0] - target_BN, self.delta)
         damping = np.full(len(theta), 1e-3)
         quiet = np.zeros(len(theta), dtype=int)
@@ -96,7 +62,7 @@ class HuberFit:
         for _ in range(iterations):
             if len(open_B) == 0:
                 break
-            here, target = theta[open_B], target_BN[open_B]
+            here, target, lower, upper = (part[open_B] for part in (theta, target_BN, lower_BP, upper_BP))
             predicted, jacobian = self.model(here, True)
             assert jacobian is not None
             residuals = predicted - target
@@ -104,7 +70,7 @@ class HuberFit:
             weighted = (jacobian * weights[:, :, None]).transpose(0, 2, 1)
             gradient = (weighted @ residuals[:, :, None])[:, :, 0]
             curvature = weighted @ jacobian
-            held = ((here <= self.lower_P) & (gradient > 0)) | ((here >= self.upper_P) & (gradient < 0))
+            held = ((here <= lower) & (gradient > 0)) | ((here >= upper) & (gradient < 0))
             free = (~held).astype(float)
             curvature = curvature * free[:, :, None] * free[:, None, :]
             diagonal = np.einsum("bpp->bp", curvature).copy()
@@ -114,7 +80,7 @@ class HuberFit:
                 damping[open_B, None] * scale + 1e-12 * scale.max(axis=1, keepdims=True) + held
             )
             step = np.linalg.solve(curvature, (gradient * free)[:, :, None])[:, :, 0]
-            trial = np.clip(here - step, self.lower_P, self.upper_P)
+            trial = np.clip(here - step, lower, upper)
             trial_loss = huber(self.model(trial, False)[0] - target, self.delta)
             better = trial_loss < loss[open_B]
             small = ~better | (loss[open_B] - trial_loss <= tolerance * loss[open_B])

@@ -3,29 +3,31 @@
 * `lines`: the paper's reading, a straight line through log loss against log compute, one per arm.
 * `PowerLaw`: L = E + A C^-alpha for all arms together, one E shared (or one each, or none), in log
   space by logsumexp with the summed Huber loss, as Hoffmann et al. 2022 (appendix D.3, delta 1e-3).
+* `log_multipliers`: compute at equal loss, read between the measured points without any law.
 
 Bounded metrics have compare/stats/sigmoid.py instead.
 
-Every fit is one value of the parameters plus B bootstrap draws of them, kept in one array whose row
-0 is the fit itself; whatever is derived (multiplier, crossover, band) is derived for all rows.
+Everything is fitted once to all runs, for the curve that is drawn, and once to the runs of each seed. The
+runs of a seed share what is special about it, at all budgets and in all arms, so intervals are Student's t
+over the seeds' numbers (`by_seed`): nothing is assumed of the noise within a seed.
 
-Shapes: A arms, N runs, R = 1 + B rows, G grid points. Compute is in FLOPs, loss in nats per token.
+Shapes: A arms, N runs, S seeds, R = 1 + S rows (all runs, then each seed; not a number where a seed lacks an
+arm), G grid points, K budgets. Compute is in FLOPs, loss in nats per token.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
+from scipy.interpolate import PchipInterpolator
 
-from compare.stats.intervals import flip, resample, satterthwaite
+from compare.stats.intervals import Estimate, Interval, over_seeds
 from compare.stats.least_squares import Array, HuberFit
 
 DELTA = 1e-3
 """Huber's threshold on log loss (Hoffmann et al. 2022)."""
-
-SPREAD = 1.2
-"""Cap on the degrees of freedom, in units of sqrt(runs): Huber's fit behaves like a median, and only nearby
-runs inform its variance. Measured by `python -m benchmarks.spread` (docs/calibration.md)."""
 
 BUDGETS_NEEDED = 3
 """A power law has three parameters per arm; fewer budgets cannot tell it from anything."""
@@ -33,11 +35,14 @@ BUDGETS_NEEDED = 3
 VARIANTS = ("shared", "free", "zero")
 """What the irreducible loss E is: one for all arms, one for each, or none."""
 
-MISFIT = 0.2
-"""Distance of a budget's mean log loss from the curve beyond which the law does not describe an arm."""
-
 ALPHA = (1e-3, 3.0)
 """Bounds of the exponent. At the lower one a curve is flat over any range a store can hold."""
+
+FLOOR = 1e-3
+"""Lower bound of E, as a share of the lowest loss."""
+
+BETWEEN = 1000
+"""Points per budget at which a curve is read between measured ones."""
 
 
 class NotEnough(ValueError):
@@ -46,7 +51,7 @@ class NotEnough(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """One metric of many runs: arms, budgets and values, in parallel arrays of length N."""
+    """One metric of many runs: arms, budgets, seeds and values, in parallel arrays of length N."""
 
     arms: tuple[str, ...]
     arm_N: NDArray[np.int64]
@@ -55,20 +60,28 @@ class Runs:
     """FLOPs spent, the mean of the run's (arm, budget) stratum."""
     stratum_N: NDArray[np.int64]
     """Number of the run's (arm, budget) stratum."""
+    seed_N: NDArray[np.int64]
     value_N: Array
 
     def of(self, *names: str) -> NDArray[np.bool_]:
         """Which runs are those of the named arms."""
         return np.isin(self.arm_N, [self.arms.index(name) for name in names])
 
-    def degrees(self, name: str) -> int:
-        """Runs beyond one in each stratum of an arm: what is left to judge its spread by."""
-        return int(self.of(name).sum()) - self.budgets(name)
+    def where(self, chosen_N: NDArray[np.bool_]) -> "Runs":
+        """The chosen runs alone; arms keep their numbers."""
+        columns = ("arm_N", "compute_N", "stratum_N", "seed_N", "value_N")
+        return replace(self, **{name: getattr(self, name)[chosen_N] for name in columns})
 
-    def effective_degrees(self, influence_N: Array) -> float:
-        """Degrees of freedom of a quantity whose change with each run's value is given."""
-        _, number_N, sizes = np.unique(self.stratum_N, return_inverse=True, return_counts=True)
-        return satterthwaite(np.bincount(number_N, weights=influence_N).astype(float), sizes)
+    def of_seed(self, seed: int) -> "Runs":
+        """The runs of one seed, of those arms alone that have BUDGETS_NEEDED with it."""
+        mine = self.where(self.seed_N == seed)
+        enough = [i for i, name in enumerate(self.arms) if mine.budgets(name) >= BUDGETS_NEEDED]
+        return mine.where(np.isin(mine.arm_N, enough))
+
+    @property
+    def seeds(self) -> list[int]:
+        """In rising order."""
+        return np.unique(self.seed_N).tolist()
 
     def budgets(self, name: str) -> int:
         """Budgets at which an arm was run."""
@@ -89,26 +102,53 @@ class Runs:
             if (count := self.budgets(name)) < BUDGETS_NEEDED:
                 raise NotEnough(f"{name}: not enough budgets for a fit ({count}, needed {BUDGETS_NEEDED})")
 
+    def curve(self, name: str) -> tuple[Array, Array]:
+        """log compute, rising, and mean log value of an arm's budgets, (K,)."""
+        mine = self.where(self.of(name))
+        _, first_K, number_N = np.unique(mine.stratum_N, return_index=True, return_inverse=True)
+        mean_K = np.bincount(number_N, np.log(mine.value_N)) / np.bincount(number_N)
+        order_K = np.argsort(mine.compute_N[first_K])
+        return np.log(mine.compute_N[first_K])[order_K], mean_K[order_K]
 
-def gather(points: list[tuple[str, float, float, float]]) -> Runs:
-    """Runs from (arm, budget, FLOPs spent, value), arms in order of appearance."""
+
+def gather(points: list[tuple[str, float, float, float, int]]) -> Runs:
+    """Runs from (arm, budget, FLOPs spent, value, seed), arms in order of appearance."""
     arms = tuple(dict.fromkeys(point[0] for point in points))
     strata = list(dict.fromkeys(point[:2] for point in points))
     stratum_N = np.array([strata.index(point[:2]) for point in points], dtype=np.int64)
-    spent_N = np.array([flops for _, _, flops, _ in points])
+    spent_N = np.array([point[2] for point in points])
     return Runs(
         arms=arms,
         arm_N=np.array([arms.index(point[0]) for point in points], dtype=np.int64),
         compute_N=np.array([spent_N[stratum_N == stratum].mean() for stratum in stratum_N]),
         stratum_N=stratum_N,
-        value_N=np.array([value for _, _, _, value in points]),
+        seed_N=np.array([point[4] for point in points], dtype=np.int64),
+        value_N=np.array([point[3] for point in points]),
     )
 
 
-def bootstrap_rows(runs: Runs, values_N: Array, draws: int, rng: np.random.Generator) -> Array:
-    """The values themselves (row 0), then bootstrap draws of them: (R, N)."""
-    drawn = resample(values_N, runs.stratum_N, runs.arm_N, draws, rng)
-    return np.concatenate([values_N[None], drawn])
+def by_seed(rows_R: Array) -> Estimate:
+    """Mean and interval of a quantity over the seeds that have it; row 0, of all runs, is left out."""
+    known_S = rows_R[1:][np.isfinite(rows_R[1:])]
+    return over_seeds(known_S if len(known_S) else rows_R[:1])
+
+
+def exp_by_seed(rows_R: Array) -> Interval:
+    """The same of a logarithm, as its exponential."""
+    ends = by_seed(rows_R)
+    return Interval(
+        **{name: float(np.exp(min(getattr(ends, name), 700.0))) for name in ("value", "low", "high")}
+    )
+
+
+def of_all_and_each_seed(runs: Runs, fit: Callable[[Runs], Array]) -> Array:
+    """Parameters (R, ...) of a fit to all runs, and to those of each seed; not a number where it has none."""
+    first = fit(runs)
+    parts = [
+        fit(mine) if len((mine := runs.of_seed(seed)).arm_N) else np.full_like(first, np.nan)
+        for seed in runs.seeds
+    ]
+    return np.stack([first, *parts])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,42 +162,55 @@ class Lines:
         """Slope of an arm (R,)."""
         return self.slope_RA[:, self.runs.arms.index(arm)]
 
-    def degrees(self, *arms: str) -> float:
-        """Degrees of freedom of an arm's slope, or of the ratio of two; 0 as in `PowerLaw.degrees`."""
-        runs = self.runs
-        if not all(runs.degrees(arm) for arm in arms):
-            return 0.0
-        influence_N = np.zeros(len(runs.arm_N))
-        for arm in arms:
-            inside_N = runs.of(arm)
-            x = np.log(runs.compute_N[inside_N]) - np.log(runs.compute_N[inside_N]).mean()
-            # Relative change: that of a ratio is the difference of the two.
-            influence_N[inside_N] = x / (x @ x) / self.slope(arm)[0]
-        chosen_N = runs.of(*arms)
-        chosen = replace(runs, arm_N=runs.arm_N[chosen_N], stratum_N=runs.stratum_N[chosen_N])
-        return chosen.effective_degrees(influence_N[chosen_N])
 
-
-def lines(runs: Runs, draws: int, rng: np.random.Generator) -> Lines:
-    """A straight line per arm, with bootstrap refits.
+def lines(runs: Runs) -> Lines:
+    """A straight line per arm.
 
     Raises:
         NotEnough: an arm with too few budgets.
     """
     runs.require_budgets()
-    y_RN = bootstrap_rows(runs, np.log(runs.value_N), draws, rng)
-    x_N = np.log(runs.compute_N)
-    slope_RA = np.empty((len(y_RN), len(runs.arms)))
-    for i, arm in enumerate(runs.arms):
-        inside_N = runs.of(arm)
-        x = x_N[inside_N] - x_N[inside_N].mean()
-        slope_RA[:, i] = y_RN[:, inside_N] @ x / (x @ x)
-    return Lines(runs=runs, slope_RA=slope_RA)
+
+    def fit(mine: Runs) -> Array:
+        slope_A = np.full(len(runs.arms), np.nan)
+        for i in np.unique(mine.arm_N):
+            x, y = np.log(mine.compute_N[mine.arm_N == i]), np.log(mine.value_N[mine.arm_N == i])
+            slope_A[i] = np.polyfit(x - x.mean(), y, 1)[0]
+        return slope_A
+
+    return Lines(runs=runs, slope_RA=of_all_and_each_seed(runs, fit))
+
+
+def log_multipliers(runs: Runs, arm: str, baseline: str, at: float = np.inf) -> tuple[Array, bool]:
+    """log of C_baseline / C_arm at equal loss, of all runs and of each seed (R,); and whether it is a bound.
+
+    The loss is the larger of the two at `at` FLOPs, or at the largest compute that both have if that is less,
+    so that the better arm reaches it within its own range. Where a curve first reaches it is read from a
+    monotone cubic through its points in log-log (Fritsch and Carlson 1980): no law is assumed between them.
+    An arm that is below that loss from its first budget on reaches it there at the latest: a bound.
+    """
+    rows, bound = [], False
+    for mine in (runs, *map(runs.of_seed, runs.seeds)):
+        if any(mine.budgets(name) < BUDGETS_NEEDED for name in (arm, baseline)):
+            rows.append(np.nan)
+            continue
+        curves = [mine.curve(name) for name in (arm, baseline)]
+        top = min(np.log(at), *(x_K[-1] for x_K, _ in curves))
+        dense = [
+            (grid_G := np.linspace(x[0], top, BETWEEN * len(x)), PchipInterpolator(x, y)(grid_G))
+            for x, y in curves
+        ]
+        goal = max(y_G[-1] for _, y_G in dense)
+        first = [int(np.argmax(y_G <= goal)) for _, y_G in dense]
+        bound |= 0 in first
+        mine_at, theirs_at = (float(x_G[i]) for (x_G, _), i in zip(dense, first, strict=True))
+        rows.append(theirs_at - mine_at)
+    return np.array(rows), bound
 
 
 @dataclass(frozen=True, kw_only=True)
 class PowerLaw:
-    """L = E + A C^-alpha, for R parameter draws and A arms."""
+    """L = E + A C^-alpha, for R rows and A arms."""
 
     variant: str
     runs: Runs
@@ -168,27 +221,6 @@ class PowerLaw:
     log_scale_RA: Array
     """log of A C^-alpha at the centre."""
     alpha_RA: Array
-    objective: float
-    """Summed Huber loss of row 0."""
-    theta_RP: Array
-    """The parameters themselves, in the order of PowerLawModel."""
-    influence_PN: Array
-    """How far each run's log loss moves each parameter, by the fit's Jacobian."""
-
-    def degrees(self, rows_R: Array, *arms: str) -> float:
-        """Degrees of freedom of a quantity of the named arms, given as the fit's value and its draws (R,).
-
-        Its gradient in the parameters is that of the draws, by least squares; with it come every run's
-        influence (taken as that of least squares) and Satterthwaite's degrees. No more than SPREAD times the
-        root of the arms' runs. 0 if one of the arms has single runs only, whose spread nothing tells.
-        """
-        if not all(self.runs.degrees(arm) for arm in arms):
-            return 0.0
-        moves_BP, moved_B = self.theta_RP[1:] - self.theta_RP[0], rows_R[1:] - rows_R[0]
-        finite = np.isfinite(moved_B)
-        gradient_P = np.linalg.lstsq(moves_BP[finite], moved_B[finite], rcond=None)[0]
-        most = SPREAD * float(np.sqrt(self.runs.of(*arms).sum()))
-        return min(self.runs.effective_degrees(gradient_P @ self.influence_PN), most)
 
     def log_loss(self, arm: str, compute_G: Array) -> Array:
         """Fitted log loss (R, G)."""
@@ -209,29 +241,51 @@ class PowerLaw:
         return self.alpha_RA[:, self.runs.arms.index(arm)]
 
     def at_bound(self, *arms: str) -> bool:
-        """Whether the fit left an exponent at a bound: no curve was resolved."""
+        """Whether the fit to all runs left an exponent at a bound: no curve was resolved."""
         alphas = self.alpha_RA[0, [self.runs.arms.index(arm) for arm in arms]]
         return bool(np.any(alphas <= ALPHA[0] * 1.01) or np.any(alphas >= ALPHA[1] * 0.99))
 
-    def misfit(self, *arms: str) -> float:
-        """Largest distance of a budget's mean log loss from the curve, over the arms' budgets."""
-        worst = 0.0
-        for stratum in np.unique(self.runs.stratum_N[self.runs.of(*arms)]):
-            inside = self.runs.stratum_N == stratum
-            arm, compute = self.runs.arms[self.runs.arm_N[inside][0]], self.runs.compute_N[inside][:1]
-            fitted = float(self.log_loss(arm, compute)[0, 0])
-            worst = max(worst, abs(float(np.log(self.runs.value_N[inside]).mean()) - fitted))
-        return worst
+    def without_floor(self, *arms: str) -> bool:
+        """Whether the fit to all runs left E at its lower bound: no irreducible loss was resolved."""
+        floors = self.log_floor_RA[0, [self.runs.arms.index(arm) for arm in arms]]
+        lowest = np.log(self.runs.value_N.min())
+        return bool(np.any(floors <= lowest + np.log(FLOOR * 1.01)) and self.variant != "zero")
+
+    def lack_of_fit(self, *arms: str) -> float:
+        """p-value of the law's description of some arms' curves, 1 where no budget has two seeds.
+
+        How far budgets' means lie from the least-squares curves, against the runs' own spread: an F test. The
+        spread is what is left of an arm's runs less the means of their budget and of their seed, since a seed
+        that is better throughout is no misfit.
+        """
+        runs = self.runs.where(self.runs.of(*arms))
+        _, arm_N = np.unique(runs.arm_N, return_inverse=True)
+        y_N, u_N = np.log(runs.value_N), np.log(runs.compute_N) - self.centre
+        model = PowerLawModel(arm_N=arm_N, u_N=u_N, arms=len(arms), variant=self.variant)
+        curve_N = model(model.fit(y_N[None], delta=1e3), False)[0][0]
+        spread = degrees = apart = 0.0
+        for arm in np.unique(arm_N):
+            own_N = arm_N == arm
+            design = np.concatenate([_dummies(runs.stratum_N[own_N]), _dummies(runs.seed_N[own_N])], axis=1)
+            left_N = y_N[own_N] - design @ np.linalg.lstsq(design, y_N[own_N], rcond=None)[0]
+            spread += float(left_N @ left_N)
+            degrees += len(left_N) - np.linalg.matrix_rank(design)
+        budgets = np.unique(runs.stratum_N)
+        for stratum in budgets:
+            here_N = runs.stratum_N == stratum
+            apart += here_N.sum() * float((y_N - curve_N)[here_N].mean()) ** 2
+        free = len(budgets) - model.floors - 2 * len(arms)
+        if degrees < 1 or free < 1 or spread == 0:
+            return 1.0
+        return float(special.fdtrc(free, degrees, (apart / free) / (spread / degrees)))
 
     def log_multiplier(self, arm: str, baseline: str) -> tuple[Array, bool]:
-        """log of C_baseline / C_arm at equal loss, (R,), and whether row 0 leaves the measured range.
+        """log of C_baseline / C_arm at equal fitted loss, (R,), and whether row 0 leaves the measured range.
 
-        The loss is the larger of the two fitted losses at the largest compute both have, so that the
-        better arm reaches it earlier, inside its own range if that is long enough.
+        The loss is the larger of the two fitted losses at the largest compute both have.
         """
         low, top = self.runs.span(arm, baseline)
-        reach = [self.log_loss(name, np.array([top]))[:, 0] for name in (arm, baseline)]
-        goal = np.maximum(*reach)
+        goal = np.maximum(*(self.log_loss(name, np.array([top]))[:, 0] for name in (arm, baseline)))
         mine, theirs = self.log_compute(arm, goal), self.log_compute(baseline, goal)
         outside = min(mine[0], theirs[0]) < np.log(low) - 1e-9
         # A flat curve reaches a loss at any compute; the clip keeps exp() finite and changes no verdict.
@@ -250,12 +304,13 @@ class PowerLaw:
         return cross, not bool(low <= cross[0] <= high)
 
 
-def power_law(runs: Runs, draws: int, rng: np.random.Generator, variant: str = "shared") -> PowerLaw:
-    """Fit L = E + A C^-alpha to every arm together, with `draws` bootstrap refits started at the fit.
+def _dummies(number_N: NDArray[np.int64]) -> Array:
+    """One column per number, 1 where a run has it."""
+    return (number_N[:, None] == np.unique(number_N)[None, :]).astype(float)
 
-    Draws lie around the fitted curve, not around the means of its budgets: Huber's loss of a small
-    threshold follows medians, and refits around means scatter about another estimate, nearer to least
-    squares, than the one that is quoted (docs/calibration.md).
+
+def power_law(runs: Runs, variant: str = "shared") -> PowerLaw:
+    """Fit L = E + A C^-alpha to every arm together: to all runs, and to those of each seed.
 
     Raises:
         NotEnough: an arm with too few budgets.
@@ -266,29 +321,24 @@ def power_law(runs: Runs, draws: int, rng: np.random.Generator, variant: str = "
         raise ValueError(f"variant {variant!r}: choose one of {', '.join(VARIANTS)}")
     if not np.all(runs.value_N > 0):
         raise ValueError("a power law needs losses above 0")
-    y_N, x_N = np.log(runs.value_N), np.log(runs.compute_N)
-    centre = float(x_N.mean())
-    model = PowerLawModel(arm_N=runs.arm_N, u_N=x_N - centre, arms=len(runs.arms), variant=variant)
-    lower_P, upper_P = model.bounds(y_N)
-    fit = HuberFit(model=model, lower_P=lower_P, upper_P=upper_P, delta=DELTA)
-    theta_RP, objective, influence_PN = fit.with_refits(
-        model.starts(y_N),
-        y_N,
-        lambda curve_N: flip(y_N, runs.stratum_N, runs.arm_N, curve_N, draws, rng),
-        tolerance=1e-5,
-    )
-    floor, scale, alpha = model.split(theta_RP)
-    return PowerLaw(
-        variant=variant,
-        runs=runs,
-        centre=centre,
-        objective=objective,
-        log_floor_RA=floor,
-        log_scale_RA=scale,
-        alpha_RA=alpha,
-        theta_RP=theta_RP,
-        influence_PN=influence_PN,
-    )
+    centre = float(np.log(runs.compute_N).mean())
+
+    parts = [runs, *map(runs.of_seed, runs.seeds)]
+    rows_3RA = np.full((3, len(parts), len(runs.arms)), np.nan)
+    # Seeds that were run alike are fitted in one batch.
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for row, part in enumerate(parts):
+        if len(part.arm_N):
+            alike.setdefault(tuple(part.stratum_N.tolist()), []).append(row)
+    for rows in alike.values():
+        there, arm_N = np.unique(parts[rows[0]].arm_N, return_inverse=True)
+        u_N = np.log(parts[rows[0]].compute_N) - centre
+        model = PowerLawModel(arm_N=arm_N, u_N=u_N, arms=len(there), variant=variant)
+        theta_BP = model.fit(np.log([parts[row].value_N for row in rows]))
+        rows_3RA[np.ix_(range(3), rows, there)] = model.split(theta_BP)
+    floor, scale, alpha = rows_3RA
+    law = {"log_floor_RA": floor, "log_scale_RA": scale, "alpha_RA": alpha}
+    return PowerLaw(variant=variant, runs=runs, centre=centre, **law)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,11 +356,19 @@ class PowerLawModel:
         """Number of parameters that are floors."""
         return {"shared": 1, "free": self.arms, "zero": 0}[self.variant]
 
-    def split(self, theta_RP: Array) -> tuple[Array, Array, Array]:
-        """log E, log scale and alpha, each (R, A)."""
+    def fit(self, y_BN: Array, delta: float = DELTA) -> Array:
+        """theta (B, P) of the least summed Huber loss from many starts; least squares if `delta` is large."""
+        lower_BP, upper_BP = map(np.array, zip(*map(self.bounds, y_BN), strict=True))
+        starts_BSP = np.stack([self.starts(y_N) for y_N in y_BN])
+        return HuberFit(model=self, delta=delta).best(starts_BSP, lower_BP, upper_BP, y_BN)
+
+    def split(self, theta_RP: Array) -> Array:
+        """log E, log scale and alpha, (3, R, A)."""
         F, A = self.floors, self.arms
         floor = theta_RP[:, :F] if F else np.full((len(theta_RP), 1), -np.inf)
-        return np.broadcast_to(floor, (len(theta_RP), A)), theta_RP[:, F : F + A], theta_RP[:, F + A :]
+        return np.stack(
+            [np.broadcast_to(floor, (len(theta_RP), A)), theta_RP[:, F : F + A], theta_RP[:, F + A :]]
+        )
 
     def __call__(self, theta_RP: Array, derive: bool) -> tuple[Array, Array | None]:
         """Predictions (R, N) and Jacobian (R, N, P), see compare/stats/least_squares.py."""
@@ -347,7 +405,7 @@ class PowerLawModel:
     def bounds(self, y_N: Array) -> tuple[Array, Array]:
         """Lower and upper bound of every parameter: E below the lowest loss and above a thousandth of it."""
         A, lowest = self.arms, self._lowest(y_N)
-        lower = np.concatenate([lowest - np.log(1000), np.full(A, y_N.min() - 20), np.full(A, ALPHA[0])])
+        lower = np.concatenate([lowest + np.log(FLOOR), np.full(A, y_N.min() - 20), np.full(A, ALPHA[0])])
         upper = np.concatenate([lowest, np.full(A, y_N.max() + 5), np.full(A, ALPHA[1])])
         return lower, upper
 

@@ -1,7 +1,7 @@
 """Scaling fit of a bounded metric: accuracy as a sigmoid in log compute, one arm at a time.
 
 acc = floor + (ceiling - floor) / (1 + (C_mid / C)^B), ScaleRL's curve (Khatri et al. 2025, equation 1).
-Rows and shapes as in compare/stats/power_law.py.
+Rows and shapes as in compare/stats/power_law.py: a fit to all runs, then one to each seed's.
 """
 
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from itertools import product
 
 import numpy as np
 
-from compare.stats.intervals import Interval, interval, resample
+from compare.stats.intervals import Interval
 from compare.stats.least_squares import Array, HuberFit
-from compare.stats.power_law import Runs
+from compare.stats.power_law import Runs, by_seed, of_all_and_each_seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sigmoid:
-    """acc = floor + (ceiling - floor) / (1 + (C_mid / C)^B), for R parameter draws of one arm."""
+    """acc = floor + (ceiling - floor) / (1 + (C_mid / C)^B), for R rows of one arm."""
 
     ceiling_R: Array
     """Accuracy at endless compute, in [floor, 1]."""
@@ -24,13 +24,12 @@ class Sigmoid:
     """log of the compute at half of the way."""
     steepness_R: Array
     floor: float
-    ceiling_degrees: float
-    """Degrees of freedom of the ceiling, which hangs mostly on the largest budgets."""
 
     @property
     def ceiling(self) -> Interval:
-        """Accuracy that endless compute would reach, with its interval."""
-        return interval(self.ceiling_R, self.ceiling_degrees)
+        """Accuracy that endless compute would reach, with its interval over seeds, cut to [floor, 1]."""
+        ends = by_seed(self.ceiling_R)
+        return Interval(value=ends.value, low=max(ends.low, self.floor), high=min(ends.high, 1.0))
 
     def accuracy(self, compute_G: Array) -> Array:
         """Fitted accuracy (R, G)."""
@@ -38,13 +37,20 @@ class Sigmoid:
         return self.floor + (self.ceiling_R[:, None] - self.floor) / (1 + np.exp(-z))
 
 
-def sigmoid(runs: Runs, draws: int, rng: np.random.Generator, floor: float = 0.0) -> Sigmoid:
-    """Fit accuracies of one arm, with bootstrap refits; least squares (Huber far out), in accuracy.
+def sigmoid(runs: Runs, floor: float = 0.0) -> Sigmoid:
+    """Fit accuracies of one arm; least squares (Huber far out), in accuracy.
 
     Raises:
         NotEnough: too few budgets.
     """
     runs.require_budgets()
+    parameters_R3 = of_all_and_each_seed(runs, lambda mine: _fit(mine, floor))
+    ceiling, mid, steep = parameters_R3.T
+    return Sigmoid(ceiling_R=ceiling, log_mid_R=mid, steepness_R=steep, floor=floor)
+
+
+def _fit(runs: Runs, floor: float) -> Array:
+    """Ceiling, log of the compute at half of the way, steepness."""
     x_N = np.log(runs.compute_N)
 
     def model(theta_RP: Array, derive: bool) -> tuple[Array, Array | None]:
@@ -61,16 +67,5 @@ def sigmoid(runs: Runs, draws: int, rng: np.random.Generator, floor: float = 0.0
     upper = np.array([1.0, x_N.max() + 5, 20.0])
     middles = np.linspace(x_N.min() - 1, x_N.max() + 2, 6)
     starts = np.array(list(product((0.3, 0.7, 1.0), middles, (0.5, 1.5, 4.0))))
-    theta_RP, _, influence_PN = HuberFit(model=model, lower_P=lower, upper_P=upper, delta=1.0).with_refits(
-        starts,
-        runs.value_N,
-        lambda _: resample(runs.value_N, runs.stratum_N, runs.arm_N, draws, rng),
-        tolerance=1e-4,
-    )
-    return Sigmoid(
-        ceiling_R=theta_RP[:, 0],
-        log_mid_R=theta_RP[:, 1],
-        steepness_R=theta_RP[:, 2],
-        floor=floor,
-        ceiling_degrees=runs.effective_degrees(influence_PN[0]),
-    )
+    fit = HuberFit(model=model, delta=1.0)
+    return fit.best(starts[None], lower[None], upper[None], runs.value_N[None])[0]

@@ -27,13 +27,18 @@ class ScalingAnalysis(Analysis[Scaling]):
             return contrasts.reward_gain(cohort, contrast)
         if contrast.quantity in ("final_loss", "final_error"):
             return contrasts.final_difference(cohort, contrast)
-        fitted = contrasts.slope_ratio if contrast.quantity == "slope_ratio" else contrasts.curves
-        return fitted(cohort.draft(contrast), measured)
+        blank = cohort.draft(contrast)
+        if contrast.quantity == "exponent":
+            return contrasts.exponent(blank, measured, contrast.margin)
+        fitted = contrasts.slope_ratio if contrast.quantity == "slope_ratio" else contrasts.multiplier
+        return fitted(blank, measured)
 
     def explore(self, cohort: Cohort, measured: Scaling) -> list[Contrast]:
         """What reward added to every arm, and every other quantity of every arm against BASELINE."""
         against = [arm for arm in cohort.arms if arm != BASELINE and BASELINE in cohort.arms]
         others = [name for name in QUANTITIES if name != "reward_gain"]
+        if cohort.axis != "flops":
+            others.remove("compute_multiplier")
         return [
             *(cohort.contrast(arm, WARM_START, "reward_gain") for arm in cohort.arms),
             *(cohort.contrast(arm, BASELINE, quantity) for arm in against for quantity in others),

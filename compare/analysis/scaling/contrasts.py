@@ -10,9 +10,10 @@ import numpy as np
 from compare.analysis.cohort import Cohort, Look
 from compare.analysis.findings import Draft
 from compare.analysis.paired import difference, end_and_warm_start, unequal_cost
-from compare.analysis.scaling.measure import Scaling
-from compare.stats.intervals import Array, from_bootstrap, interval
-from compare.stats.power_law import MISFIT, Runs
+from compare.analysis.scaling.measure import DROPPED, Scaling
+from compare.analysis.text import interval_text
+from compare.stats.intervals import LEVEL, Estimate
+from compare.stats.power_law import by_seed, log_multipliers
 from compare.store.manifest import Contrast
 from compare.store.record import Evaluation
 
@@ -54,42 +55,79 @@ def reward_gain(cohort: Cohort, contrast: Contrast) -> Draft:
     return replace(blank, estimate=difference(matched.values[0]), records=matched.cells)
 
 
-def curves(blank: Draft, scaling: Scaling) -> Draft:
-    """Two curves of the joint fit: their exponents, or the compute that they need for one loss."""
+def exponent(blank: Draft, scaling: Scaling, margin: float) -> Draft:
+    """Difference of two exponents of the joint fit with one E, seed by seed.
+
+    Its verdict is withheld where the law does not describe the curves, or where another form of it does not
+    say the same: an exponent is only as good as the form that it belongs to.
+    """
     arm, baseline, fit = blank.arm, blank.baseline, scaling.fits.get("shared")
     absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
     if fit is None or absent:
         return replace(blank, caveats=_reasons(scaling, absent, f"{', '.join(absent)}: no fitted curve"))
     if fit.at_bound(arm, baseline):
-        # Where a curve could not be resolved its bootstrap is stuck as well, and too sure of itself.
         return replace(blank, caveats=("an exponent lies at its bound: the curve is not resolved",))
-    caveats: tuple[str, ...] = ()
-    if blank.quantity == "exponent":
-        rows_R = fit.alpha(arm) - fit.alpha(baseline)
+    apart = {name: by_seed(law.alpha(arm) - law.alpha(baseline)) for name, law in scaling.fits.items()}
+    estimate, withheld = apart["shared"], ""
+    if (p := fit.lack_of_fit(arm, baseline)) < 1 - LEVEL:
+        withheld = f"the law does not describe these losses (lack of fit, p {max(p, 1e-3):.2g} or less)"
     else:
-        rows_R, outside = fit.log_multiplier(arm, baseline)
-        caveats = ("extrapolated beyond the measured range",) if outside else ()
-    misfit = fit.misfit(arm, baseline)
-    if misfit > MISFIT:
-        caveats += (
-            f"the law does not describe these losses: a budget's mean is {misfit:.2g} off in log loss",
-        )
-    return _fitted(blank, scaling, fit.runs, rows_R, fit.degrees(rows_R, arm, baseline), caveats)
+        words = {"free": "with an E for each arm", DROPPED: "without the lowest rung"}
+        for name in words.keys() & apart.keys():
+            other = apart[name]
+            # A form with more freedom must say the same; with fewer runs it must at least point the same way.
+            agrees = _side(other) == _side(estimate) if name == "free" else other.value * estimate.value > 0
+            inside = -margin < estimate.low and estimate.high < margin
+            if (_side(estimate) and not agrees) or (inside and name == "free" and abs(other.value) > margin):
+                withheld = f"it hangs on the form of the fit: {words[name]} it is {interval_text(other, 4)}"
+    caveats = ("E lies at its bound: no irreducible loss is resolved",) if fit.without_floor(arm) else ()
+    return _fitted(blank, scaling, estimate, caveats, withheld)
+
+
+def multiplier(blank: Draft, scaling: Scaling) -> Draft:
+    """The compute that two arms need for one loss, read between the measured points, seed by seed."""
+    if scaling.cohort.axis != "flops":
+        return replace(blank, caveats=(f"the axis is {scaling.cohort.axis}, not compute",))
+    arm, baseline, fit = blank.arm, blank.baseline, scaling.fits.get("shared")
+    absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
+    if fit is None or absent:
+        return replace(blank, caveats=_reasons(scaling, absent, f"{', '.join(absent)}: no fitted curve"))
+    log_ratio_R, bound = log_multipliers(fit.runs, arm, baseline)
+    caveats = ("a bound: one of the arms is below that loss from its first budget on",) if bound else ()
+    return _fitted(blank, scaling, by_seed(log_ratio_R), caveats)
 
 
 def slope_ratio(blank: Draft, scaling: Scaling) -> Draft:
-    """The paper's reading: slope of log loss on the log of the axis, arm over baseline, less 1."""
+    """The paper's reading: slope of log loss on the log of the axis, arm over baseline, less 1.
+
+    Of two arms with one floor and one exponent it calls the worse ahead, whose curve is still steep. So it is
+    quoted, and gets a verdict only where the joint fit's exponents say the same.
+    """
     arm, baseline, line = blank.arm, blank.baseline, scaling.line
     absent = [name for name in (arm, baseline) if line is None or name not in line.runs.arms]
     if line is None or absent:
         return replace(blank, caveats=_reasons(scaling, absent, "too few points that all arms share"))
-    theirs = interval(line.slope(baseline), line.degrees(baseline))
-    if np.isfinite(theirs.low) and theirs.low <= 0 <= theirs.high:
+    theirs = by_seed(line.slope(baseline))
+    if np.isfinite(theirs.low) and not _side(theirs):
         return replace(
             blank, caveats=(f"the slope of {baseline} is not told from 0: no ratio to it is resolved",)
         )
-    ratio_R = line.slope(arm) / line.slope(baseline) - 1
-    return _fitted(blank, scaling, line.runs, ratio_R, line.degrees(arm, baseline))
+    estimate = by_seed(line.slope(arm) / line.slope(baseline) - 1)
+    guard, withheld = exponent(replace(blank, quantity="exponent"), scaling, 0.0), ""
+    if guard.estimate is None:
+        withheld = f"no joint fit bears it out ({'; '.join(guard.caveats)})"
+    elif guard.withheld or _side(guard.estimate) != _side(estimate):
+        text = interval_text(guard.estimate, 4)
+        withheld = (
+            f"slopes alone can call the worse arm ahead, and exponents of the joint fit differ by {text}"
+        )
+        withheld += f": {guard.withheld}" if guard.withheld else ""
+    return _fitted(blank, scaling, estimate, (), withheld)
+
+
+def _side(estimate: Estimate) -> int:
+    """1 or -1 where an interval lies on one side of 0, else 0."""
+    return (estimate.low > 0) - (estimate.high < 0)
 
 
 def _reasons(scaling: Scaling, absent: list[str], otherwise: str) -> tuple[str, ...]:
@@ -98,12 +136,8 @@ def _reasons(scaling: Scaling, absent: list[str], otherwise: str) -> tuple[str, 
 
 
 def _fitted(
-    blank: Draft, scaling: Scaling, runs: Runs, rows_R: Array, degrees: float, caveats: tuple[str, ...] = ()
+    blank: Draft, scaling: Scaling, estimate: Estimate, caveats: tuple[str, ...], withheld: str = ""
 ) -> Draft:
-    """A comparison of two fitted curves from its bootstrap rows."""
-    n = runs.fewest(blank.arm, blank.baseline)
-    if n < 2 and degrees >= 1:
-        caveats = (*caveats, "some budgets have a single run; their spread is borrowed from the others")
-    estimate = from_bootstrap(rows_R, degrees=degrees, n=n)
+    """A comparison of two curves."""
     cells = scaling.cells(blank.arm, blank.baseline)
-    return replace(blank, estimate=estimate, caveats=caveats, records=cells)
+    return replace(blank, estimate=estimate, caveats=caveats, withheld=withheld, records=cells)

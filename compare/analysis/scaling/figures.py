@@ -11,7 +11,8 @@ from compare.analysis.drawing import NEUTRAL, POINTS, Figure, draw_bars, draw_co
 from compare.analysis.scaling.axes import READ
 from compare.analysis.scaling.measure import Means, Scaling
 from compare.analysis.text import count_text
-from compare.stats.intervals import Array, percentile_interval
+from compare.stats.intervals import Array
+from compare.stats.power_law import by_seed
 from compare.store.evidence import Run
 
 DASHES = ("-", "--", "-.", ":")
@@ -35,7 +36,7 @@ def of_study(study: Scaling, look: LookOf) -> tuple[Figure, ...]:
 
 
 def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
-    """Loss against training FLOPs, log-log: runs, means, the joint fit and its bootstrap band."""
+    """Loss against training FLOPs, log-log: runs, means, the joint fit and its band over seeds."""
     if not study.loss:
         return None
     fit, line, on_flops = study.fits.get("shared"), study.line, study.cohort.axis == "flops"
@@ -51,7 +52,7 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
             elif fit is not None and arm in fit.runs.arms:
                 grid = np.geomspace(*fit.runs.span(arm), 60)
                 rows = np.exp(fit.log_loss(arm, grid))
-                band = [percentile_interval(row[1:], fit.degrees(row, arm)) for row in rows.T]
+                band = [(ends.low, ends.high) for ends in map(by_seed, rows.T)]
                 if np.isfinite(band).all():
                     ax.fill_between(grid, *np.transpose(band), color=colour, alpha=0.18, linewidth=0)
                 ax.plot(grid, rows[0], color=colour)
@@ -67,7 +68,7 @@ def loss_figure(study: Scaling, look: LookOf) -> Figure | None:
 
     lines = "least squares of log loss on the log of the axis"
     if on_flops:
-        lines = "L = E + A C^-alpha, one E for all arms, with the 95% bootstrap band"
+        lines = "L = E + A C^-alpha, one E for all arms, with the 95% band over the seeds' fits"
     caption = f"Small points: runs. Large points: means over seeds. Lines: {lines}; dotted: no fit."
     return _figure(study, "loss", caption, draw)
 

@@ -4,7 +4,6 @@ An arm trained by reward, or by contrast, minimises no loss in the end: its like
 enters the joint fit only if a contrast asks for it.
 """
 
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +13,16 @@ from compare.analysis.paired import complement, level
 from compare.analysis.scaling.axes import READ
 from compare.analysis.scaling.isoflop import Parabola, parabolas
 from compare.stats.intervals import Estimate
-from compare.stats.power_law import Lines, NotEnough, PowerLaw, gather, lines, power_law
+from compare.stats.power_law import VARIANTS, Lines, NotEnough, PowerLaw, gather, lines, power_law
 from compare.stats.sigmoid import Sigmoid, sigmoid
 from compare.store.manifest import WARM_START
 from compare.store.record import Evaluation
 
-Point = tuple[str, float, float, float]
-"""One run's metric: arm, rung (its budget, where FLOPs are the axis), place on the axis, value."""
+DROPPED = "dropped"
+"""Name of the joint fit of one E without the lowest rung."""
+
+Point = tuple[str, float, float, float, int]
+"""One run's metric: arm, rung (its budget, where FLOPs are the axis), place on the axis, value, seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class Scaling:
     error: tuple[Means, ...]
     """Answer error, 1 - exact, each arm answering in its default way; empty without verifiable answers."""
     fits: dict[str, PowerLaw]
-    """Joint fit of the loss by variant; empty when there is not enough."""
+    """Joint fit of the loss by variant; empty when there is not enough. C is the axis, whichever it is."""
     accuracy: dict[str, Sigmoid]
     """Fitted sigmoid of exact answers by arm."""
     line: Lines | None
@@ -65,7 +67,6 @@ class Scaling:
 def measure(cohort: Cohort) -> Scaling:
     """Fit what there is enough for; the same records give the same numbers."""
     runs, arms, axis = cohort.runs, cohort.arms, cohort.axis
-    rng = np.random.default_rng(zlib.crc32(cohort.study.encode()))
     losses, exacts = _evaluations(cohort, "loss"), _evaluations(cohort, "exact")
     exact = [point for point, _ in exacts]
     fittable, notes = _fittable(cohort, [point for point, _ in losses])
@@ -75,22 +76,24 @@ def measure(cohort: Cohort) -> Scaling:
     line: Lines | None = None
     if enough and axis != "isoflop":
         pooled = gather(enough)
-        if axis == "flops":
-            fits = {variant: power_law(pooled, cohort.draws, rng, variant) for variant in cohort.variants}
+        fits = {variant: power_law(pooled, variant) for variant in VARIANTS}
+        higher, few = _split([p for p in enough if p[1] > min(p[1] for p in enough)], pooled.arms)
+        if not few:
+            fits[DROPPED] = power_law(gather(higher))
         # Loss bends towards E in log-log, so slopes compare only over the same stretch of compute.
         shared = set.intersection(*({p[1] for p in enough if p[0] == arm} for arm in pooled.arms))
         common, unshared = _split([p for p in enough if p[1] in shared], pooled.arms)
         if unshared:
             notes.append(f"too few budgets that all of {', '.join(pooled.arms)} have, for the paper's slopes")
         else:
-            line = lines(gather(common), cohort.draws, rng)
+            line = lines(gather(common))
     accuracy: dict[str, Sigmoid] = {}
     for arm in arms if axis == "flops" else ():
         fitted, short = _split(exact, (arm,))
         notes += [note for note in short if note not in notes]
         if fitted:
-            accuracy[arm] = sigmoid(gather(fitted), cohort.draws, rng)
-    curves, few = parabolas(runs, cohort.draws, rng) if axis == "isoflop" else ((), [])
+            accuracy[arm] = sigmoid(gather(fitted))
+    curves, few = parabolas(runs) if axis == "isoflop" else ((), [])
     return Scaling(
         cohort=cohort,
         isoflop=curves,
@@ -109,7 +112,8 @@ def _evaluations(cohort: Cohort, metric: str) -> list[tuple[Point, Evaluation]]:
     for run in cohort.runs:
         evaluation, place = run.find(metric), READ[cohort.axis].value(run)
         if evaluation is not None and place:
-            out.append(((run.planned.arm, run.rung, place, evaluation.value), evaluation))
+            point = (run.planned.arm, run.rung, place, evaluation.value, run.planned.seed)
+            out.append((point, evaluation))
     return out
 
 

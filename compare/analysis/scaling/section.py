@@ -5,14 +5,15 @@ from compare.analysis.blocks import Block, Heading, Inline, Mark, Prose, table
 from compare.analysis.quantity import BASELINE
 from compare.analysis.scaling.measure import Scaling
 from compare.analysis.text import big_interval_text, count_text, interval_text
-from compare.stats.intervals import Interval, exp_interval, interval
-from compare.stats.power_law import PowerLaw
+from compare.stats.intervals import Interval
+from compare.stats.power_law import by_seed, exp_by_seed
 
 FORMS = (
     "L = E + A C^\u2212alpha, all arms together in log space, summed Huber loss of threshold 0.001. shared: "
-    "one E (the headline). free: one E per arm. zero: no E. line: the paper's reading, a straight line "
-    "through log loss against log compute, whose gain is the ratio of slopes less 1. A conclusion that "
-    "changes between these rows rests on the form of the fit."
+    "one E (the headline). free: one E per arm. zero: no E. dropped: one E, without the lowest rung. line: "
+    "the paper's reading, a straight line through log loss against log compute, whose gain is the ratio of "
+    "slopes less 1. Each is fitted to every seed by itself; a number is the mean over seeds, with Student's "
+    "t. A conclusion that changes between these rows rests on the form of the fit."
 )
 
 
@@ -47,38 +48,37 @@ def fit_rows(scaling: Scaling) -> list[dict[str, Inline]]:
     rows, line = [], scaling.line
     if line is not None:
         for arm in line.runs.arms:
-            numbers: dict[str, Interval] = {"exponent": interval(-line.slope(arm), line.degrees(arm))}
+            numbers: dict[str, Interval] = {"exponent": by_seed(-line.slope(arm))}
             if arm != BASELINE and BASELINE in line.runs.arms:
-                ratio_R = line.slope(arm) / line.slope(BASELINE) - 1
-                numbers["gain"] = interval(ratio_R, line.degrees(arm, BASELINE))
+                numbers["gain"] = by_seed(line.slope(arm) / line.slope(BASELINE) - 1)
             rows.append(_row("line", arm, scaling.cells(arm, BASELINE), numbers, []))
-    return rows + [_law_row(fit, arm, scaling) for fit in scaling.fits.values() for arm in fit.runs.arms]
+    return rows + [
+        _law_row(name, arm, scaling) for name, fit in scaling.fits.items() for arm in fit.runs.arms
+    ]
 
 
-def _law_row(fit: PowerLaw, arm: str, scaling: Scaling) -> dict[str, Inline]:
+def _law_row(name: str, arm: str, scaling: Scaling) -> dict[str, Inline]:
     """An arm's E and exponent, and how it stands against the baseline."""
+    fit = scaling.fits[name]
     floor_R, alpha_R = fit.log_floor_RA[:, fit.runs.arms.index(arm)], fit.alpha(arm)
-    numbers = {"exponent": interval(alpha_R, fit.degrees(alpha_R, arm))}
+    numbers: dict[str, Interval] = {"exponent": by_seed(alpha_R)}
     caveats = ["exponent at its bound"] if fit.at_bound(arm) else []
     if fit.variant != "zero":
-        numbers["floor"] = exp_interval(floor_R, fit.degrees(floor_R, arm))
+        numbers["floor"] = exp_by_seed(floor_R)
     if arm != BASELINE and BASELINE in fit.runs.arms:
         log_ratio_R, outside = fit.log_multiplier(arm, BASELINE)
-        numbers["multiplier"] = exp_interval(log_ratio_R, fit.degrees(log_ratio_R, arm, BASELINE))
+        numbers["multiplier"] = exp_by_seed(log_ratio_R)
         caveats += ["multiplier extrapolated"] if outside else []
-        apart_R = alpha_R - fit.alpha(BASELINE)
-        degrees = fit.degrees(apart_R, arm, BASELINE)
-        gain = numbers["gain"] = interval(apart_R, degrees)
+        gain = numbers["gain"] = by_seed(alpha_R - fit.alpha(BASELINE))
         if fit.variant == "shared" and gain.low <= 0 <= gain.high:
             # Curves whose exponents may be equal may never cross: no number then.
             caveats.append("crossover undecided, the exponents are not told apart")
         elif fit.variant == "shared":
             cross_R, beyond = fit.log_crossover(arm, BASELINE)
-            # It hangs on the difference of the exponents, and is not finite where a draw has none.
-            numbers["crossover"] = exp_interval(cross_R, degrees)
+            numbers["crossover"] = exp_by_seed(cross_R)
             caveats += ["crossover beyond the measured range"] if beyond else []
     # A joint fit's E is that of all its arms.
-    return _row(fit.variant, arm, scaling.cells(*fit.runs.arms), numbers, caveats)
+    return _row(name, arm, scaling.cells(*fit.runs.arms), numbers, caveats)
 
 
 def _row(

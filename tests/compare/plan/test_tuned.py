@@ -267,7 +267,7 @@ def test_a_comparison_that_nobody_named_has_the_caveat_too(tmp_path: Path) -> No
     manifests.dump(store, dataclasses.replace(before, tuned=(tuned_alone,)))
     plan = manifests.load(store, "scaling")
     assert plan.tuned == (tuned_alone,)
-    findings = analyse(collect(store, plan), draws=20, variants=("shared",)).findings
+    findings = analyse(collect(store, plan), draws=20).findings
     assert {f.primary for f in findings} == {True, False}
     for finding in findings:
         concerned = (finding.study, finding.arm, finding.baseline) == ("text", "ebt_s1", "transformer")

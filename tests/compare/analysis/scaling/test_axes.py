@@ -9,7 +9,7 @@ import pytest
 from compare.analysis.analyse import analyse
 from compare.analysis.blocks import Heading
 from compare.analysis.drawing import colours
-from compare.analysis.scaling.figures import isoflop_figure, loss_figure, residual_figure
+from compare.analysis.scaling.figures import isoflop_figure, loss_figure
 from compare.analysis.scaling.isoflop import parabolas
 from compare.calibrate import builders
 from compare.folders import conf_folder
@@ -60,19 +60,23 @@ def by_depth(noise: float, **changes: object) -> Evidence:
 
 
 def test_the_ratio_of_slopes_is_read_against_the_axis_of_the_experiment() -> None:
-    results = analyse(by_depth(0.001), draws=200)
+    results = analyse(by_depth(0.0003), draws=200)
     (finding,) = [f for f in results.findings if f.primary]
     assert finding.estimate == pytest.approx(0.25, abs=0.01)
     assert finding.low <= 0.25 <= finding.high
     assert finding.verdict == "ahead"
     assert len(finding.records) == 24
+    assert "compute_multiplier" not in {f.quantity for f in results.findings}
+    # The joint fit guards it: with more noise an E for each arm would explain the slopes as well.
+    (noisier,) = [f for f in analyse(by_depth(0.001), draws=200).findings if f.primary]
+    assert noisier.low > 0
+    assert noisier.verdict == "undecided"
+    assert "it hangs on the form of the fit: with an E for each arm it is" in noisier.claim
     study = results.studies[0].measured["scaling"]
-    assert not study.fits  # a law in compute says nothing about depth
     assert [m.compute for m in study.loss if m.arm == "ebt_s1"] == list(DEPTHS)
     figure = loss_figure(study, colours(study.cohort.arms))
     assert figure is not None
     assert "text: loss against layers" in figure.svg
-    assert residual_figure(study, colours(study.cohort.arms)) is None
 
 
 def test_on_another_axis_findings_speak_of_rungs_and_on_flops_of_budgets() -> None:
@@ -148,12 +152,12 @@ def sizes(best: float, noise: float, seeds: int = 3, bend: float = 0.05) -> tupl
 
 
 def test_a_planted_optimum_is_recovered_exactly_without_noise_and_covered_with_it() -> None:
-    (clean,), notes = parabolas(sizes(7e4, 0.0), 50, np.random.default_rng(0))
+    (clean,), notes = parabolas(sizes(7e4, 0.0))
     assert clean.optimum is not None
     assert clean.optimum.value == pytest.approx(7e4, rel=1e-3)
     assert not clean.caveats
     assert not notes
-    (noisy,), _ = parabolas(sizes(7e4, 0.01), 500, np.random.default_rng(0))
+    (noisy,), _ = parabolas(sizes(7e4, 0.01))
     assert noisy.optimum is not None
     assert noisy.optimum.low <= 7e4 <= noisy.optimum.high < 2 * noisy.optimum.low
 
@@ -167,16 +171,16 @@ def test_a_planted_optimum_is_recovered_exactly_without_noise_and_covered_with_i
     ],
 )
 def test_an_optimum_that_was_not_measured_is_marked(best: float, bend: float, said: str) -> None:
-    (curve,), _ = parabolas(sizes(best, 0.0, bend=bend), 50, np.random.default_rng(0))
+    (curve,), _ = parabolas(sizes(best, 0.0, bend=bend))
     assert any(said in caveat for caveat in curve.caveats)
     assert (curve.optimum is None) == (bend < 0)
 
 
 def test_single_runs_and_few_sizes_are_named() -> None:
-    (curve,), _ = parabolas(sizes(7e4, 0.01, seeds=1), 50, np.random.default_rng(0))
+    (curve,), _ = parabolas(sizes(7e4, 0.01, seeds=1))
     assert "single runs, no interval" in curve.caveats
     few = tuple(run for run in sizes(7e4, 0.01) if run.planned.rung <= 3)
-    curves, notes = parabolas(few, 50, np.random.default_rng(0))
+    curves, notes = parabolas(few)
     assert not curves
     assert notes == ["ebt_s1 at 1e+11 FLOPs: 3 sizes, a parabola needs 4"]
 
