@@ -10,6 +10,7 @@ import numpy as np
 from compare.analysis.analyse import analyse
 from compare.analysis.findings import Finding
 from compare.calibrate import planted, planted_ceiling, planted_shift
+from compare.calibrate.attacks import ATTACKS
 from compare.calibrate.planted import Truth
 from compare.calibrate.planted_ceiling import Course
 from compare.calibrate.planted_shift import Shifted
@@ -28,8 +29,6 @@ EFFECT = 0.10
 """Planted effect of the power check: a tenth less loss, or a compute multiplier of 1.1."""
 CHEAP = 20
 """How many times more often a scenario runs that fits nothing."""
-FITTED = ("shared",)
-"""The variant of the joint fit that contrasts are read from."""
 
 Outcome = tuple[str, tuple[float, float], bool]
 """Name of a check, its bar, and whether it came true in one study."""
@@ -42,7 +41,7 @@ FASTER, PLAIN = Truth(alpha=0.34, ceiling=0.9), Truth()
 
 
 def _findings(evidence: Evidence, draws: int) -> tuple[Finding, ...]:
-    return analyse(evidence, draws=draws, variants=FITTED).findings
+    return analyse(evidence, draws=draws).findings
 
 
 def covering(rng: np.random.Generator, draws: int, *, seeds: int) -> Iterator[Outcome]:
@@ -52,7 +51,7 @@ def covering(rng: np.random.Generator, draws: int, *, seeds: int) -> Iterator[Ou
         "compute_multiplier": math.exp(planted.log_multiplier(FASTER, PLAIN)),
     }
     evidence = planted.study(FASTER, PLAIN, tuple(truth), rng, seeds=seeds)
-    results = analyse(evidence, draws=draws, variants=FITTED)
+    results = analyse(evidence, draws=draws)
     yield from _covered(results.findings, truth, seeds)
     ceiling = results.studies[0].measured["scaling"].accuracy[planted.ARM].ceiling
     held = ceiling.low <= FASTER.ceiling <= ceiling.high
@@ -170,7 +169,7 @@ def _power(study: Callable[..., Evidence], effect: float, draws: int) -> Outcome
 def ceiling(rng: np.random.Generator, draws: int, *, course: Course, what: str) -> Iterator[Outcome]:
     """Is a fitted ceiling right, or else its verdict withheld?"""
     evidence = planted_ceiling.study(course, rng)
-    results = analyse(evidence, draws=draws, variants=FITTED)
+    results = analyse(evidence, draws=draws)
     truth = {"ceiling": planted_ceiling.LIFT, "above_ceiling": planted_ceiling.LEVEL - course.ceiling}
     named = {f.quantity: f for f in results.findings if f.primary}
     held = {name: named[name].low <= value <= named[name].high for name, value in truth.items()}
@@ -215,5 +214,6 @@ SCENARIOS: tuple[tuple[Scenario, int], ...] = (
     (partial(ceiling, course=Course(relation="linear"), what="reward linear in entropy"), 1),
     (partial(ceiling, course=Course(relation="saturating"), what="reward saturates in time"), 1),
     (foretelling, 1),
+    *((attack, 1) for attack in ATTACKS),
 )
 """Each with how many times as many studies as were asked for."""
