@@ -80,8 +80,8 @@ def _sigmoid(seen: Trace, compute_t: Array) -> Array:
     """ScaleRL's curve R0 + (A - R0) / (1 + (C_mid / C)^B), C the compute of reinforcement learning
     (Khatri et al. 2025, arXiv 2510.13786, equation 1); R0 is the mean of the first tenth seen."""
     floor = float(np.clip(seen.reward_T[: tenth(len(seen))].mean(), 0.0, 1.0))
-    points = [("", c, c, r) for c, r in zip(seen.compute_T.tolist(), seen.reward_T.tolist(), strict=True)]
-    return sigmoid(gather(points), 0, np.random.default_rng(0), floor).accuracy(compute_t)[0]
+    points = [("", c, c, r, 0) for c, r in zip(seen.compute_T.tolist(), seen.reward_T.tolist(), strict=True)]
+    return sigmoid(gather(points), floor).accuracy(compute_t)[0]
 
 
 def _pass_at_k(seen: Trace, compute_t: Array) -> Array:
