@@ -124,12 +124,17 @@ class Cohort:
         return Contrast(**where, quantity=quantity, margin=0.0, severity=severity)
 
     def draft(self, contrast: Contrast) -> Draft:
-        """A comparison that is not yet measured."""
+        """A comparison that is not yet measured, its sides named with the effort and severity it chose."""
         return Draft(
             study=self.study,
-            arm=contrast.arm,
-            baseline=contrast.baseline,
+            arm=_named(contrast.arm, contrast.effort, contrast.severity),
+            baseline=_named(contrast.baseline, contrast.baseline_effort, contrast.severity),
             quantity=contrast.quantity,
             axis=contrast.axis,
             point=self.point,
         )
+
+
+def _named(arm: str, effort: str, severity: int) -> str:
+    how = ", ".join([*([effort] if effort else []), *([f"severity {severity}"] if severity else [])])
+    return f"{arm} ({how})" if how else arm

@@ -26,8 +26,7 @@ def final_difference(cohort: Cohort, contrast: Contrast) -> Draft:
         return lambda run: run.find(metric, severity=contrast.severity, effort=effort or None)
 
     sides = ((contrast.arm, contrast.effort), (contrast.baseline, contrast.baseline_effort))
-    arm, baseline = (_named(name, effort, contrast.severity) for name, effort in sides)
-    blank = replace(cohort.draft(contrast), arm=arm, baseline=baseline)
+    blank = cohort.draft(contrast)
     matched = cohort.match(*((name, by(effort)) for name, effort in sides))
     if isinstance(matched, str):
         return replace(blank, caveats=(f"{matched} (`{metric}`)",))
@@ -39,12 +38,6 @@ def final_difference(cohort: Cohort, contrast: Contrast) -> Draft:
         + unequal_cost(flops[0], flops[1], "an answer" if metric == "exact" else "a problem's likelihood"),
         records=matched.cells,
     )
-
-
-def _named(arm: str, effort: str, severity: int) -> str:
-    """An arm as a claim names it: how it answers and on what, if a contrast chose that."""
-    how = ", ".join([*([effort] if effort else []), *([f"severity {severity}"] if severity else [])])
-    return f"{arm} ({how})" if how else arm
 
 
 def reward_gain(cohort: Cohort, contrast: Contrast) -> Draft:

@@ -10,6 +10,7 @@ from compare.analysis.base import Analysis, Findings, LookOf, Studies
 from compare.analysis.blocks import Block
 from compare.analysis.cohort import Cohort
 from compare.analysis.findings import Draft
+from compare.analysis.paired import unequal_cost
 from compare.analysis.quantity import BASELINE
 from compare.analysis.shift import measure, section
 from compare.analysis.shift.figures import of_shift
@@ -45,7 +46,7 @@ class ShiftAnalysis(Analysis[Shift]):
         if contrast.axis and contrast.axis not in measured.axes:
             return replace(blank, caveats=(f"nothing was measured along axis {contrast.axis}",))
         asked = _thinking if contrast.quantity in THINKING_SHIFT else _against
-        return asked(blank, cohort, measured)
+        return asked(blank, cohort, measured, contrast)
 
     def explore(self, cohort: Cohort, measured: Shift) -> list[Contrast]:
         """What the largest shift adds to every arm against BASELINE; where the section is asked for, every
@@ -85,7 +86,7 @@ class ShiftAnalysis(Analysis[Shift]):
         return [*decay, *section.increases(studies), *section.whole_texts(studies)]
 
 
-def _against(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
+def _against(blank: Draft, cohort: Cohort, shift: Shift, contrast: Contrast) -> Draft:
     """Two arms along one axis: slopes, shares retained, or what the largest severity adds."""
     metric = "loss" if blank.quantity.endswith("_loss") else "exact"
     axis = blank.axis or next(iter(shift.axes))
@@ -93,14 +94,17 @@ def _against(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
     if blank.quantity in DECAY:
         blank = replace(blank, axis=axis)
     look = partial(measure.track, metric=metric, axis=axis, severities=severities)
-    for arm in (blank.arm, blank.baseline):
-        if not cohort.top(arm, look=look):
-            reason = f"{arm}: no finished run with `{metric}` at every severity of {axis}"
+    asked = ((contrast.arm, contrast.effort), (contrast.baseline, contrast.baseline_effort))
+    looks = [(arm, partial(look, effort=effort or None)) for arm, effort in asked]
+    for (arm, side), name in zip(looks, (blank.arm, blank.baseline), strict=True):
+        if not cohort.top(arm, look=side):
+            reason = f"{name}: no finished run with `{metric}` at every severity of {axis}"
             return replace(blank, caveats=(reason,))
-    matched = cohort.match((blank.arm, look), (blank.baseline, look))
+    matched = cohort.match(*looks)
     if isinstance(matched, str):
         return replace(blank, caveats=(matched,))
-    caveats = matched.caveats
+    flops = [float(np.mean([e.flops for t in side for e in t.at])) for side in matched.values]
+    caveats = matched.caveats + unequal_cost(*flops)
     if blank.quantity in DECAY and metric == "exact":
         caveats = (*caveats, *_limits(*matched.values))
     if blank.quantity == "retained_share":
@@ -143,7 +147,7 @@ def _limits(*sides: Sequence[Track]) -> Iterator[str]:
         yield f"{low}: slopes differ only as the levels in distribution do"
 
 
-def _thinking(blank: Draft, cohort: Cohort, shift: Shift) -> Draft:
+def _thinking(blank: Draft, cohort: Cohort, shift: Shift, contrast: Contrast) -> Draft:
     """Rank correlation of an arm's gain from thinking with severity, run by run."""
     metric = "loss" if blank.quantity == "thinking_shift_loss" else "exact"
     where = places(shift.axes, blank.axis)

@@ -35,7 +35,7 @@ ERRORS = ("answer", "plan", "execution", "chain", "edit")
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """One metric of one run along one axis, the arm answering in its default way."""
+    """One metric of one run along one axis."""
 
     run: Run
     at: tuple[Evaluation, ...]
@@ -169,9 +169,11 @@ def _shifted(run: Run) -> list[Place] | None:
     return [(e.axis, e.severity) for e in final] if any(e.severity for e in final) else None
 
 
-def track(run: Run, metric: str, axis: str, severities: tuple[int, ...]) -> Track | None:
-    """A run along an axis; None if it was not measured at every severity."""
-    at = [run.find(metric, severity=s, axis=axis) for s in severities]
+def track(
+    run: Run, metric: str, axis: str, severities: tuple[int, ...], effort: str | None = None
+) -> Track | None:
+    """A run along an axis, answering so or in its default way; None if a severity was not measured."""
+    at = [run.find(metric, severity=s, axis=axis, effort=effort) for s in severities]
     whole = tuple(e for e in at if e is not None)
     return Track(run=run, at=whole) if len(whole) == len(at) else None
 

@@ -9,7 +9,10 @@ SEVERITY = "severity"
 
 _along = partial(Quantity, chooses=("axis",), largest_budget=True, shifted=True)
 _slope = partial(
-    _along, higher_is_better=False, words={"ahead": "decays slower than", "behind": "decays faster than"}
+    _along,
+    chooses=("axis", "effort"),
+    higher_is_better=False,
+    words={"ahead": "decays slower than", "behind": "decays faster than"},
 )
 _added = partial(Quantity, higher_is_better=False, announced=False)
 _thinking = partial(
@@ -31,6 +34,7 @@ DECAY = {
     "decay_slope_loss": _slope(label="difference of loss added per severity (less is better)", unit=" nats"),
     "retained_share": _along(
         label="difference of shares of in-distribution answers kept under shift",
+        chooses=("axis", "effort"),
         higher_is_better=True,
         words={"ahead": "keeps a larger share than", "behind": "keeps a smaller share than"},
     ),

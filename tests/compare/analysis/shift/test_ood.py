@@ -123,6 +123,42 @@ def test_who_decays_slower_is_ahead() -> None:
     assert decay.retained.value == pytest.approx(0.7 / 0.9)
 
 
+def test_a_decay_at_unequal_cost_says_so_and_is_compared_at_matched_cost() -> None:
+    """The arm answers at 2 FLOPs and at 8, its rival at 8 alone: the dearer way decays as the rival does."""
+    levels = {
+        ("ebt_s1", "think_8"): (8.0, (0.9, 0.8, 0.7)),
+        ("ebt_s1", "think_2"): (2.0, (0.9, 0.7, 0.5)),
+        ("transformer", "greedy"): (8.0, (0.9, 0.8, 0.7)),
+    }
+    runs = []
+    for arm in ("transformer", "ebt_s1"):
+        for seed in range(3):
+            evaluations = [
+                builders.exact(
+                    [k < round(10 * share) for k in range(10)],
+                    axis="element",
+                    severity=severity,
+                    effort=effort,
+                    flops=flops,
+                )
+                for (name, effort), (flops, shares) in levels.items()
+                if name == arm
+                for severity, share in enumerate(shares)
+            ]
+            runs.append(builders.run(builders.cell(arm, seed, study="letters"), *evaluations))
+    of = cohort(*runs)
+    contrast = of.contrast("ebt_s1", "transformer", "decay_slope", axis="element")
+    plain = ANALYSIS.compare(of, measure(of), contrast)
+    assert plain.estimate is not None
+    assert plain.estimate.value == pytest.approx(0.1)
+    assert "an answer costs 0.25 times the baseline's FLOPs" in plain.caveats
+    matched = ANALYSIS.compare(of, measure(of), replace(contrast, effort="think_8", baseline_effort="greedy"))
+    assert matched.estimate is not None
+    assert matched.estimate.value == pytest.approx(0.0)
+    assert not any("costs" in caveat for caveat in matched.caveats)
+    assert (matched.arm, matched.baseline) == ("ebt_s1 (think_8)", "transformer (greedy)")
+
+
 def test_the_floor_and_a_weak_start_are_said() -> None:
     runs = [
         planted.exact_run(arm, s, planted.EXACT[arm]) for arm in ("transformer", "ebt_s1") for s in (0, 1)
