@@ -18,8 +18,10 @@ from compare.store.evidence import Evidence
 from compare.store.manifest import Contrast
 
 ARM, LEVEL_ARM = "rl_kl_cov", "ebt_s1"
-LIFT, LEVEL, BUDGET, SHARE = 0.05, 0.85, 1e12, 0.36
-"""Of ceilings; exact answers of the arm without reward; FLOPs; the share that is fitted on."""
+CEILING, LIFT, LEVEL = 0.7, 0.05, 0.85
+"""Reward at no entropy, or where it saturates; what ARM has more; exact answers of the arm without reward."""
+BUDGET, SHARE = 1e12, 0.36
+"""FLOPs, and the share that is fitted on."""
 UPDATES, SEED = 200, 0.02
 """Rows of a history; standard deviation from seed to seed, of rewards."""
 TOGETHER = 0.6
@@ -40,19 +42,14 @@ class Course:
     """Standard deviation, as a share of the entropy."""
     reward_noise: float = 0.02
 
-    @property
-    def ceiling(self) -> float:
-        """Reward at no entropy, or where it saturates; of the last two there is none."""
-        return 0.7
-
     def both(self) -> tuple[Array, Array]:
         """Entropy and reward."""
         time = np.arange(UPDATES) / (UPDATES - 1)
         entropy = self.start + (self.end - self.start) * time
         reward = {
-            "law": self.ceiling - 0.55 * np.expm1(entropy) / math.expm1(self.start),
-            "linear": self.ceiling - 0.55 * entropy / self.start,
-            "saturating": self.ceiling - 0.55 * np.exp(-8 * time),
+            "law": CEILING - 0.55 * np.expm1(entropy) / math.expm1(self.start),
+            "linear": CEILING - 0.55 * entropy / self.start,
+            "saturating": CEILING - 0.55 * np.exp(-8 * time),
             "exponential": 1 - 0.85 * np.exp(-0.7 * time),
             "power": 1 - 0.9 * (np.arange(UPDATES) + 1) ** -0.2,
         }[self.relation]

@@ -170,12 +170,19 @@ def ceiling(rng: np.random.Generator, draws: int, *, course: Course, what: str) 
     """Is a fitted ceiling right, or else its verdict withheld?"""
     evidence = planted_ceiling.study(course, rng)
     results = analyse(evidence, draws=draws)
-    truth = {"ceiling": planted_ceiling.LIFT, "above_ceiling": planted_ceiling.LEVEL - course.ceiling}
+    truth = {
+        "ceiling": planted_ceiling.LIFT,
+        "above_ceiling": planted_ceiling.LEVEL - planted_ceiling.CEILING,
+    }
     named = {f.quantity: f for f in results.findings if f.primary}
     held = {name: named[name].low <= value <= named[name].high for name, value in truth.items()}
     if course.relation == "law":
         fitted = results.studies[0].measured["ceiling"].arm(planted_ceiling.UNMANAGED).ceiling
-        yield f"interval of a fitted ceiling, {what}", AT_LEAST, fitted.low <= course.ceiling <= fitted.high
+        yield (
+            f"interval of a fitted ceiling, {what}",
+            AT_LEAST,
+            fitted.low <= planted_ceiling.CEILING <= fitted.high,
+        )
         for name, right in held.items():
             yield f"interval of {name}, {what}", AT_LEAST, right
     for name, right in held.items():

@@ -38,11 +38,8 @@ def foretold_entropy(seen: Trace, compute_t: Array) -> Array:
     """H = H0 exp(-k C), least squares in log H: it stays above 0, and has two parameters, which a handful of
     rows can tell. A power law of compute is three times as far off (docs/ceiling.md)."""
     log_T = np.log(np.maximum(seen.entropy_T, LEAST_ENTROPY))
-    return np.exp(np.minimum(_line(seen.compute_T, log_T, compute_t), MOST_LOG_ENTROPY))
-
-
-MOST_LOG_ENTROPY = 3.0
-"""A forecast may not rise to more than exp(3) = 20 nats, more than any vocabulary has."""
+    # Noise may have it rise: to 20 nats at most, more than any vocabulary has.
+    return np.exp(np.minimum(_line(seen.compute_T, log_T, compute_t), 3.0))
 
 
 def _line(x_T: Array, y_T: Array, x_t: Array) -> Array:
@@ -55,25 +52,16 @@ def _law(form: str) -> Forecaster:
     return lambda seen, compute_t: fit_law(seen, form)(foretold_entropy(seen, compute_t))
 
 
-def _exponential(seen: Trace, compute_t: Array) -> Array:
-    """1 - R = A exp(-k C): the very course that `foretold_entropy` gives H, for the reward by itself.
+def _error_falls(clock: Callable[[Array], Array]) -> Forecaster:
+    """log(1 - R) = A - k clock(C), least squares, C the compute of reinforcement learning. With C itself the
+    error has the very course that `foretold_entropy` gives H: a law in entropy that does not beat it owes its
+    forecast to the trend alone."""
 
-    A law in entropy that does not beat it owes its forecast to the trend alone.
-    """
-    return _rise(_line(seen.compute_T, _log_error(seen), compute_t))
+    def forecast(seen: Trace, compute_t: Array) -> Array:
+        log_T = np.log(np.maximum(1 - seen.reward_T, LEAST_ERROR))
+        return 1 - np.exp(np.minimum(_line(clock(seen.compute_T), log_T, clock(compute_t)), 0.0))
 
-
-def _power_law(seen: Trace, compute_t: Array) -> Array:
-    """1 - R = A C^-alpha, least squares in logarithms, C the compute of reinforcement learning."""
-    return _rise(_line(np.log(seen.compute_T), _log_error(seen), np.log(compute_t)))
-
-
-def _log_error(seen: Trace) -> Array:
-    return np.log(np.maximum(1 - seen.reward_T, LEAST_ERROR))
-
-
-def _rise(log_error_t: Array) -> Array:
-    return 1 - np.exp(np.minimum(log_error_t, 0.0))
+    return forecast
 
 
 def _sigmoid(seen: Trace, compute_t: Array) -> Array:
@@ -97,8 +85,8 @@ METHODS: dict[str, tuple[str, Forecaster]] = {
     "linear": ("linear, b - a H, H foretold", _law("linear")),
     "quadratic": ("quadratic, b - a H², H foretold", _law("quadratic")),
     "carry_last": ("carry the last level on", lambda seen, c_t: np.full(len(c_t), last_tenth(seen.reward_T))),
-    "exponential": ("exponential in compute, 1 - R = A exp(-k C)", _exponential),
-    "power_law": ("power law in compute, 1 - R = A C^-α", _power_law),
+    "exponential": ("exponential in compute, 1 - R = A exp(-k C)", _error_falls(lambda c: c)),
+    "power_law": ("power law in compute, 1 - R = A C^-α", _error_falls(np.log)),
     "sigmoid": ("sigmoid in compute", _sigmoid),
     "pass_at_k": ("the warm start's pass@k", _pass_at_k),
 }

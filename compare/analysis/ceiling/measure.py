@@ -96,17 +96,11 @@ class RunFit:
             return None
         return last_tenth(self.trace.reward_T - self.laws[form](self.trace.entropy_T))
 
-    def told_by(self, other: "RunFit") -> float | None:
-        """Mean error of these rewards by the law of another run, told these entropies."""
-        if other.whole is None:
-            return None
-        residual_T = self.trace.reward_T - other.whole(self.trace.entropy_T)
-        return float(np.abs(stretches(residual_T, STRETCHES)).mean())
-
-    @property
-    def spread(self) -> float:
-        """The same by these rewards' own mean: what a relation has to beat."""
-        return float(np.abs(stretches(self.trace.reward_T, STRETCHES) - self.trace.reward_T.mean()).mean())
+    def error_by(self, law: Law | None) -> float:
+        """Mean error of these rewards by the law of a run, told these entropies; without one, by their own
+        mean, which a law has to beat."""
+        said_T = law(self.trace.entropy_T) if law else self.trace.reward_T.mean()
+        return float(np.abs(stretches(self.trace.reward_T - said_T, STRETCHES)).mean())
 
     @property
     def verified(self) -> bool:
@@ -222,14 +216,14 @@ class CeilingStudy:
         """The arm trained by reward of that name, if it has a finished run."""
         return next((arm for arm in self.arms if arm.arm == name), None)
 
-    def elsewhere(self, arm: ArmCeiling, look: Callable[[RunFit, RunFit], float | None]) -> Estimate | None:
-        """Mean over seeds, then over the other arms, of a number of a run of this arm and one of another."""
+    def elsewhere(self, arm: ArmCeiling, look: Callable[[RunFit, RunFit], float]) -> Estimate | None:
+        """Mean, over the other arms and then over seeds, of a number of a run of this arm and of theirs."""
         seeds = []
-        for fit in arm.fits:
+        for fit in (fit for fit in arm.fits if fit.whole):
             others = (own for other in self.arms if other is not arm for own in other.fits if own.verified)
             paired = [own for own in others if own.run.planned.seed == fit.run.planned.seed]
-            if known := [value for own in paired if (value := look(fit, own)) is not None]:
-                seeds.append(float(np.mean(known)))
+            if paired:
+                seeds.append(float(np.mean([look(fit, own) for own in paired])))
         return mean(seeds)
 
     @cached_property

@@ -195,13 +195,17 @@ def _recipes(name: str, study: CeilingStudy) -> list[Table]:
     rows = [
         {
             "fitted on": Mark(arm.arm, arm.cells),
-            "error there": interval_text(arm.mean(lambda fit: fit.told_by(fit))),
+            "error there": interval_text(
+                arm.mean(lambda fit: fit.error_by(fit.whole) if fit.whole else None)
+            ),
             "error on the other arms": interval_text(transferred),
-            "their own mean reward": interval_text(study.elsewhere(arm, lambda fit, other: other.spread)),
+            "their own mean reward": interval_text(
+                study.elsewhere(arm, lambda _, other: other.error_by(None))
+            ),
         }
         for arm in study.arms
         if arm.fits and arm.fits[0].verified
-        if (transferred := study.elsewhere(arm, lambda fit, other: other.told_by(fit))) is not None
+        if (transferred := study.elsewhere(arm, lambda fit, other: other.error_by(fit.whole))) is not None
     ]
     caption = (
         "Mean absolute errors of rewards, told the entropies, in ten stretches of a run, means over seeds: "

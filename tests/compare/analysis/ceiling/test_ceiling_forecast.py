@@ -107,10 +107,10 @@ def test_a_law_is_judged_on_recipes_that_it_was_not_fitted_on() -> None:
     # On kl_cov 0 and on gppo .1; a coin's rewards are not looked at.
     arm = study.arm("rl_grpo")
     assert arm is not None
-    told = study.elsewhere(arm, lambda fit, other: other.told_by(fit))
+    told = study.elsewhere(arm, lambda fit, other: other.error_by(fit.whole))
     assert told is not None
     assert (told.value, told.n) == (pytest.approx(0.05), 3)
-    spread = study.elsewhere(arm, lambda fit, other: other.spread)
+    spread = study.elsewhere(arm, lambda _, other: other.error_by(None))
     assert spread is not None
     assert spread.value > 0.02
     law = fit_law(rl_trace(planted.history(planted.falling(0.2), planted.lawful(planted.falling(0.2)))))
