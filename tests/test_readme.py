@@ -49,7 +49,10 @@ def test_there_are_exactly_two_commands_to_set_up_and_both_install_this_package(
     assert SET_UP[1][-2:] == ["-m", "pytest"]
 
 
-@pytest.mark.parametrize("command", [c for c in USE if c[2] == "compare" and c[3] != "status"], ids=" ".join)
+PLANS = [c for c in USE if c[2] == "compare" and c[3] not in ("status", "freeze")]
+
+
+@pytest.mark.parametrize("command", PLANS, ids=" ".join)
 def test_compare_commands_are_understood(command: list[str], tmp_path: Path) -> None:
     for launcher, plugin in LAUNCHERS.items():
         if f"hydra/launcher={launcher}" in command:
@@ -72,11 +75,14 @@ def test_a_users_own_file_from_record_to_rebuilt_report(tmp_path: Path) -> None:
     # One window is longer than the README's own test split is sure to be.
     result = run([*own, "size=8xs", "trainer.problems=4", "task.context=16"], tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    alone, combined, compared, published = [c for c in USE if c[2] == "compare.report"]
+    alone, combined, packed, compared, published = [c for c in USE if c[2] == "compare.report"]
     rebuilt = run(alone, tmp_path)
     assert rebuilt.returncode == 0, rebuilt.stderr
     assert Path(rebuilt.stdout.strip().splitlines()[-1]) == Path("runs/reports/cells/index.html")
     assert (tmp_path / "runs/reports/cells/index.html").exists()
+    kept = run(packed, tmp_path)
+    assert kept.returncode == 0, kept.stderr
+    assert (tmp_path / "results/cells/records.jsonl.xz").exists()
     shutil.copytree(tmp_path / "runs", tmp_path / "other")
     both = run(combined, tmp_path)
     assert both.returncode == 0, both.stderr
@@ -116,6 +122,13 @@ def test_benchmarks_end_with_one_json_line(name: str, tmp_path: Path) -> None:
         assert figures["largest_difference"] < 1e-3
     if name == "ebt_generate":
         assert figures["equal_tokens"] > 0.95  # near ties may fall the other way
+
+
+def test_an_experiment_is_frozen_before_it_runs(tmp_path: Path) -> None:
+    command = next(c for c in USE if c[3] == "freeze")
+    result = run(command, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert len(list(tmp_path.rglob("ood.json"))) == 1
 
 
 def test_the_generator_teaches() -> None:
