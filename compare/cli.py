@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from compare.plan.announce import write_manifest
 from compare.plan.cells import expand, narrow
 from compare.plan.config import Request, Root, register
 from compare.plan.cost import rates
+from compare.plan.planned import UNKNOWN
 from compare.run import mirror, stop
 from compare.run.display import Display, plan_table
 from compare.run.pool import run, workers_by_default
@@ -46,23 +48,26 @@ class _Stop(BaseException):
     """Carries an error past Hydra, which would announce the job's overrides on a line of its own."""
 
 
-def task(config: DictConfig) -> None:
+def job(work: Callable[[Request], None]) -> Callable[[DictConfig], None]:
     """One Hydra job. In a sweep an error is left to Hydra, so that the other jobs go on."""
-    try:
-        _task(config)
-    except NAMED as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            raise
-        raise _Stop(error) from error
+
+    def task(config: DictConfig) -> None:
+        root = OmegaConf.to_object(config)
+        assert isinstance(root, Root)
+        given = tuple(o for o in HydraConfig.get().overrides.task if not o.startswith("hydra"))
+        try:
+            work(Request(root=root, overrides=given))
+        except NAMED as error:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise
+            raise _Stop(error) from error
+
+    return task
 
 
-def _task(config: DictConfig) -> None:
+def carry_out(request: Request) -> None:
     """Plan, run what is not done, report."""
-    root = OmegaConf.to_object(config)
-    assert isinstance(root, Root)
-    given = tuple(o for o in HydraConfig.get().overrides.task if not o.startswith("hydra"))
-    request = Request(root=root, overrides=given)
-    console = Console(highlight=False)
+    root, console = request.root, Console(highlight=False)
     if not console.is_terminal:
         console.width = 140
     store = Store(root.runs)
@@ -90,6 +95,10 @@ def _task(config: DictConfig) -> None:
     console.print(f"{line}, {begun} of them from a snapshot" if begun else line)
     failed = sum(ended[i].status == "failed" for i in done)
     write_manifest(request, grid, store, commit)
+    if root.experiment is not None:
+        from compare.store import prereg
+
+        prereg.keep(Path(root.prereg) / f"{request.name}.json", store.root)
     if waiting:
         count = min(workers, len(waiting))
         with Display(console, waiting, speed, count) as display:
@@ -120,6 +129,17 @@ def _task(config: DictConfig) -> None:
         )
 
 
+def freeze(request: Request) -> None:
+    """Write what an experiment promises, before it runs."""
+    from compare.plan.freeze import freeze
+
+    commit = code_version()
+    path = freeze(request, expand(request), commit)
+    if commit.endswith("+"):
+        print("the working tree has changes that no commit holds: the freeze says so")
+    print(path)
+
+
 def code_version() -> str:
     """Commit of the checkout (with + for uncommitted changes), else the installed version."""
     here = Path(__file__).resolve().parent.parent
@@ -129,7 +149,7 @@ def code_version() -> str:
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
         return "v" + metadata.version("ebt-arena")
     except (OSError, subprocess.CalledProcessError, metadata.PackageNotFoundError):
-        return "unknown"
+        return UNKNOWN
 
 
 def main() -> None:
@@ -142,12 +162,16 @@ def main() -> None:
         from compare.run import status
 
         sys.exit(status.main(sys.argv[2:]))
+    work = carry_out
+    if sys.argv[1:2] == ["freeze"]:
+        work = freeze
+        del sys.argv[1]
     # Hydra would print a traceback's tail and exit with 1; errors are told apart here instead.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register()
-    entry: Any = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")(task)
+    entry: Any = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
     try:
-        entry()
+        entry(job(work))()
     except (Exception, _Stop) as raised:
         error = raised.args[0] if isinstance(raised, _Stop) else raised
         if not isinstance(error, NAMED) and not from_hydra(error):

@@ -137,6 +137,10 @@ class Root:
     settings: str = "tuned"
     """Where a search leaves what it chose and everything else reads it: `tuned` is conf/tuned, beside the
     configuration; or a folder; `none`: every arm as its file has it."""
+    prereg: str = "prereg"
+    """Where `python -m compare freeze` writes what an experiment promises; commit it."""
+    reuse: bool = False
+    """Freeze seeds that were spent before; the report says so."""
     worker: int = 0
     """Any number; lets a Hydra sweep start several processes on one store (-m worker=range(8))."""
 

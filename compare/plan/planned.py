@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,18 @@ from compare.store.manifest import PlannedCell, Settings
 IDENTITY_VERSION = 1
 """Raised when the code changes what a configuration trains to."""
 
-ADDED = (("arm", "ladder"), ("arm", "warm_until"), ("budget", "problems"), ("trainer", "pool"))
+UNKNOWN = "unknown"
+"""Commit of a program that no checkout and no installation tells of."""
+TRAINING = ("arena", "ebt", "rl_baseline", "controls", "compare/run")
+"""Folders of the program that trains and measures."""
+
+ADDED = (
+    ("arm", "entropy_target_end"),
+    ("arm", "ladder"),
+    ("arm", "warm_until"),
+    ("budget", "problems"),
+    ("trainer", "pool"),
+)
 """Settings younger than version 1: their default, None or empty, leaves cells of before their names."""
 
 
@@ -77,3 +89,12 @@ def portable(cell: Cell) -> dict[str, Any]:
     if model is not None and Path(model).is_dir():
         content["arm"]["pretrained"] = Path(model).resolve().name
     return content
+
+
+@cache
+def training_code() -> str:
+    """Digest of the program that trains: two commits that agree in it train alike."""
+    root, content = Path(__file__).resolve().parents[2], hashlib.sha256()
+    for path in sorted(path for folder in TRAINING for path in (root / folder).rglob("*.py")):
+        content.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return content.hexdigest()[:16]

@@ -20,6 +20,7 @@ from compare.analysis.text import p_text
 from compare.folders import conf_folder
 from compare.report import glossary
 from compare.report.render import cells_address, render
+from compare.store import prereg
 from compare.store.archive import is_unpacked
 from compare.store.evidence import Evidence, Progress
 from compare.store.files import write_atomically
@@ -71,6 +72,7 @@ def write(evidence: Evidence, store: Path, folder: Path | None = None, *, progre
     # A mark of an arm leads to what was analysed of it, one of a trial to its own cells.
     marks = {"basis": (replace(everything, runs=evidence.runs), "R")}
     more = {"sections": sections, "records": cells_address(store, folder), "packed": is_unpacked(store)}
+    more |= {"frozen": prereg.told(store, everything)}
     return render(folder, "page", _context(results, everything) | more, marks)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from arena.tasks.base import Task
 from compare.plan.config import Logger
-from compare.plan.planned import Planned
+from compare.plan.planned import Planned, training_code
 from compare.run import stop, team, train
 from compare.run.mirror import Mirror
 from compare.run.outcome import Notice, blank_record
@@ -108,7 +108,7 @@ def _record(planned: Planned, commit: str, done: train.Done) -> Record:
     total = sum(p.numel() for p in contender.parameters())
     return dataclasses.replace(
         blank_record(planned, commit),
-        environment=done.watch.environment,
+        environment=done.watch.environment | {"code": training_code()},
         parameters={"total": total, "non_embedding": contender.non_embedding_parameters()},
         flops=contender.flops_spent,
         flops_by=contender.flops_by,

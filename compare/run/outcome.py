@@ -1,5 +1,6 @@
 """How a cell ends, and what is told of it on the way."""
 
+import time
 from dataclasses import dataclass
 
 from compare.plan.planned import Planned, portable
@@ -53,4 +54,5 @@ def blank_record(planned: Planned, commit: str) -> Record:
         data=planned.data,
         commit=commit,
         environment={},
+        written=time.time(),
     )

@@ -3,6 +3,7 @@
 DIR/
   records.jsonl.xz  records without what no analysis reads, in the plan's order
   manifest.json     of the experiment
+  prereg.json       what it promised before it ran, if it did
 
 A line is a record like any other, under its own digest, and names the digest of the record it was cut from.
 Wherever a store is read an archive serves, and nothing in it is executed.
@@ -21,13 +22,14 @@ from typing import Any
 import msgspec
 
 from compare.store import manifest as manifests
+from compare.store import prereg
 from compare.store import record as records
 from compare.store.files import write_atomically
 from compare.store.manifest import Name
 from compare.store.record import UNSIGNED, Record, RecordError
 from compare.store.redaction import scrub, without_paths
 
-RECORDS, MANIFEST = "records.jsonl.xz", "manifest.json"
+RECORDS, MANIFEST, FREEZE = "records.jsonl.xz", "manifest.json", "prereg.json"
 UNPACKED = ".unpacked"
 """Marks a store that was made of an archive for the moment."""
 LARGEST = 2**29
@@ -36,8 +38,11 @@ MEMORY = 2**27
 """Bytes that unpacking may take besides."""
 DIGITS = 9
 """Of rounded floats: enough for single precision. With six, one page in several prints another last digit."""
-READ = re.compile(r"step|flops|reward|(entropy(?!_change)|error|tokens|forks|held_out_entropy)(_[\w.]+)?")
-"""Columns of a history that some analysis reads."""
+UNREAD = re.compile(
+    r"loss|first_loss|alpha|gradient_norm|response_length|selected|signal"
+    r"|(covariance|kl|logp|entropy_change|clip_fraction)(_\w+)?"
+)
+"""Columns of a history that no analysis reads; what is not named is kept."""
 
 
 class _Named(msgspec.Struct):
@@ -72,6 +77,8 @@ def pack(store: Path, name: str, folder: Path) -> Path:
     plan = dataclasses.replace(plan, **_shareable(shown))
     write_atomically(folder / MANIFEST, _dense(manifests.text_of(plan)))
     write_atomically(folder / RECORDS, lzma.compress("".join(lines).encode(), preset=9))
+    if (freeze := prereg.best(store, plan)) is not None:
+        write_atomically(folder / FREEZE, freeze.read_bytes())
     return folder
 
 
@@ -80,7 +87,7 @@ def cut(record: Record) -> Record:
 
     Times, history and traces are rounded; evaluations stay exact. Cutting it again changes nothing.
     """
-    history = {name: column for name, column in record.history.items() if READ.fullmatch(name)}
+    history = {name: column for name, column in record.history.items() if not UNREAD.fullmatch(name)}
     if not history.keys() - {"step", "flops"}:
         history = {}
     return dataclasses.replace(
@@ -135,6 +142,7 @@ def _unpack(path: Path, store: Path) -> None:
             f"{path / MANIFEST}: {error.strerror}; the records are nothing without it"
         ) from error
     write_atomically(manifests.path_of(store, _name(plan, _Titled, str(path / MANIFEST)).name), plan)
+    prereg.keep(path / FREEZE, store)
     (store / UNPACKED).touch()
 
 

@@ -4,6 +4,7 @@ store/
   store.json             version of the layout
   cells/<identity>/      record.json, checkpoint.ckpt, log.txt; claim.json, resume*.ckpt while running
   experiments/<name>.json
+  prereg/<name>-<digest>.json
   reports/<name>/
 """
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from compare.store import manifest as manifests
+from compare.store import prereg
 from compare.store import record as records
 from compare.store.files import write_atomically
 from compare.store.manifest import HAND_SET, ONE_BY_ONE, Manifest, ManifestError, PlannedCell
@@ -59,6 +60,8 @@ def combine(stores: Sequence[Path], name: str, out: Path) -> Manifest:
         target = out / "cells" / identity / "record.json"
         if source is not None and not (target.exists() and target.samefile(source)):
             write_atomically(target, source.read_bytes())
+    for freeze in [path for store in holding for path in prereg.kept(store, name)]:
+        prereg.keep(freeze, out)
     told = [plan.tuned for plan in plans if plan.tuned is not None]
     united = dataclasses.replace(
         first,
