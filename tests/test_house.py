@@ -12,8 +12,9 @@ MOST_FILES = 14
 """Python files in a folder."""
 MOST_FLOORS = 7
 """Folders of compare/ one above the other."""
-MOST_LINES = 14_400
-"""Python lines of compare/: it may shrink, and what is added has to take the place of something."""
+MOST_LINES = 14_800
+"""Python lines of compare/: it may shrink, and what is added has to take the place of something. The rooms had
+13,643 when they were done; forecasts of the ceiling, packed records, freezes and planted attacks came then."""
 
 
 def dotted(path: Path) -> str:

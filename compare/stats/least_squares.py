@@ -17,6 +17,9 @@ Array = NDArray[np.float64]
 Model = Callable[[Array, bool], tuple[Array, Array | None]]
 """Parameters (B, P) -> predictions (B, N) and, if asked for, their Jacobian (B, N, P)."""
 
+FIRST_STEPS, LAST_STEPS, PROMISING = 15, 200, 5
+"""Steps that all starts take, steps of those that go on, and how many those are: the lowest losses so far."""
+
 
 def huber(residuals_BN: Array, delta: float) -> Array:
     """Summed Huber loss (B,): r^2 / 2 within delta, delta (|r| - delta / 2) beyond (Huber 1964)."""
@@ -33,11 +36,18 @@ class HuberFit:
     delta: float
 
     def best(self, start_BSP: Array, lower_BP: Array, upper_BP: Array, target_BN: Array) -> Array:
-        """Parameters (B, P) of the lowest loss that the S starts of each problem lead to."""
-        B, S, P = start_BSP.shape
-        lower, upper, target = (np.repeat(part, S, axis=0) for part in (lower_BP, upper_BP, target_BN))
-        theta, losses = self.minimise(start_BSP.reshape(B * S, P), lower, upper, target)
-        return theta.reshape(B, S, P)[np.arange(B), losses.reshape(B, S).argmin(axis=1)]
+        """Parameters (B, P) of the lowest loss that the S starts of each problem lead to.
+
+        After a few steps the worse starts are left.
+        """
+        theta_BSP, rows = start_BSP, np.arange(len(start_BSP))[:, None]
+        for kept, iterations in ((PROMISING, FIRST_STEPS), (1, LAST_STEPS)):
+            B, S, P = theta_BSP.shape
+            lower, upper, target = (np.repeat(part, S, axis=0) for part in (lower_BP, upper_BP, target_BN))
+            theta, losses = self.minimise(theta_BSP.reshape(B * S, P), lower, upper, target, iterations)
+            order_BS = losses.reshape(B, S).argsort(axis=1)
+            theta_BSP = theta.reshape(B, S, P)[rows, order_BS[:, :kept]]
+        return theta_BSP[:, 0]
 
     def minimise(
         self,
@@ -45,7 +55,7 @@ class HuberFit:
         lower_BP: Array,
         upper_BP: Array,
         target_BN: Array,
-        iterations: int = 200,
+        iterations: int,
         tolerance: float = 1e-9,
     ) -> tuple[Array, Array]:
         """Every problem by itself: theta (B, P), loss (B,).

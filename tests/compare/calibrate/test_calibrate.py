@@ -86,11 +86,11 @@ def test_a_ceiling_of_the_wrong_law_is_withheld(relation: str) -> None:
 
 @pytest.mark.slow
 def test_the_machinery_holds_at_a_reduced_count() -> None:
-    checks = calibrate.calibrate(20, draws=200)
+    checks = calibrate.calibrate(10, draws=200)
     assert len(checks) > 15
     for check in checks:
         low, high = check.interval
-        # Twenty studies cannot refute a bar that is held; they do refute intervals of half their width.
+        # Ten studies cannot refute a bar that is held; they do refute intervals of half their width.
         assert low <= check.bar[1], check
         assert high >= check.bar[0], check
 
