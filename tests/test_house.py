@@ -13,8 +13,11 @@ MOST_FILES = 14
 MOST_FLOORS = 7
 """Folders of compare/ one above the other."""
 MOST_LINES = 14_800
-"""Python lines of compare/: it may shrink, and what is added has to take the place of something. The rooms had
-13,643 when they were done; forecasts of the ceiling, packed records, freezes and planted attacks came then."""
+"""Python lines of compare/: it may shrink, and what is added has to take the place of something.
+
+The rooms had 13,643 when they were done. Forecasts of the ceiling, packed records, freezes and planted
+attacks came after that.
+"""
 
 
 def dotted(path: Path) -> str:
