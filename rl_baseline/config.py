@@ -138,6 +138,9 @@ class RLArm:
     entropy_target: float | None = None
     """adaptive and temperature: entropy to keep, nats (Skywork-OR1: 0.2). None: the first rollout's, that
     is the warm start's."""
+    entropy_target_end: float | None = None
+    """adaptive and temperature: the target moves in a straight line to this, nats, over the compute of RL.
+    None: it stays."""
     entropy_step: float = 1e-4
     """adaptive: change of the coefficient per rollout (Skywork-OR1)."""
     entropy_min: float = 0.0
@@ -292,6 +295,12 @@ class RLArm:
             self.entropy_target is None or self.entropy in ("adaptive", "temperature"),
             f"arm.entropy_target={self.entropy_target} with entropy={self.entropy}: nothing follows it; "
             "choose arm.entropy=adaptive or temperature",
+        )
+        require(
+            self.entropy_target_end is None
+            or (self.entropy_target_end > 0 and self.entropy in ("adaptive", "temperature")),
+            f"arm.entropy_target_end={self.entropy_target_end} with entropy={self.entropy}: must be above 0, "
+            "and needs arm.entropy=adaptive or temperature to follow it",
         )
         require(self.entropy_step > 0, f"arm.entropy_step={self.entropy_step}: must be positive")
         require(

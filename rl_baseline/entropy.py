@@ -45,15 +45,23 @@ class Controller:
         self.coefficient = arm.entropy_coef if arm.entropy == "bonus" else 0.0
         self.temperature = arm.temperature
 
-    def observe(self, entropy_BT: Tensor, logp_BT: Tensor, mask_BT: Tensor) -> dict[str, float]:
+    def observe(
+        self, entropy_BT: Tensor, logp_BT: Tensor, mask_BT: Tensor, share: float = 0.0
+    ) -> dict[str, float]:
         """Look at a finished rollout, set coefficient and temperature for what follows.
 
         Args:
             entropy_BT, logp_BT: as in Rollout.
+            share: of RL's compute that is spent, 0 to 1.
         Returns:
             what held during that rollout, columns of the history.
         """
         return {}
+
+    def annealed(self, start: float, share: float) -> float:
+        """The target by now: a straight line from where it started to `entropy_target_end`."""
+        end = self.arm.entropy_target_end
+        return start if end is None else start + (end - start) * min(max(share, 0.0), 1.0)
 
     def state(self) -> dict[str, float | None]:
         """Everything that `observe` changes."""
@@ -78,15 +86,17 @@ class AdaptiveCoefficient(Controller):
         self.target = arm.entropy_target
         self.kept = arm.entropy_min
 
-    def observe(self, entropy_BT: Tensor, logp_BT: Tensor, mask_BT: Tensor) -> dict[str, float]:
-        return self.step(float(mean_entropy(entropy_BT, mask_BT)))
+    def observe(
+        self, entropy_BT: Tensor, logp_BT: Tensor, mask_BT: Tensor, share: float = 0.0
+    ) -> dict[str, float]:
+        return self.step(float(mean_entropy(entropy_BT, mask_BT)), share)
 
-    def step(self, entropy: float) -> dict[str, float]:
+    def step(self, entropy: float, share: float = 0.0) -> dict[str, float]:
         """`observe` of a rollout with this mean entropy."""
         held = {"entropy_coef": self.coefficient}
         if self.target is None:
             self.target = entropy
-        below = entropy < self.target
+        below = entropy < self.annealed(self.target, share)
         change = self.arm.entropy_step if below else -self.arm.entropy_step
         self.kept = min(max(self.kept + change, self.arm.entropy_min), self.arm.entropy_max)
         self.coefficient = self.kept if below else 0.0
@@ -105,20 +115,23 @@ class MatchedTemperature(Controller):
         super().__init__(arm)
         self.target = arm.entropy_target
 
-    def observe(self, entropy_BT: Tensor, logp_BT: Tensor, mask_BT: Tensor) -> dict[str, float]:
+    def observe(
+        self, entropy_BT: Tensor, logp_BT: Tensor, mask_BT: Tensor, share: float = 0.0
+    ) -> dict[str, float]:
         sampled = float(mean_entropy(-logp_BT, mask_BT))
         mean = masked_mean(logp_BT, mask_BT)
         variance = float(masked_mean((logp_BT - mean).square(), mask_BT))
-        return self.step(sampled, variance)
+        return self.step(sampled, variance, share)
 
-    def step(self, sampled: float, variance: float) -> dict[str, float]:
+    def step(self, sampled: float, variance: float, share: float = 0.0) -> dict[str, float]:
         """`observe` of a rollout with this entropy and this variance of log p, nats and nats^2."""
         held = {"temperature": self.temperature, "entropy_sampled": sampled}
         if self.target is None:
             self.target = sampled
         limit, arm = self.arm.temperature_step, self.arm
         # A variance of next to nothing: a policy that is certain everywhere.
-        change = min(max((self.target - sampled) / max(variance, 1e-6), -limit), limit)
+        away = self.annealed(self.target, share) - sampled
+        change = min(max(away / max(variance, 1e-6), -limit), limit)
         low, high = arm.temperature / arm.temperature_max, arm.temperature * arm.temperature_max
         self.temperature = min(max(self.temperature * math.exp(change), low), high)
         return held

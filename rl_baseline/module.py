@@ -215,7 +215,8 @@ class RLModule(TransformerModule):
         if updates:
             self.gap = updates[0]["logp_gap"]
             self.tolerance = arm.logp_tolerance or LOGP_TOLERANCE[self.full_precision]
-        held = self.controller.observe(rollout.entropy_BT, rollout.logp_BT, rollout.mask_BT)
+        seen = rollout.entropy_BT, rollout.logp_BT, rollout.mask_BT
+        held = self.controller.observe(*seen, self.share_of_rl)
         if self.flops_spent + cost.rl_iteration(self.model.shape, self.task, arm) > self.cell.budget.flops:
             probed = self.probed()  # the last rollout: what the run ends with
         self.history.add(

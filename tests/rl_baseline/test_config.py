@@ -39,6 +39,8 @@ ARMS = sorted(Path("conf/arm").glob("r*.yaml"))
         ({"entropy": "high"}, "arm.entropy=high: choose one of none, bonus"),
         ({"entropy_coef": 0.0}, "for no bonus set arm.entropy=none"),
         ({"entropy": "adaptive", "entropy_target": 0.0}, "null takes the warm start's"),
+        ({"entropy_target_end": 0.2}, "needs arm.entropy=adaptive or temperature to follow it"),
+        ({"entropy": "adaptive", "entropy_target_end": 0.0}, "entropy_target_end=0.0 with entropy=adaptive"),
         ({"entropy_target": 0.2}, "arm.entropy_target=0.2 with entropy=none: nothing follows it"),
         ({"entropy_step": 0.0}, "arm.entropy_step=0.0: must be positive"),
         ({"entropy_min": 0.1}, "arm.entropy_min=0.1, arm.entropy_max=0.005: need"),

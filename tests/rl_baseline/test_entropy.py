@@ -1,6 +1,7 @@
 """Entropy and its controllers."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -111,6 +112,29 @@ def test_without_a_target_the_first_rollouts_entropy_is_kept() -> None:
     assert (adaptive.target, adaptive.coefficient) == (0.7, 0.0)
     adaptive.step(0.69)
     assert adaptive.coefficient == 1e-4
+
+
+def test_an_annealed_target_falls_in_a_straight_line_over_the_compute() -> None:
+    arm = RLArm(name="a", entropy="adaptive", entropy_target_end=0.2, entropy_step=0.1, entropy_max=0.5)
+    adaptive = AdaptiveCoefficient(arm)
+    adaptive.step(0.6)
+    # Targets .6, .4, .4 and, whatever is overspent, .2.
+    rows = []
+    for entropy, share in ((0.5, 0.0), (0.45, 0.5), (0.39, 0.5), (0.21, 1.1), (0.19, 1.1)):
+        adaptive.step(entropy, share)
+        rows.append(adaptive.coefficient)
+    assert rows == pytest.approx([0.1, 0.0, 0.1, 0.0, 0.1])
+    assert adaptive.target == 0.6
+
+
+def test_the_temperature_follows_an_annealed_target() -> None:
+    arm = RLArm(name="t", entropy="temperature", entropy_target=1.0, entropy_target_end=0.5)
+    matched = MatchedTemperature(arm)
+    # Half-way the target is .75: what lies there is left as it is.
+    matched.step(0.75, 1.0, 0.5)
+    assert matched.temperature == pytest.approx(arm.temperature)
+    matched.step(0.75, 1.0, 1.0)
+    assert matched.temperature == pytest.approx(arm.temperature * math.exp(max(-0.25, -arm.temperature_step)))
 
 
 def sampled_from(logits: Tensor, temperature: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,6 +22,7 @@ from arena.tasks.base import Problem
 from arena.token_classes import EXECUTE, PLAN
 from rl_baseline import cost
 from rl_baseline.config import RLArm
+from rl_baseline.entropy import Controller
 from rl_baseline.module import COMPETENCE_RATE, NothingToLearn, RLModule
 from tests.conftest import parameters_of
 from tests.rl_baseline.conftest import SIZE
@@ -305,6 +306,19 @@ def test_a_matched_temperature_moves_and_is_recorded() -> None:
     assert temperatures[-1] > 1.05
     assert abs(sampled[-1] - 2.6) < abs(sampled[0] - 2.6)
     assert max(abs(x) for x in columns["logp_gap"] if x is not None) < 1e-4
+
+
+def test_an_annealed_target_is_told_the_share_of_rl_that_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: list[float] = []
+    told = Controller.annealed
+    monkeypatch.setattr(
+        Controller, "annealed", lambda self, start, share: (shares.append(share), told(self, start, share))[1]
+    )
+    fit(replace(SMALL, entropy="adaptive", entropy_target_end=0.1), 6e8)
+    assert len(shares) > 3
+    assert shares == sorted(shares)
+    assert abs(shares[0]) < 0.1
+    assert 0.8 < shares[-1] < 1.1
 
 
 def test_hicra_needs_a_task_that_plans() -> None:
