@@ -216,11 +216,14 @@ class CeilingStudy:
         """The arm trained by reward of that name, if it has a finished run."""
         return next((arm for arm in self.arms if arm.arm == name), None)
 
-    def elsewhere(self, arm: ArmCeiling, look: Callable[[RunFit, RunFit], float]) -> Estimate | None:
-        """Mean, over the other arms and then over seeds, of a number of a run of this arm and of theirs."""
+    def elsewhere(
+        self, arm: ArmCeiling, look: Callable[[RunFit, RunFit], float], only: str = ""
+    ) -> Estimate | None:
+        """Mean, over the other arms (or one) and then seeds, of a number of a run of this arm and theirs."""
+        among = [other for other in self.arms if other is not arm and only in ("", other.arm)]
         seeds = []
         for fit in (fit for fit in arm.fits if fit.whole):
-            others = (own for other in self.arms if other is not arm for own in other.fits if own.verified)
+            others = (own for other in among for own in other.fits if own.verified)
             paired = [own for own in others if own.run.planned.seed == fit.run.planned.seed]
             if paired:
                 seeds.append(float(np.mean([look(fit, own) for own in paired])))

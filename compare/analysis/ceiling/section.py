@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from compare.analysis.blocks import Badge, Block, Callout, Fold, Inline, Listing, Mark, Table, table
 from compare.analysis.ceiling.forecast import FROZEN, LABELS
-from compare.analysis.ceiling.measure import SENSITIVITY, CeilingStudy
+from compare.analysis.ceiling.measure import SENSITIVITY, ArmCeiling, CeilingStudy
 from compare.analysis.ceiling.quantities import FORECASTS, QUANTITIES
 from compare.analysis.findings import Finding, grounds, word, words
 from compare.analysis.text import count_text, fixed, grouped, interval_text, sentence, sentences
@@ -192,6 +192,14 @@ def _errors(name: str, study: CeilingStudy, findings: Sequence[Finding]) -> list
 
 def _recipes(name: str, study: CeilingStudy) -> list[Table]:
     """Each arm's law, judged on recipes that it was not fitted on."""
+
+    def worst(arm: ArmCeiling) -> str:
+        found = {
+            o.arm: study.elsewhere(arm, lambda fit, own: own.error_by(fit.whole), o.arm) for o in study.arms
+        }
+        value, other = max((e.value, other) for other, e in found.items() if e is not None)
+        return f"{fixed(value, 3)} on {other}"
+
     rows = [
         {
             "fitted on": Mark(arm.arm, arm.cells),
@@ -199,6 +207,7 @@ def _recipes(name: str, study: CeilingStudy) -> list[Table]:
                 arm.mean(lambda fit: fit.error_by(fit.whole) if fit.whole else None)
             ),
             "error on the other arms": interval_text(transferred),
+            "the largest of them": worst(arm),
             "their own mean reward": interval_text(
                 study.elsewhere(arm, lambda _, other: other.error_by(None))
             ),

@@ -110,6 +110,9 @@ def test_a_law_is_judged_on_recipes_that_it_was_not_fitted_on() -> None:
     told = study.elsewhere(arm, lambda fit, other: other.error_by(fit.whole))
     assert told is not None
     assert (told.value, told.n) == (pytest.approx(0.05), 3)
+    lifted = study.elsewhere(arm, lambda fit, other: other.error_by(fit.whole), "rl_gppo")
+    assert lifted is not None
+    assert lifted.value == pytest.approx(0.1)
     spread = study.elsewhere(arm, lambda _, other: other.error_by(None))
     assert spread is not None
     assert spread.value > 0.02

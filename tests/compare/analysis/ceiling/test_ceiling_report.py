@@ -88,6 +88,7 @@ def test_page_and_markdown_hold_the_section(page: str, plain: str, results: Resu
     assert "first 36% of its reinforcement learning" in text
     assert "a line in H is not ruled out, and its ceiling is" in text
     assert "no forecast: b - a exp(H), told the entropy" in text
+    assert re.search(r"0\.\d{3} on rl_kl_cov", text)
     for share in ("5%", "15%", "36%"):
         assert f"frozen at {share}" in text
     assert "first 15%" in text
