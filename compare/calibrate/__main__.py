@@ -11,7 +11,7 @@ Rates come with the 95% interval that so many studies leave (Clopper and Pearson
 if the rate lies within it, `missed` if not even the interval reaches it, and `not told apart` in
 between: a test that is exact at 5% lands above a bar of 5% every second time, whatever the number of
 studies. The exit status asks for the first, so that a bar is not met by doing fewer studies. What is cheap
-(differences at one budget need no bootstrap) is done many times over.
+(differences at one budget) is done many times over.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import numpy as np
 from compare.calibrate.scenarios import CHEAP, SCENARIOS, Outcome
 
 DRAWS = 500
-"""Bootstrap draws of a fit here; a report takes more."""
+"""Bootstrap draws within one run, where one is all there is; a report takes more."""
 PLAIN_EVERY = 10.0
 """Seconds between two lines of progress where the output is no terminal."""
 HELD, MISSED, NOT_TOLD = "held", "missed", "not told apart"

@@ -12,7 +12,7 @@ TERMS = {
         "Verdicts. Ahead or behind: the 95% interval leaves out no difference and the p-value, by "
         "Holm's correction over all contrasts named beforehand, is below .05. Equivalent: the "
         "interval lies within the margin named beforehand, even if it leaves out 0. Undecided: "
-        "neither."
+        "neither, or no verdict is given, as where a law does not describe what it was fitted to."
     ),
     "Holm's correction": (
         "With many comparisons some look decided by chance. The smallest p-value is multiplied by "
