@@ -38,8 +38,8 @@ BEWARE = (
     "Final differences are paired by seed, answers also by problem; intervals are Student's t, which stays "
     "honest at three seeds where a bootstrap over seeds does not.",
     "Every fit is made to each seed by itself; intervals are Student's t over the seeds' fits.",
-    "The compute multiplier is read at the larger of the two losses at the largest shared budget, between the "
-    "measured points; an arm that is better from its first budget on has a bound.",
+    "The compute multiplier is read at the larger of the two losses at the largest shared budget, between "
+    "the measured points; an arm that is better from its first budget on has a bound.",
     "A joint fit assumes one irreducible loss for all arms; the table of fits shows what follows without it.",
     "Arms trained by reward minimise no loss: they stay out of the loss fits unless a contrast names them.",
     "Failed and missing cells are left out of every estimate. If cells fail for the same cause that makes "

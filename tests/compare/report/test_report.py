@@ -13,6 +13,7 @@ from compare.analysis.base import Results
 from compare.report import build
 from compare.report.__main__ import main
 from compare.report.basis import Basis
+from compare.stats.power_law import by_seed
 from compare.store import evidence, manifest
 from tests.compare.planted import scaling
 from tests.compare.reading import visible
@@ -44,9 +45,10 @@ def test_page_and_markdown_hold_every_number(page: str, plain: str, results: Res
         assert words in plain
     for study in results.studies:
         for fit in study.measured["scaling"].fits.values():
-            for exponent in fit.alpha_RA[0]:
-                assert f"{exponent:.4f}" in text
-                assert f"{exponent:.4f}" in plain
+            for arm in fit.runs.arms:
+                exponent = f"{by_seed(fit.alpha(arm)).value:.4f}"
+                assert exponent in text
+                assert exponent in plain
 
 
 def test_troubles_are_counted_with_their_reasons(page: str, results: Results) -> None:
