@@ -335,7 +335,7 @@ def power_law(runs: Runs, variant: str = "shared") -> PowerLaw:
         u_N = np.log(parts[rows[0]].compute_N) - centre
         model = PowerLawModel(arm_N=arm_N, u_N=u_N, arms=len(there), variant=variant)
         theta_BP = model.fit(np.log([parts[row].value_N for row in rows]))
-        rows_3RA[np.ix_(range(3), rows, there)] = model.split(theta_BP)
+        rows_3RA[np.ix_(range(3), rows, there.tolist())] = model.split(theta_BP)
     floor, scale, alpha = rows_3RA
     law = {"log_floor_RA": floor, "log_scale_RA": scale, "alpha_RA": alpha}
     return PowerLaw(variant=variant, runs=runs, centre=centre, **law)
