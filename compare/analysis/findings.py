@@ -129,10 +129,12 @@ def number(value: float, digits: int, ratio: bool = False) -> str:
 def judge(drafts: list[Draft]) -> tuple[Finding, ...]:
     """Verdicts of one family of comparisons, Holm-adjusted over all of it.
 
-    One that could not be measured, or whose verdict is withheld, keeps its place in the family, at p = 1: a
-    plan is not made easier by failing part of it.
+    One that could not be measured, is of a single run, or whose verdict is withheld, keeps its place in the
+    family, at p = 1: a plan is not made easier by failing part of it.
     """
-    p_values = [d.estimate.p if d.estimate and not d.withheld else 1.0 for d in drafts]
+    p_values = [
+        1.0 if d.estimate is None or d.estimate.single_run or d.withheld else d.estimate.p for d in drafts
+    ]
     findings: list[Finding] = []
     for draft, p, p_holm in zip(drafts, p_values, holm(p_values), strict=True):
         # Those of the family that Holm's correction has not settled before this one.

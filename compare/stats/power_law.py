@@ -72,6 +72,12 @@ class Runs:
         columns = ("arm_N", "compute_N", "stratum_N", "seed_N", "value_N")
         return replace(self, **{name: getattr(self, name)[chosen_N] for name in columns})
 
+    def only(self, *names: str) -> "Runs":
+        """The runs of the named arms, as if there were no others."""
+        chosen = self.where(self.of(*names))
+        arm_N = np.searchsorted([self.arms.index(name) for name in self.arms if name in names], chosen.arm_N)
+        return replace(chosen, arms=tuple(name for name in self.arms if name in names), arm_N=arm_N)
+
     def of_seed(self, seed: int) -> "Runs":
         """The runs of one seed, of those arms alone that have BUDGETS_NEEDED with it."""
         mine = self.where(self.seed_N == seed)
@@ -181,13 +187,21 @@ def lines(runs: Runs) -> Lines:
     return Lines(runs=runs, slope_RA=of_all_and_each_seed(runs, fit))
 
 
+def rises(runs: Runs, name: str) -> bool:
+    """Whether every seed's loss of an arm is higher at its largest budget than at the one before."""
+    parts = [runs.of_seed(seed) for seed in runs.seeds]
+    ends = [part.curve(name)[1] for part in parts if part.budgets(name) >= BUDGETS_NEEDED]
+    return bool(ends) and all(y_K[-1] > y_K[-2] for y_K in ends)
+
+
 def log_multipliers(runs: Runs, arm: str, baseline: str, at: float = np.inf) -> tuple[Array, bool]:
     """log of C_baseline / C_arm at equal loss, of all runs and of each seed (R,); and whether it is a bound.
 
     The loss is the larger of the two at `at` FLOPs, or at the largest compute that both have if that is less,
     so that the better arm reaches it within its own range. Where a curve first reaches it is read from a
     monotone cubic through its points in log-log (Fritsch and Carlson 1980): no law is assumed between them.
-    An arm that is below that loss from its first budget on reaches it there at the latest: a bound.
+    An arm that is below that loss from its first budget on reaches it there at the latest: a bound. Not a
+    number where the arms have no compute in common.
     """
     rows, bound = [], False
     for mine in (runs, *map(runs.of_seed, runs.seeds)):
@@ -196,6 +210,9 @@ def log_multipliers(runs: Runs, arm: str, baseline: str, at: float = np.inf) -> 
             continue
         curves = [mine.curve(name) for name in (arm, baseline)]
         top = min(np.log(at), *(x_K[-1] for x_K, _ in curves))
+        if top <= max(x_K[0] for x_K, _ in curves):
+            rows.append(np.nan)
+            continue
         dense = [
             (grid_G := np.linspace(x[0], top, BETWEEN * len(x)), PchipInterpolator(x, y)(grid_G))
             for x, y in curves

@@ -13,7 +13,7 @@ from compare.analysis.paired import difference, end_and_warm_start, unequal_cost
 from compare.analysis.scaling.measure import DROPPED, Scaling
 from compare.analysis.text import interval_text
 from compare.stats.intervals import LEVEL, Estimate
-from compare.stats.power_law import by_seed, log_multipliers
+from compare.stats.power_law import by_seed, log_multipliers, power_law, rises
 from compare.store.manifest import Contrast
 from compare.store.record import Evaluation
 
@@ -49,7 +49,7 @@ def reward_gain(cohort: Cohort, contrast: Contrast) -> Draft:
 
 
 def exponent(blank: Draft, scaling: Scaling, margin: float) -> Draft:
-    """Difference of two exponents of the joint fit with one E, seed by seed.
+    """Difference of two exponents of a joint fit of the two arms with one E, seed by seed.
 
     Its verdict is withheld where the law does not describe the curves, or where another form of it does not
     say the same: an exponent is only as good as the form that it belongs to.
@@ -58,12 +58,19 @@ def exponent(blank: Draft, scaling: Scaling, margin: float) -> Draft:
     absent = [name for name in (arm, baseline) if fit is None or name not in fit.runs.arms]
     if fit is None or absent:
         return replace(blank, caveats=_reasons(scaling, absent, f"{', '.join(absent)}: no fitted curve"))
+    # Of the two arms alone: a third would move the E that they share.
+    laws = {
+        name: power_law(law.runs.only(arm, baseline), law.variant)
+        for name, law in scaling.fits.items()
+        if name != "zero" and {arm, baseline} <= set(law.runs.arms)
+    }
+    fit = laws["shared"]
     if fit.at_bound(arm, baseline):
         return replace(blank, caveats=("an exponent lies at its bound: the curve is not resolved",))
-    apart = {name: by_seed(law.alpha(arm) - law.alpha(baseline)) for name, law in scaling.fits.items()}
+    apart = {name: by_seed(law.alpha(arm) - law.alpha(baseline)) for name, law in laws.items()}
     estimate, withheld = apart["shared"], ""
     if (p := fit.lack_of_fit(arm, baseline)) < 1 - LEVEL:
-        withheld = f"the law does not describe these losses (lack of fit, p {max(p, 1e-3):.2g} or less)"
+        withheld = f"the law does not describe these losses (lack of fit, p {f'{p:.2g}' if p >= 0.001 else 'below 0.001'})"
     else:
         words = {"free": "with an E for each arm", DROPPED: "without the lowest rung"}
         for name in words.keys() & apart.keys():
@@ -86,8 +93,18 @@ def multiplier(blank: Draft, scaling: Scaling) -> Draft:
     if fit is None or absent:
         return replace(blank, caveats=_reasons(scaling, absent, f"{', '.join(absent)}: no fitted curve"))
     log_ratio_R, bound = log_multipliers(fit.runs, arm, baseline)
-    caveats = ("a bound: one of the arms is below that loss from its first budget on",) if bound else ()
-    return _fitted(blank, scaling, by_seed(log_ratio_R), caveats)
+    if not np.isfinite(log_ratio_R).any():
+        return replace(blank, caveats=("the arms have no range of compute in common",))
+    tops = [fit.runs.span(name)[1] for name in (arm, baseline)]
+    caveats = ()
+    if max(tops) > 1.1 * min(tops):
+        caveats = (f"read at {min(tops):.3g} FLOPs, the largest that both have; one has {max(tops):.3g}",)
+    withheld = ""
+    if rising := [name for name in (arm, baseline) if rises(fit.runs, name)]:
+        withheld = f"the loss of {' and '.join(rising)} rises at its largest budget"
+    elif bound:
+        withheld = "it is a bound: one of the arms is below that loss from its first budget on"
+    return _fitted(blank, scaling, by_seed(log_ratio_R), caveats, withheld)
 
 
 def slope_ratio(blank: Draft, scaling: Scaling) -> Draft:

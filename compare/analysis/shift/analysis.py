@@ -103,8 +103,8 @@ def _against(blank: Draft, cohort: Cohort, shift: Shift, contrast: Contrast) -> 
     matched = cohort.match(*looks)
     if isinstance(matched, str):
         return replace(blank, caveats=(matched,))
-    flops = [float(np.mean([e.flops for t in side for e in t.at])) for side in matched.values]
-    caveats = matched.caveats + unequal_cost(*flops)
+    mine, theirs = (float(np.mean([e.flops for t in side for e in t.at])) for side in matched.values)
+    caveats = matched.caveats + unequal_cost(mine, theirs)
     if blank.quantity in DECAY and metric == "exact":
         caveats = (*caveats, *_limits(*matched.values))
     if blank.quantity == "retained_share":

@@ -209,3 +209,10 @@ def test_a_withheld_verdict_is_undecided_says_why_and_stays_in_the_family() -> N
     assert withheld.claim.endswith("; no verdict is given: the law does not describe these losses.")
     # Two in the family: as if the other had been measured with p = 1.
     assert (judged.p_holm, judged.verdict) == (pytest.approx(0.06), "undecided")
+
+
+def test_single_runs_do_not_ease_the_correction_of_the_others() -> None:
+    alone = [drafted("final_loss", 0.5, 0.1, 1e-6) for _ in range(3)]
+    alone = [replace(d, estimate=replace(d.estimate, single_run=True)) for d in alone if d.estimate]
+    first, *_ = judge([drafted("final_loss", 0.2, 0.15, 0.04), *alone])
+    assert first.p_holm == pytest.approx(0.16)
