@@ -70,7 +70,8 @@ def exponent(blank: Draft, scaling: Scaling, margin: float) -> Draft:
     apart = {name: by_seed(law.alpha(arm) - law.alpha(baseline)) for name, law in laws.items()}
     estimate, withheld = apart["shared"], ""
     if (p := fit.lack_of_fit(arm, baseline)) < 1 - LEVEL:
-        withheld = f"the law does not describe these losses (lack of fit, p {f'{p:.2g}' if p >= 0.001 else 'below 0.001'})"
+        text = f"{p:.2g}" if p >= 0.001 else "below 0.001"
+        withheld = f"the law does not describe these losses (lack of fit, p {text})"
     else:
         words = {"free": "with an E for each arm", DROPPED: "without the lowest rung"}
         for name in words.keys() & apart.keys():
