@@ -43,7 +43,10 @@ def freeze(request: Request, grid: list[Planned], commit: str) -> Path:
         reused=spent,
         cells=cells,
     )
-    prereg.dump(path, content)
+    try:
+        prereg.dump(path, content)
+    except OSError as error:
+        raise ConfigError(f"prereg={root.prereg}: cannot be written ({error.strerror})") from error
     if store.is_dir():
         prereg.keep(path, store)
     return path

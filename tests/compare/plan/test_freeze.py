@@ -70,6 +70,13 @@ def test_what_cannot_be_frozen_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    result = compare(tmp_path, "freeze", "+experiment=smoke", "prereg=/proc/nowhere")
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert "prereg=/proc/nowhere: cannot be written" in line
+
+
 def test_uncommitted_changes_are_told(tmp_path: Path) -> None:
     register()
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
