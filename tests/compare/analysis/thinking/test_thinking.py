@@ -382,7 +382,10 @@ def test_without_a_contrast_there_are_ways_to_answer_and_no_curves():
             {"quantity": "thinking_area"},
             "baseline cheapest_effort goes with thinking_gain, not with thinking_area",
         ),
-        ({"effort": "think_2"}, "effort and baseline_effort go with final_loss, final_error, not with"),
+        (
+            {"effort": "think_2"},
+            "effort and baseline_effort go with .*retained_share, final_loss, final_error, not with",
+        ),
         ({"baseline": "ebt_s9"}, "names arm ebt_s9, which study sudoku does not plan"),
         ({"baseline": "ebt_s1"}, "its baseline is the arm itself"),
     ],
