@@ -21,9 +21,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from compare.calibrate.scenarios import CHEAP, SCENARIOS, Outcome
+from compare.calibrate.scenarios import CHEAP, SCENARIOS, one
 
 DRAWS = 500
 """Bootstrap draws within one run, where one is all there is; a report takes more."""
@@ -71,12 +69,6 @@ class Check:
         return replace(self, hits=self.hits + hit, of=self.of + 1)
 
 
-def _one(task: tuple[int, int, int, int]) -> list[Outcome]:
-    """One study of a scenario."""
-    scenario, seed, i, draws = task
-    return list(SCENARIOS[scenario][0](np.random.default_rng((seed, scenario, i)), draws))
-
-
 def calibrate(
     studies: int,
     *,
@@ -100,7 +92,7 @@ def calibrate(
     tasks.sort(key=lambda task: (task[2] / (studies * SCENARIOS[task[0]][1]), task))
     checks: dict[str, Check] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        outcomes_of = map(_one, tasks) if workers == 1 else pool.map(_one, tasks, chunksize=8)
+        outcomes_of = map(one, tasks) if workers == 1 else pool.map(one, tasks, chunksize=8)
         for done, outcomes in enumerate(outcomes_of, start=1):
             for name, bar, hit in outcomes:
                 checks[name] = checks.get(name, Check(name=name, bar=bar)).count(hit)

@@ -224,3 +224,9 @@ SCENARIOS: tuple[tuple[Scenario, int], ...] = (
     *((attack, 1) for attack in ATTACKS),
 )
 """Each with how many times as many studies as were asked for."""
+
+
+def one(task: tuple[int, int, int, int]) -> list[Outcome]:
+    """One study: number of its scenario, seed, number of the study, bootstrap draws. Other processes call it."""
+    scenario, seed, i, draws = task
+    return list(SCENARIOS[scenario][0](np.random.default_rng((seed, scenario, i)), draws))

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -43,7 +45,7 @@ def test_whatever_is_not_held_is_an_error(
 
 def test_differences_are_counted_many_times() -> None:
     cheap = [s for s, (_, times) in enumerate(scenarios.SCENARIOS) if times == scenarios.CHEAP]
-    names = [name for s in cheap for name, _, _ in calibrate._one((s, 0, 0, 50))]
+    names = [name for s in cheap for name, _, _ in scenarios.one((s, 0, 0, 50))]
     assert "false alarm of final_loss alone, A/A" in names
     assert "interval of final_error, 3 seeds" in names
     assert not any("exponent" in name or "multiplier" in name for name in names)
@@ -108,3 +110,10 @@ def test_a_verdict_on_what_cannot_be_resolved_is_never_given() -> None:
 def test_a_count_that_cannot_be_used_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert calibrate.main(["--studies", "0"]) == 2
     assert "--studies 0: must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_processes_count_as_the_command_is_called() -> None:
+    command = [sys.executable, "-m", "compare.calibrate", "--studies", "1", "--workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert json.loads(done.stdout.splitlines()[-1])["studies"] == 1, done.stderr
