@@ -227,6 +227,6 @@ SCENARIOS: tuple[tuple[Scenario, int], ...] = (
 
 
 def one(task: tuple[int, int, int, int]) -> list[Outcome]:
-    """One study: number of its scenario, seed, number of the study, bootstrap draws. Other processes call it."""
+    """One study: number of its scenario, seed, its own number, bootstrap draws; called by other processes."""
     scenario, seed, i, draws = task
     return list(SCENARIOS[scenario][0](np.random.default_rng((seed, scenario, i)), draws))
