@@ -13,7 +13,8 @@ from compare.analysis.paired import complement, level
 from compare.analysis.scaling.axes import READ
 from compare.analysis.scaling.isoflop import Parabola, parabolas
 from compare.stats.intervals import Estimate
-from compare.stats.power_law import VARIANTS, Lines, NotEnough, PowerLaw, gather, lines, power_law
+from compare.stats.power_law import Lines, NotEnough, PowerLaw, gather, lines, power_law
+from compare.stats.power_law_model import VARIANTS
 from compare.stats.sigmoid import Sigmoid, sigmoid
 from compare.store.manifest import WARM_START
 from compare.store.record import Evaluation

@@ -8,6 +8,7 @@ from scipy.optimize import check_grad, minimize
 from scipy.stats import f as f_distribution
 
 from compare.stats import power_law as fits
+from compare.stats import power_law_model as model_of
 from compare.stats.least_squares import Model, huber
 from compare.stats.sigmoid import sigmoid
 
@@ -98,7 +99,7 @@ def test_the_batched_solver_finds_the_optimum_of_lbfgs(variant: str) -> None:
     lower, upper = model.bounds(y)
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = huber_gradient(theta[None], y[None], model, fits.DELTA)
+        value, gradient = huber_gradient(theta[None], y[None], model, model_of.DELTA)
         return float(value[0]), gradient[0]
 
     options = {"maxiter": 2000, "ftol": 1e-14, "gtol": 1e-10}
